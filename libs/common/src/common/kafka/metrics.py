@@ -1,0 +1,34 @@
+"""What the consuming side of a service tells Prometheus about Kafka."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class KafkaMetrics:
+    """The metrics of one subscriber, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # Records begun and not finished: near the bound, the service is the bottleneck.
+        self.outstanding = Gauge("kafka_outstanding_records", "Records begun and not finished", registry=registry)
+        # Conversations being worked on at this moment.
+        self.lanes = Gauge("kafka_lanes", "Lanes with at least one record", registry=registry)
+        # Age of the record that holds a partition's committed offset back: a stuck record shows here, not in the lag.
+        self.watermark_age = Gauge(
+            "kafka_watermark_age_seconds", "Age of the oldest unfinished record", registry=registry
+        )
+        self.handled = Counter("kafka_records_handled", "Records handled to the end", ["topic"], registry=registry)
+        self.seconds = Histogram(
+            "kafka_record_seconds",
+            "From a record's start to its end, retries included",
+            ["topic"],
+            registry=registry,
+            buckets=LATENCY_BUCKETS,
+        )
+        self.retries = Counter("kafka_retries", "Tries of a record after its first", ["topic"], registry=registry)
+        self.dead_letters = Counter(
+            "kafka_dead_letters", "Records that went to a dead-letter topic", ["topic"], registry=registry
+        )
+        self.commits = Counter("kafka_commits", "Offset commits that were acknowledged", registry=registry)
+        self.commit_failures = Counter("kafka_commit_failures", "Offset commits that failed", registry=registry)
+        self.rebalances = Counter("kafka_rebalances", "Times the partitions were taken away", registry=registry)

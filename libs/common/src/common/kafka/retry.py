@@ -1,0 +1,77 @@
+"""What to do with a record whose handling failed: wait and try again, or give it to its dead-letter topic.
+
+Pure: the caller waits and publishes. Three ways to end: it works, it is `Permanent`, or its patience is over. A failure
+whose meaning is known to pass (`Retryable`, a lost connection) has patience measured in time, because an outage is not
+the record's fault; an unexpected exception has patience measured in attempts, because it is probably a bug.
+"""
+
+import random
+from dataclasses import dataclass
+
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+from pymongo.errors import PyMongoError
+
+from common.errors import Permanent, Retryable
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How patient a lane is. Times in seconds."""
+
+    first_delay: float = 0.2
+    longest_delay: float = 30.0
+    longest_age: float = 3600.0
+    bug_attempts: int = 5
+
+
+@dataclass(frozen=True)
+class TryAgain:
+    """Try the same record again after `delay` seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Send the record to its dead-letter topic; `cause` is safe to store and to log."""
+
+    cause: str
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether an error is known to pass: the outside world was away, the record is not to blame."""
+    return isinstance(error, Retryable | PyMongoError | KafkaError | ConnectionError | TimeoutError)
+
+
+def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy) -> TryAgain | GiveUp:
+    """Decide about a record that failed `attempts` times and whose first try was `age` seconds ago."""
+    if isinstance(error, Permanent | ValidationError):
+        return GiveUp(cause(error))
+    if passes(error):
+        if age >= policy.longest_age:
+            return GiveUp(f"over-age after {attempts} attempts: {cause(error)}")
+        asked = error.after if isinstance(error, Retryable) else None
+        return TryAgain(asked if asked is not None else backoff(attempts, policy))
+    if attempts >= policy.bug_attempts:
+        return GiveUp(f"failed {attempts} times: {cause(error)}")
+    return TryAgain(backoff(attempts, policy))
+
+
+def backoff(attempts: int, policy: RetryPolicy) -> float:
+    """Return an exponentially growing delay in seconds, up to a quarter shorter at random so retries do not march in step."""
+    full = min(policy.longest_delay, policy.first_delay * 2.0 ** min(attempts - 1, 30))
+    return full * random.uniform(0.75, 1.0)  # noqa: S311 jitter is no secret
+
+
+def cause(error: BaseException) -> str:
+    """Describe an error without what a customer wrote: a validation error quotes its input, so only places remain."""
+    if isinstance(error, ValidationError):
+        places = [
+            f"{'.'.join(str(part) for part in e['loc']) or 'value'}: {e['type']}"
+            for e in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        return "not a valid event: " + ", ".join(places[:5])
+    if isinstance(error, Retryable | Permanent):
+        return error.reason
+    return type(error).__name__

@@ -1,0 +1,182 @@
+"""A merchant: one Instagram account, its keys (sealed), its voice, its rules, and how its replies are sent.
+
+The document in the `merchants` collection is the contract between the operator (`jawab merchants`, or an editor) who
+writes it, and the AI and delivery services that read it. Keys and tokens are sealed (`common.sealing`).
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from common.mongo import MERCHANTS, Database
+from common.sealing import Sealer
+from common.settings import MerchantSettings
+
+Channel = Literal["direct_message", "comment"]
+Match = Literal["contains", "equals", "regex", "any_of", "sentiment"]
+RouteName = Literal["manychat", "graph"]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+DEFAULT_PERSONA = "a friendly, professional Iraqi sales assistant"
+
+
+class MerchantPart(BaseModel):
+    """A piece of a merchant's document. Unknown fields are refused: a misspelt rule must not be silently off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class When(MerchantPart):
+    """When a rule applies. Texts are compared without regard to case, accents, Arabic vowel marks and punctuation."""
+
+    channel: Channel
+    match: Match = Field(
+        description="contains: a word or phrase anywhere; equals: nothing but it; any_of: one of several words "
+        "anywhere; regex: a Python expression; sentiment: positive, neutral or negative."
+    )
+    values: tuple[Text, ...] = Field(min_length=1, max_length=200)
+
+
+class Then(MerchantPart):
+    """What a rule does: `reply` answers where the customer wrote; `alert` tells the merchant's people."""
+
+    reply: dict[Literal["ar", "fr", "en"], Text] = Field(
+        default_factory=dict, description="The answer by language; {price_link} and {shop} are filled in."
+    )
+    private_reply: dict[Literal["ar", "fr", "en"], Text] = Field(
+        default_factory=dict, description="For a comment: also answer in a direct message."
+    )
+    hide_comment: bool = False
+    alert: str | None = Field(default=None, description="A short reason for the notification, e.g. negative_comment.")
+
+
+class Rule(MerchantPart):
+    """One rule: the first that applies decides, and no model is asked."""
+
+    name: Identifier
+    when: When
+    then: Then
+    enabled: bool = True
+
+
+class Merchant(MerchantPart):
+    """A merchant as stored: `_id` is `id`."""
+
+    id: Identifier
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")] = Field(
+        description="The Instagram professional account's id: `entry.id` of its webhooks."
+    )
+    access_token: str | None = Field(default=None, repr=False, description="Sealed.")
+    manychat_api_key: str | None = Field(default=None, repr=False, description="Sealed.")
+    manychat_igsid_field: int | None = Field(
+        default=None, description="The ManyChat custom field that holds a subscriber's Instagram-scoped id."
+    )
+    routes: tuple[RouteName, ...] = Field(default=("manychat", "graph"), min_length=1)
+    persona: Text = DEFAULT_PERSONA
+    facts: Annotated[str, StringConstraints(max_length=8000)] = Field(
+        default="", description="What the model may say about the shop: opening hours, delivery, returns."
+    )
+    price_link: str = "https://example.com/prices"
+    rules: tuple[Rule, ...] | None = Field(default=None, max_length=200, description="None: the default rules.")
+    operator_webhook: str | None = None
+    connected: bool = True
+
+    @classmethod
+    def from_document(cls, document: dict[str, object]) -> "Merchant":
+        """Read a stored document. Raises pydantic.ValidationError."""
+        return cls.model_validate({**{k: v for k, v in document.items() if k != "_id"}, "id": document.get("_id")})
+
+    def to_document(self) -> dict[str, object]:
+        """Return the document to store."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        document["_id"] = document.pop("id")
+        return document
+
+
+def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None) -> Merchant | None:
+    """Return the environment's merchant, or None when INSTAGRAM_PAGE_ID is not set. Keys are kept only if sealed."""
+    if settings.account_id is None:
+        return None
+    token, key = settings.access_token, settings.manychat_api_key
+    return Merchant(
+        id=settings.merchant_id,
+        name=settings.merchant_name,
+        account_id=settings.account_id,
+        access_token=sealer.seal(token.get_secret_value()) if sealer and token else None,
+        manychat_api_key=sealer.seal(key.get_secret_value()) if sealer and key else None,
+        manychat_igsid_field=settings.manychat_igsid_field,
+        price_link=settings.price_link,
+        operator_webhook=settings.operator_webhook,
+    )
+
+
+class MerchantNotReadable(Exception):
+    """A merchant's stored document is not valid; the message names the fields."""
+
+
+class Merchants(Protocol):
+    """Finds merchants."""
+
+    async def of_account(self, account_id: str) -> Merchant | None:
+        """Return the merchant of an Instagram account, or None when nobody here has that account."""
+        ...
+
+    async def by_id(self, merchant_id: str) -> Merchant | None:
+        """Return the merchant of that id, or None."""
+        ...
+
+
+class MerchantDirectory:
+    """Merchants from the database, the environment's merchant where the database has none with its account or id.
+
+    Answers are kept for `keep` seconds (an edited rule works within that time), at most `most` of them.
+    """
+
+    def __init__(self, db: Database, environment: Merchant | None, *, keep: float = 5.0, most: int = 10_000) -> None:
+        self._collection = db[MERCHANTS]
+        self._environment = environment
+        self._keep = keep
+        self._most = most
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Merchant | None]] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def of_account(self, account_id: str) -> Merchant | None:
+        """Return the merchant of an Instagram account, or None. Raises MerchantNotReadable, PyMongoError."""
+        return await self._find("account_id", account_id)
+
+    async def by_id(self, merchant_id: str) -> Merchant | None:
+        """Return the merchant of that id, or None. Raises MerchantNotReadable, PyMongoError."""
+        return await self._find("_id", merchant_id)
+
+    async def _find(self, field: str, value: str) -> Merchant | None:
+        entry = self._kept.get((field, value))
+        if entry is not None and time.monotonic() - entry[0] < self._keep:
+            return entry[1]
+        async with self._lock:
+            entry = self._kept.get((field, value))
+            if entry is not None and time.monotonic() - entry[0] < self._keep:
+                return entry[1]
+            found = await self._read(field, value)
+            self._kept[field, value] = (time.monotonic(), found)
+            self._kept.move_to_end((field, value))
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+            return found
+
+    async def _read(self, field: str, value: str) -> Merchant | None:
+        document = await self._collection.find_one({field: value})
+        if document is not None:
+            try:
+                return Merchant.from_document(document)
+            except ValidationError as error:
+                places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
+                raise MerchantNotReadable(f"merchant {document['_id']}: not valid at {places}") from None
+        own = self._environment
+        if own is not None and value == (own.account_id if field == "account_id" else own.id):
+            return own
+        return None

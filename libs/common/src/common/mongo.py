@@ -1,0 +1,114 @@
+"""MongoDB: the client, and every collection and index, declared in one place.
+
+Only single-document operations and unique indexes are relied upon: they mean the same on every server that speaks the
+protocol, and no promise rests on a transaction. Writes are acknowledged by a majority and journaled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from common.health import Unhealthy
+from common.settings import MongoSettings
+
+Document = dict[str, Any]
+Database = AsyncDatabase[Document]
+
+CONVERSATIONS = "conversations"
+MESSAGES = "messages"
+DECISIONS = "decisions"
+USAGE = "usage"
+DELIVERIES = "deliveries"
+CONTACTS = "contacts"
+MERCHANTS = "merchants"
+ERASURES = "erasures"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One collection, the service that owns it, and its indexes beyond `_id`."""
+
+    name: str
+    owner: str
+    indexes: Sequence[IndexModel] = ()
+
+
+COLLECTIONS: tuple[Collection, ...] = (
+    Collection(MERCHANTS, "cli", (IndexModel([("account_id", ASCENDING)], name="account", unique=True),)),
+    Collection(
+        CONVERSATIONS,
+        "ai",
+        (IndexModel([("merchant_id", ASCENDING), ("updated_at", DESCENDING)], name="merchant_recent"),),
+    ),
+    Collection(
+        MESSAGES,
+        "ai",
+        (
+            IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
+            IndexModel([("at", ASCENDING)], name="age"),
+        ),
+    ),
+    Collection(
+        DECISIONS,
+        "ai",
+        (
+            IndexModel([("covers", ASCENDING)], name="covers"),
+            IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
+            IndexModel([("at", ASCENDING)], name="age"),
+        ),
+    ),
+    Collection(USAGE, "ai", (IndexModel([("at", ASCENDING)], name="age"),)),
+    Collection(
+        DELIVERIES,
+        "delivery",
+        (
+            IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
+            IndexModel([("message_ids", ASCENDING)], name="message_ids"),
+            IndexModel([("state", ASCENDING), ("at", ASCENDING)], name="state_age"),
+        ),
+    ),
+    Collection(CONTACTS, "delivery", (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),
+    Collection(ERASURES, "cleanup", ()),
+)
+
+
+def mongo_client(settings: MongoSettings, *, service: str) -> AsyncMongoClient[Document]:
+    """Return a client that connects when it is first used; every operation ends within the configured timeout."""
+    milliseconds = int(settings.mongodb_timeout * 1000)
+    return AsyncMongoClient(
+        settings.mongodb_url.get_secret_value(),
+        appname=f"jawab-{service}",
+        tz_aware=True,
+        serverSelectionTimeoutMS=min(milliseconds, 5000),
+        connectTimeoutMS=min(milliseconds, 5000),
+        timeoutMS=milliseconds,
+        maxPoolSize=64,
+        retryWrites=True,
+        retryReads=True,
+    )
+
+
+def database(client: AsyncMongoClient[Document]) -> Database:
+    """Return the database the URL names, with the write concern every promise rests on."""
+    return client.get_default_database().with_options(write_concern=WriteConcern(w="majority", j=True))
+
+
+async def ensure_indexes(db: Database, *, owner: str) -> None:
+    """Create the indexes of the collections `owner` owns; existing ones stay. Raises PyMongoError."""
+    for collection in COLLECTIONS:
+        if collection.owner == owner and collection.indexes:
+            await db[collection.name].create_indexes(list(collection.indexes))
+
+
+async def check_mongo(db: Database) -> None:
+    """Ask the server whether it is there. Raises Unhealthy."""
+    try:
+        await db.command("ping")
+    except PyMongoError as error:
+        raise Unhealthy(
+            f"MongoDB cannot be reached ({type(error).__name__})", "start MongoDB, or correct MONGODB_URL"
+        ) from None

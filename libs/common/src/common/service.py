@@ -1,0 +1,129 @@
+"""The shell of every service: a Litestar app with probes and metrics, and the way it is started.
+
+`create_service` is used by each service's `create_app`; `run` by each `__main__`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import structlog
+import uvicorn
+from litestar import Litestar, Request, Response, get
+from litestar.config.app import AppConfig
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ControllerRouterHandler
+from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from common import metrics
+from common.health import Health
+from common.log import configure_logging
+from common.settings import ServiceSettings
+
+log = structlog.get_logger("service")
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+S = TypeVar("S", bound=ServiceSettings)
+
+EXIT_MISCONFIGURED = 78
+"""EX_CONFIG of sysexits.h: restarting will not help."""
+
+
+def create_service(
+    name: str,
+    *,
+    routes: Sequence[ControllerRouterHandler],
+    lifespan: Sequence[Lifespan],
+    health: Health,
+    registry: CollectorRegistry,
+    max_body: int = 1024 * 1024,
+    on_app_init: Sequence[Callable[[AppConfig], AppConfig]] = (),
+) -> Litestar:
+    """Return the service's app: its own routes beside /health, /livez, /readyz and /metrics."""
+    return Litestar(
+        route_handlers=[*_probes(health), _metrics(registry), *routes],
+        lifespan=list(lifespan),
+        openapi_config=OpenAPIConfig(title=f"Jawab {name}", version="0.1.0"),
+        request_max_body_size=max_body,
+        exception_handlers={Exception: _unexpected},
+        on_app_init=list(on_app_init),
+        logging_config=None,
+    )
+
+
+def _probes(health: Health) -> list[ControllerRouterHandler]:
+    @get("/livez", summary="Whether the process runs", sync_to_thread=False)
+    def livez() -> dict[str, str]:
+        return {"status": "ok", "service": health.service}
+
+    @get("/readyz", summary="Whether the service should get traffic")
+    async def readyz() -> Response[dict[str, Any]]:
+        well, body = await health.report()
+        return Response(body, status_code=200 if well else 503)
+
+    @get("/health", summary="What the service depends on, and how each of it is")
+    async def whole_health() -> Response[dict[str, Any]]:
+        well, body = await health.report()
+        return Response(body, status_code=200 if well else 503)
+
+    return [livez, readyz, whole_health]
+
+
+def _metrics(registry: CollectorRegistry) -> ControllerRouterHandler:
+    @get("/metrics", media_type=metrics.CONTENT_TYPE, summary="Figures for Prometheus", sync_to_thread=False)
+    def read_metrics() -> Response[bytes]:
+        return Response(metrics.exposition(registry), headers={"content-type": metrics.CONTENT_TYPE})
+
+    return read_metrics
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    if isinstance(error, HTTPException):
+        body: dict[str, Any] = {"status_code": error.status_code, "detail": error.detail}
+        if error.extra:
+            body["extra"] = error.extra
+        return Response(body, status_code=error.status_code, headers=error.headers)
+    log.error("request.failed", method=request.method, path=request.url.path, exc_info=error)
+    return Response({"status_code": 500, "detail": "Internal Server Error"}, status_code=500)
+
+
+def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar]) -> None:
+    """Read the environment, build the app and serve it until SIGTERM. Ends with one line and code 78 if it cannot."""
+    try:
+        settings = settings_class()
+        app = create_app(settings)
+    except (ValidationError, SettingsError, ValueError) as error:
+        sys.stderr.write(f"{name} cannot start: {misconfiguration(error)}\n")
+        raise SystemExit(EXIT_MISCONFIGURED) from None
+    configure_logging(name, level=settings.log_level, format=settings.log_format)
+    log.info("service.starting", environment=settings.environment, port=settings.port)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=1024,
+    )
+
+
+def misconfiguration(error: Exception) -> str:
+    """Say in one line what is wrong with the environment and how to mend it, without quoting a value."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "missing":
+            lines.append(f"{place} is not set")
+        else:
+            lines.append(f"{place} {problem['msg'].removeprefix('Value error, ')}".strip())
+    return "; ".join(lines) + " (.env.example explains every variable)"

@@ -1,0 +1,204 @@
+"""What can be configured, in blocks that a service composes; everything comes from the environment.
+
+The public names are those of the guide and its aliases; an alias means the same as the name it stands beside. An empty
+variable counts as unset. A wrong one stops the service at start-up, in one readable line (`common.service.run`).
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.sealing import checked_key
+
+DEVELOPMENT_VALUES = frozenset(
+    {
+        "mon_token_verification_instagram",
+        "mon_secret_webhook_instagram",
+        "jawab-development-key-32-chars-x",
+        "jawab-development-jwt-secret-not-for-production",
+        "jawab-development-manychat-webhook-secret",
+        "jawab-development-access-token",
+        "17841400000000001:jawab-development-manychat-key",
+        "jawab-development-openai-key",
+    }
+)
+"""The secrets of `.env.example`. Anybody can read them, so production refuses each of them."""
+
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+"""Several secrets in one variable, separated by commas, the newest first."""
+
+MIN_JWT_SECRET = 32
+
+
+def named(*names: str, default: Any = ..., **about: Any) -> Any:
+    """Declare a field by its environment names, the public one first."""
+    return Field(default=default, validation_alias=AliasChoices(*names), **about)
+
+
+def split_secrets(value: object) -> object:
+    """Turn `a,b` into its parts, so that a secret can be rotated by naming both."""
+    if isinstance(value, str):
+        return tuple(SecretStr(part) for part in (piece.strip() for piece in value.split(",")) if part)
+    return value
+
+
+class Block(BaseSettings):
+    """A set of settings read from the environment, immutable."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="after")
+    def _no_development_values_in_production(self) -> Self:
+        if getattr(self, "environment", "development") == "production":
+            for name, field in type(self).model_fields.items():
+                if any(secret in DEVELOPMENT_VALUES for secret in _revealed(getattr(self, name))):
+                    alias = field.validation_alias
+                    shown = alias.choices[0] if isinstance(alias, AliasChoices) else name.upper()
+                    raise ValueError(
+                        f"{shown} still has its development value, which anybody can read in .env.example: "
+                        "set your own, or set JAWAB_ENV=development on a machine that serves no customers"
+                    )
+        return self
+
+
+def _revealed(value: object) -> list[str]:
+    if isinstance(value, SecretStr):
+        return [value.get_secret_value()]
+    if isinstance(value, tuple):
+        return [revealed for part in value for revealed in _revealed(part)]
+    return []
+
+
+class ServiceSettings(Block):
+    """What every service has."""
+
+    environment: Literal["production", "development"] = named("JAWAB_ENV", default="production")
+    host: str = named("HOST", default="0.0.0.0")  # noqa: S104 a container must be reached from outside
+    port: int = named("PORT", default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = named("LOG_LEVEL", default="info")
+    log_format: Literal["json", "console"] = named("LOG_FORMAT", default="json")
+
+    @property
+    def development(self) -> bool:
+        """Whether this is a machine that serves no customers."""
+        return self.environment == "development"
+
+
+class KafkaSettings(Block):
+    """How Kafka is reached and how patiently it is used. Times in seconds."""
+
+    bootstrap_servers: str = named("KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092")
+    idempotence: bool = named("KAFKA_IDEMPOTENCE", default=True)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = named(
+        "KAFKA_SECURITY_PROTOCOL", default="PLAINTEXT"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = named(
+        "KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512"
+    )
+    username: str = named("KAFKA_USERNAME", default="")
+    password: SecretStr = named("KAFKA_PASSWORD", default=SecretStr(""))
+    ca_file: str | None = named("KAFKA_CA_FILE", default=None)
+    request_timeout: float = named("KAFKA_REQUEST_TIMEOUT", default=10.0, gt=0)
+    session_timeout: float = named("KAFKA_SESSION_TIMEOUT", default=10.0, ge=6)
+    group_instance_id: str | None = named("KAFKA_GROUP_INSTANCE_ID", default=None)
+    max_outstanding: int = named("KAFKA_MAX_OUTSTANDING", default=512, ge=1)
+    commit_interval: float = named("KAFKA_COMMIT_INTERVAL", default=0.2, gt=0)
+    drain_timeout: float = named("KAFKA_DRAIN_TIMEOUT", default=15.0, ge=0)
+    max_retry_age: float = named("KAFKA_MAX_RETRY_AGE", default=3600.0, ge=0)
+    publish_timeout: float = named("KAFKA_PUBLISH_TIMEOUT", default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _sasl_needs_a_name(self) -> Self:
+        if self.security_protocol.startswith("SASL") and not (self.username and self.password.get_secret_value()):
+            raise ValueError("KAFKA_USERNAME and KAFKA_PASSWORD are needed with KAFKA_SECURITY_PROTOCOL=SASL_*")
+        return self
+
+
+class MongoSettings(Block):
+    """How MongoDB is reached. The database is the one named in the URL."""
+
+    mongodb_url: SecretStr = named("MONGODB_URL", default=SecretStr("mongodb://localhost:27017/jawab"))
+    mongodb_timeout: float = named("MONGODB_TIMEOUT", default=10.0, gt=0)
+
+    @field_validator("mongodb_url")
+    @classmethod
+    def _names_a_database(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if not url.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("must begin with mongodb:// or mongodb+srv://")
+        if not url.split("://", 1)[1].partition("/")[2].split("?")[0]:
+            raise ValueError("must name the database, e.g. mongodb://localhost:27017/jawab")
+        return value
+
+
+class SealingSettings(Block):
+    """The keys that seal merchants' tokens at rest."""
+
+    encryption_keys: SecretList = named("ENCRYPTION_KEY")
+
+    _split = field_validator("encryption_keys", mode="before")(split_secrets)
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _are_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not value:
+            raise ValueError("must hold at least one key of 32 characters")
+        for key in value:
+            checked_key(key.get_secret_value())
+        return value
+
+
+class JwtSettings(Block):
+    """The secret that signs the HTTP API's tokens."""
+
+    jwt_secret: SecretStr = named("JWT_SECRET")
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < MIN_JWT_SECRET:
+            raise ValueError(f"must have at least {MIN_JWT_SECRET} characters (RFC 7518, section 3.2, for HS256)")
+        return value
+
+
+class MerchantSettings(Block):
+    """One merchant, configured by the environment alone; further ones are added with `jawab merchants add`."""
+
+    merchant_id: str = named("JAWAB_MERCHANT_ID", default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    merchant_name: str = named("JAWAB_MERCHANT_NAME", default="My shop")
+    price_link: str = named("JAWAB_PRICE_LINK", default="https://example.com/prices")
+    account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None)
+    access_token: SecretStr | None = named("INSTAGRAM_ACCESS_TOKEN", default=None)
+    manychat_api_key: SecretStr | None = named("MANYCHAT_API_KEY", default=None)
+    manychat_igsid_field: int | None = named("MANYCHAT_IGSID_FIELD_ID", default=None)
+    operator_webhook: str | None = named("OPERATOR_WEBHOOK_URL", default=None)
+
+
+class MetaAppSettings(Block):
+    """What the Meta app's dashboard knows: secrets that sign webhooks, the verification token, the app's id."""
+
+    app_id: str | None = named("IG_APP_ID", default=None)
+    meta_app_secrets: SecretList = named("META_APP_SECRET", default=())
+    ig_app_secrets: SecretList = named("IG_APP_SECRET", default=())
+    webhook_secrets: SecretList = named("INSTAGRAM_WEBHOOK_SECRET", default=())
+    verify_token: SecretStr = named("IG_VERIFY_TOKEN", "INSTAGRAM_VERIFY_TOKEN")
+
+    _split = field_validator("meta_app_secrets", "ig_app_secrets", "webhook_secrets", mode="before")(split_secrets)
+
+    @model_validator(mode="after")
+    def _has_a_secret(self) -> Self:
+        if not self.app_secrets:
+            raise ValueError(
+                "META_APP_SECRET (or IG_APP_SECRET, or INSTAGRAM_WEBHOOK_SECRET) must be set: without it nobody can "
+                "tell Meta's webhooks from forged ones"
+            )
+        return self
+
+    @property
+    def app_secrets(self) -> tuple[str, ...]:
+        """Every secret that may sign a webhook, each once."""
+        named_secrets = (*self.meta_app_secrets, *self.ig_app_secrets, *self.webhook_secrets)
+        return tuple(dict.fromkeys(secret.get_secret_value() for secret in named_secrets))
