@@ -1,0 +1,697 @@
+"""Build the webhook bodies Instagram sends, and send them signed: nobody needs a real account to try Jawab.
+
+Everything but :class:`WebhookSender` is pure: the same seed gives the same ids and the same bodies. A builder
+returns an :class:`Update`, one thing that happened; :func:`body_of` packs one or many of them into a webhook
+body of the shape the platform uses for it. The shapes, and who uses them:
+
+* ``messaging`` and ``standby``: direct messages; times in **milliseconds**;
+* ``changes``: comments, mentions, insights; the entry's time in **seconds**;
+* ``flat``: the ``field``/``value`` pair right in the entry, as documented for Instagram-Login comments;
+* the guide's plural lists (:meth:`Simulator.plural_messages` …), which the platform never sends;
+* the dashboard's test button (:func:`dashboard_test`), a messaging item in ``changes`` under entry "0".
+"""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import httpx2
+
+from devkit.signing import Style, serialise, signed_headers
+
+Section = Literal["messaging", "standby", "changes", "flat"]
+Item = dict[str, Any]
+Body = dict[str, Any]
+
+ATTACHMENT_KINDS = (
+    "image",
+    "video",
+    "audio",
+    "file",
+    "share",
+    "ig_post",
+    "ig_reel",
+    "reel",
+    "ig_story",
+    "story_mention",
+    "like_heart",
+    "ephemeral",
+    "template",
+    "fallback",
+    "unsupported_type",
+)
+"""Every attachment type a builder exists for; the platform's own list is open."""
+
+DASHBOARD_ENTRY_ID = "0"
+DEFAULT_ACCOUNT_ID = "17841405309211844"
+DEFAULT_ACCOUNT_USERNAME = "dar.zaytoon"
+
+_CDN = "https://lookaside.fbsbx.com/ig_messaging_cdn/?asset_id="
+_NAMES = (
+    "zainab.kadhim",
+    "mustafa_jabbar",
+    "noor.alhuda",
+    "ali.basra",
+    "sara.karrada",
+    "hussein_najaf",
+    "maryam.erbil",
+    "omar_mosul",
+    "camille.rdt",
+    "julien.lyon",
+    "emily.ward",
+    "jack_moore",
+)
+
+
+class Ids:
+    """Make ids of the platform's look, one after another, the same for the same seed."""
+
+    def __init__(self, seed: int | str = 0) -> None:
+        self._seed = str(seed)
+        self._counter = 0
+
+    def account(self) -> str:
+        """Return a professional account's id: 17 digits, above 2^53."""
+        return "178414" + self._digits("account", 11)
+
+    def contact(self) -> str:
+        """Return an Instagram-scoped user id (IGSID): 15 to 17 digits."""
+        return self._digits("contact", 15 + self._counter % 3)
+
+    def comment(self) -> str:
+        """Return a comment's id: 17 digits."""
+        return "180" + self._digits("comment", 14)
+
+    def media(self) -> str:
+        """Return a post's, reel's or story's id: 17 digits."""
+        return "179" + self._digits("media", 14)
+
+    def app(self) -> str:
+        """Return an app's id: 15 or 16 digits."""
+        return self._digits("app", 15 + self._counter % 2)
+
+    def trace(self) -> str:
+        """Return a Graph ``fbtrace_id``: ``A`` and 22 letters or digits."""
+        return "A" + base64.urlsafe_b64encode(self._digest("trace"))[:22].decode().replace("-", "x")
+
+    def message(self, account: str = DEFAULT_ACCOUNT_ID) -> str:
+        """Return a message's id (mid): some 160 characters beginning ``aWdfZAG1f``, ending ``ZD``."""
+        thread = "340282366841710301" + self._digits("thread", 21)
+        number = "32" + self._digits("message", 33)
+        return "aWdfZAG1f" + _mid_base64(f"item:1:IGMessageID:{account}:{thread}:{number}")
+
+    def number(self, digits: int) -> str:
+        """Return a plain number of that many digits, for links and tokens."""
+        return self._digits("number", digits)
+
+    def _digest(self, kind: str) -> bytes:
+        self._counter += 1
+        return hashlib.sha256(f"{self._seed}:{kind}:{self._counter}".encode()).digest()
+
+    def _digits(self, kind: str, count: int) -> str:
+        digits = str(int.from_bytes(self._digest(kind), "big"))[1 : count + 1]
+        return "1" + digits[1:] if digits[0] == "0" else digits
+
+
+def _mid_base64(text: str) -> str:
+    """Encode as the platform does its message ids: base64 in which Z is an escape and `=` is ZD."""
+    return base64.b64encode(text.encode()).decode().replace("Z", "ZA").replace("=", "ZD")
+
+
+def username_of(contact: str) -> str:
+    """Return the user name the sandbox world knows this person by; the same for the same id."""
+    digest = hashlib.sha256(contact.encode()).digest()
+    return f"{_NAMES[digest[0] % len(_NAMES)]}{digest[1] % 90 + 10}"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One thing that happened, and where the platform would put it.
+
+    `at_ms` is when it happened, in milliseconds. `id` is the message's, comment's or media's id, empty where
+    the platform gives none. `contact` is the customer it concerns, empty where there is none.
+    """
+
+    kind: str
+    section: Section
+    account: str
+    item: Item
+    at_ms: int
+    contact: str = ""
+    id: str = ""
+
+    def body(self) -> Body:
+        """Return the webhook body carrying this update alone."""
+        return body_of(self)
+
+    def standby(self) -> "Update":
+        """Return the same update as an app sees it that does not control the conversation.
+
+        The platform leaves out a postback's payload there.
+        """
+        item = dict(self.item)
+        if "postback" in item:
+            item["postback"] = {k: v for k, v in item["postback"].items() if k != "payload"}
+        return replace(self, kind=f"standby.{self.kind}", section="standby", item=item)
+
+    def flat(self) -> "Update":
+        """Return the same change with ``field`` and ``value`` right in the entry."""
+        return replace(self, section="flat")
+
+    def later(self, milliseconds: int) -> "Update":
+        """Return the same update, delivered and stamped that much later."""
+        item = dict(self.item)
+        if "timestamp" in item:
+            item["timestamp"] = self.at_ms + milliseconds
+        return replace(self, item=item, at_ms=self.at_ms + milliseconds)
+
+
+def body_of(*updates: Update, object_: str = "instagram") -> Body:
+    """Pack updates into one webhook body, neighbours of one account and section into one entry.
+
+    Order is kept. A flat update always has an entry of its own. The entry's time is a little after its last
+    item, in milliseconds for messaging and in seconds for changes.
+    """
+    entries: list[Body] = []
+    previous: Update | None = None
+    for update in updates:
+        joins = (
+            previous is not None
+            and update.section != "flat"
+            and (previous.account, previous.section) == (update.account, update.section)
+        )
+        if not joins:
+            entries.append({"id": update.account})
+        entry = entries[-1]
+        if update.section == "flat":
+            entry["time"] = update.at_ms // 1000
+            entry.update(update.item)
+        else:
+            entry["time"] = update.at_ms // 1000 if update.section == "changes" else update.at_ms + 412
+            entry.setdefault(update.section, []).append(update.item)
+        previous = update
+    return {"object": object_, "entry": entries}
+
+
+def dashboard_test(update: Update) -> Body:
+    """Return the body the app dashboard's test button sends for a message: a change of the account "0"."""
+    value = {**update.item, "timestamp": str(update.at_ms // 1000)}
+    fields = {"postback": "messaging_postbacks", "read": "messaging_seen", "reaction": "message_reactions"}
+    name = next((fields[key] for key in fields if key in value), "messages")
+    return {
+        "object": "instagram",
+        "entry": [
+            {
+                "id": DASHBOARD_ENTRY_ID,
+                "time": update.at_ms // 1000,
+                "changes": [{"field": name, "value": value}],
+            }
+        ],
+    }
+
+
+@dataclass(slots=True)
+class Simulator:
+    """Builders of updates for one account, ids by one seed.
+
+    `now` returns seconds since the epoch; a fixed one makes bodies reproducible to the byte.
+    """
+
+    seed: int | str = 0
+    account: str = DEFAULT_ACCOUNT_ID
+    username: str = DEFAULT_ACCOUNT_USERNAME
+    now: Callable[[], float] = time.time
+    ids: Ids = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = Ids(self.seed)
+
+    def contact(self) -> str:
+        """Return a new customer's id."""
+        return self.ids.contact()
+
+    # Direct messages
+
+    def text(self, contact: str, text: str, *, mid: str | None = None) -> Update:
+        """Return a direct message of plain text."""
+        return self._message(contact, {"text": text}, mid=mid)
+
+    def attachment(self, contact: str, kind: str, *, text: str | None = None) -> Update:
+        """Return a message carrying one attachment of a kind out of :data:`ATTACHMENT_KINDS`."""
+        return self.attachments(contact, [kind], text=text)
+
+    def attachments(self, contact: str, kinds: Sequence[str], *, text: str | None = None) -> Update:
+        """Return a message carrying several attachments."""
+        content: Item = {} if text is None else {"text": text}
+        content["attachments"] = [self._attachment(kind) for kind in kinds]
+        return self._message(contact, content, kind=f"message.{kinds[0]}" if kinds else "message")
+
+    def shared_post_twice(self, contact: str) -> Update:
+        """Return one shared post listed as both ``share`` and ``ig_post``, as once sent."""
+        post = self._attachment("ig_post")
+        twin = {"type": "share", "payload": dict(post["payload"])}
+        return self._message(contact, {"attachments": [twin, post]}, kind="message.share")
+
+    def unsupported(self, contact: str) -> Update:
+        """Return a message the platform says it cannot show, without any attachment."""
+        return self._message(contact, {"is_unsupported": True}, kind="message.unsupported")
+
+    def story_reply(self, contact: str, text: str, *, story: str | None = None) -> Update:
+        """Return an answer to one of the account's stories."""
+        story = story or self.ids.media()
+        reply_to = {"story": {"id": story, "url": f"{_CDN}{story}&signature={self._signature()}"}}
+        return self._message(contact, {"text": text, "reply_to": reply_to}, kind="message.story_reply")
+
+    def reply(self, contact: str, text: str, to_mid: str) -> Update:
+        """Return a message that quotes an earlier one."""
+        return self._message(contact, {"text": text, "reply_to": {"mid": to_mid}}, kind="message.reply")
+
+    def quick_reply(self, contact: str, title: str, payload: str, *, with_text: bool = True) -> Update:
+        """Return the tap on a quick reply; the platform sometimes leaves the text out."""
+        content: Item = {"text": title} if with_text else {}
+        content["quick_reply"] = {"payload": payload}
+        return self._message(contact, content, kind="message.quick_reply")
+
+    def ad_message(self, contact: str, text: str, *, ref: str | None = None) -> Update:
+        """Return the first message of a thread opened from an advertisement."""
+        referral = {
+            "ad_id": self.ids.number(17),
+            "source": "ADS",
+            "type": "OPEN_THREAD",
+            "ads_context_data": {
+                "ad_title": "تشكيلة الشتاء",
+                "photo_url": f"{_CDN}{self.ids.number(17)}",
+                "video_url": f"{_CDN}{self.ids.number(17)}",
+            },
+        }
+        if ref is not None:
+            referral["ref"] = ref
+        return self._message(contact, {"text": text, "referral": referral}, kind="message.ad")
+
+    def product_message(self, contact: str, text: str) -> Update:
+        """Return a message asked from a product's page."""
+        referral = {"product": {"id": self.ids.number(16)}}
+        return self._message(contact, {"text": text, "referral": referral}, kind="message.product")
+
+    def unsend(self, contact: str, mid: str) -> Update:
+        """Return the customer's taking back of a message."""
+        return self._message(contact, {"is_deleted": True}, mid=mid, kind="unsend")
+
+    def echo(
+        self,
+        contact: str,
+        text: str | None = None,
+        *,
+        mid: str | None = None,
+        attachments: Sequence[str] = (),
+        app_id: str | None = None,
+        metadata: str | None = None,
+    ) -> Update:
+        """Return the copy of a message the account sent: by us, or by a person in the Instagram app."""
+        content: Item = {"is_echo": True}
+        if text is not None:
+            content["text"] = text
+        if attachments:
+            content["attachments"] = [self._attachment(kind) for kind in attachments]
+        if app_id is not None:
+            content["app_id"] = app_id
+        if metadata is not None:
+            content["metadata"] = metadata
+        return self._message(contact, content, mid=mid, kind="echo", outgoing=True)
+
+    def self_message(self, text: str) -> Update:
+        """Return a message the account wrote to itself."""
+        return self._message(self.account, {"text": text, "is_self": True}, kind="message.self")
+
+    # Direct-message happenings that are not messages
+
+    def postback(self, contact: str, title: str, payload: str, *, with_mid: bool = True) -> Update:
+        """Return the tap on an ice breaker, a menu entry or a template's button; old ones carry no mid."""
+        mid = self.ids.message(self.account) if with_mid else ""
+        value: Item = {"title": title, "payload": payload}
+        if mid:
+            value["mid"] = mid
+        return self._messaging(contact, "postback", value, id_=mid)
+
+    def referral(self, contact: str, ref: str) -> Update:
+        """Return the opening of an existing conversation through an ig.me link."""
+        value = {"ref": ref, "source": "IGME_SOURCE_LINK", "type": "OPEN_THREAD"}
+        return self._messaging(contact, "referral", value)
+
+    def reaction(self, contact: str, mid: str, emoji: str = "❤") -> Update:
+        """Return a reaction to a message."""
+        names = {"❤": "love", "😂": "haha", "😮": "wow", "😢": "sad", "😡": "angry", "👍": "like"}
+        value = {"mid": mid, "action": "react", "reaction": names.get(emoji, "other"), "emoji": emoji}
+        return self._messaging(contact, "reaction", value, id_=mid)
+
+    def unreact(self, contact: str, mid: str) -> Update:
+        """Return the taking back of a reaction."""
+        value = {"mid": mid, "action": "unreact"}
+        return self._messaging(contact, "reaction", value, id_=mid, kind="unreact")
+
+    def read(self, contact: str, mid: str) -> Update:
+        """Return the customer's having seen everything up to a message."""
+        return self._messaging(contact, "read", {"mid": mid}, id_=mid)
+
+    def edit(self, contact: str, mid: str, text: str, *, number: int = 1) -> Update:
+        """Return the customer's change of a message's text; the count is a string, as documented."""
+        value = {"mid": mid, "text": text, "num_edit": str(number)}
+        return self._messaging(contact, "message_edit", value, id_=mid, kind="edit")
+
+    def optin(self, contact: str, title: str = "عروض الأسبوع") -> Update:
+        """Return a subscription to notification messages."""
+        value = {
+            "type": "notification_messages",
+            "payload": "WEEKLY_OFFERS",
+            "title": title,
+            "notification_messages_token": self.ids.number(20),
+            "notification_messages_frequency": "WEEKLY",
+            "notification_messages_timezone": "Asia/Baghdad",
+            "notification_messages_status": "RESUME NOTIFICATIONS",
+            "token_expiry_timestamp": int(self.now() * 1000) + 365 * 86_400_000,
+            "user_token_status": "REFRESHED",
+        }
+        return self._messaging(contact, "optin", value)
+
+    def pass_thread_control(self, contact: str, new_owner: str, previous_owner: str | None = None) -> Update:
+        """Return the handing over of a conversation to another app."""
+        value = {"new_owner_app_id": new_owner, "metadata": "to a person"}
+        if previous_owner is not None:
+            value["previous_owner_app_id"] = previous_owner
+        return self._messaging(contact, "pass_thread_control", value, kind="handover.pass")
+
+    def take_thread_control(self, contact: str, new_owner: str, previous_owner: str) -> Update:
+        """Return the taking back of a conversation by the primary app."""
+        value = {"new_owner_app_id": new_owner, "previous_owner_app_id": previous_owner, "metadata": "done"}
+        return self._messaging(contact, "take_thread_control", value, kind="handover.take")
+
+    def request_thread_control(self, contact: str, app: int) -> Update:
+        """Return another app's request for a conversation; the id comes as a number here."""
+        value = {"requested_owner_app_id": app, "metadata": "please"}
+        return self._messaging(contact, "request_thread_control", value, kind="handover.request")
+
+    def app_roles(self, roles: Mapping[str, Sequence[str]]) -> Update:
+        """Return the account's list of app roles; it has no sender."""
+        at = self._at()
+        item = {
+            "recipient": {"id": self.account},
+            "timestamp": at,
+            "app_roles": {k: list(v) for k, v in roles.items()},
+        }
+        return Update("handover.app_roles", "messaging", self.account, item, at)
+
+    def unknown(self, contact: str, key: str = "something_new") -> Update:
+        """Return an item of a kind nobody has heard of yet."""
+        return self._messaging(contact, key, {"value": 1}, kind="unknown")
+
+    # Changes
+
+    def comment(
+        self,
+        contact: str,
+        text: str,
+        *,
+        product: Literal["FEED", "REELS", "STORY", "AD", "LIVE"] = "FEED",
+        media: str | None = None,
+        parent: str | None = None,
+        id_: str | None = None,
+        id_key: Literal["id", "comment_id"] = "id",
+        username: str | None = None,
+    ) -> Update:
+        """Return a comment under a post, reel or advertisement; `parent` makes it an answer."""
+        id_ = id_ or self.ids.comment()
+        about: Item = {"id": media or self.ids.media(), "media_product_type": product}
+        if product == "AD":
+            about |= {
+                "ad_id": self.ids.number(17),
+                "ad_title": "تشكيلة الشتاء",
+                "original_media_id": self.ids.media(),
+            }
+        sender: Item = {"id": contact, "username": username or username_of(contact)}
+        if contact == self.account:
+            sender["username"] = self.username
+        value: Item = {"from": sender, "media": about, id_key: id_, "text": text}
+        if parent is not None:
+            value["parent_id"] = parent
+        return self._change("comments", value, contact=contact, id_=id_, kind="comment")
+
+    def own_comment(self, text: str, *, parent: str | None = None, media: str | None = None) -> Update:
+        """Return the account's own public reply, which the platform sends back like any other comment."""
+        update = self.comment(self.account, text, parent=parent, media=media)
+        return replace(update, kind="comment.own", contact="")
+
+    def live_comment(self, contact: str, text: str) -> Update:
+        """Return a comment written while the account broadcasts."""
+        comment = self.comment(contact, text, product="LIVE")
+        item = {"field": "live_comments", "value": comment.item["value"]}
+        return replace(comment, kind="live_comment", item=item)
+
+    def mention(self, *, media: str | None = None, comment: str | None = None) -> Update:
+        """Return the naming of the account in a caption, or in a comment; only ids are sent."""
+        media = media or self.ids.media()
+        value = {"media_id": media}
+        if comment is not None:
+            value["comment_id"] = comment
+        return self._change("mentions", value, id_=comment or media, kind="mention")
+
+    def story_insights(self, *, media: str | None = None) -> Update:
+        """Return the figures of a story that has ended; fewer than five are told as -1."""
+        media = media or self.ids.media()
+        value = {
+            "media_id": media,
+            "exits": 6,
+            "replies": -1,
+            "reach": 212,
+            "taps_forward": 87,
+            "taps_back": 9,
+            "impressions": 254,
+        }
+        return self._change("story_insights", value, id_=media)
+
+    def feed(self, contact: str, text: str, *, verb: Literal["add", "edited", "remove"] = "add") -> Update:
+        """Return a comment as the page product's ``feed`` field tells it."""
+        id_ = self.ids.comment()
+        value: Item = {
+            "item": "comment",
+            "verb": verb,
+            "comment_id": id_,
+            "post_id": f"{self.account}_{self.ids.media()}",
+            "from": {"id": contact, "name": username_of(contact)},
+            "created_time": self._at() // 1000,
+        }
+        if verb != "remove":
+            value["message"] = text
+        return self._change("feed", value, contact=contact, id_=id_)
+
+    def unknown_change(self, name: str = "something_new") -> Update:
+        """Return a change of a field nobody has heard of yet."""
+        return self._change(name, {"value": 1}, kind="unknown")
+
+    def message_change(self, update: Update) -> Update:
+        """Return a messaging item wrapped in ``changes`` under its account's own id."""
+        names = {
+            "postback": "messaging_postbacks",
+            "read": "messaging_seen",
+            "reaction": "message_reactions",
+            "message_edit": "message_edit",
+            "referral": "messaging_referral",
+        }
+        name = next((names[key] for key in names if key in update.item), "messages")
+        return replace(update, section="changes", item={"field": name, "value": update.item})
+
+    # The guide's plural lists
+
+    def plural_messages(self, *messages: tuple[str, str]) -> Update:
+        """Return the guide's ``value.messages[]`` of (contact, text) pairs; times are strings of seconds."""
+        listed = [
+            {"id": self.ids.message(self.account), "from": {"id": c}, "timestamp": self._seconds(), "text": t}
+            for c, t in messages
+        ]
+        return self._plural("messages", listed, [c for c, _ in messages])
+
+    def plural_comments(self, *comments: tuple[str, str], media: str | None = None) -> Update:
+        """Return the guide's ``value.comments[]`` of (contact, text) pairs."""
+        media = media or self.ids.media()
+        listed = [
+            {
+                "id": self.ids.comment(),
+                "from": {"id": c},
+                "media": {"id": media},
+                "text": t,
+                "timestamp": self._seconds(),
+            }
+            for c, t in comments
+        ]
+        return self._plural("comments", listed, [c for c, _ in comments])
+
+    def plural_mentions(self, *contacts: str) -> Update:
+        """Return the guide's ``value.mentions[]``."""
+        listed = [
+            {"id": self.ids.comment(), "from": {"id": c}, "media_id": self.ids.media()} for c in contacts
+        ]
+        return self._plural("mentions", listed, list(contacts))
+
+    # How they are made
+
+    def _at(self) -> int:
+        return int(self.now() * 1000)
+
+    def _seconds(self) -> str:
+        return str(int(self.now()))
+
+    def _signature(self) -> str:
+        return "Ab" + base64.urlsafe_b64encode(self.ids.number(32).encode()).decode().rstrip("=")
+
+    def _message(
+        self,
+        contact: str,
+        content: Item,
+        *,
+        mid: str | None = None,
+        kind: str = "message",
+        outgoing: bool = False,
+    ) -> Update:
+        mid = mid or self.ids.message(self.account)
+        return self._messaging(
+            contact, "message", {"mid": mid, **content}, id_=mid, kind=kind, outgoing=outgoing
+        )
+
+    def _messaging(
+        self,
+        contact: str,
+        key: str,
+        value: Item,
+        *,
+        id_: str = "",
+        kind: str | None = None,
+        outgoing: bool = False,
+    ) -> Update:
+        at = self._at()
+        sender, recipient = (self.account, contact) if outgoing else (contact, self.account)
+        item = {"sender": {"id": sender}, "recipient": {"id": recipient}, "timestamp": at, key: value}
+        return Update(kind or key, "messaging", self.account, item, at, contact, id_)
+
+    def _change(
+        self, name: str, value: Item, *, contact: str = "", id_: str = "", kind: str | None = None
+    ) -> Update:
+        item = {"field": name, "value": value}
+        return Update(kind or name, "changes", self.account, item, self._at(), contact, id_)
+
+    def _plural(self, name: str, listed: list[Item], contacts: list[str]) -> Update:
+        value = {name: listed}
+        id_ = listed[0]["id"] if listed else ""
+        contact = contacts[0] if contacts else ""
+        return self._change(name, value, contact=contact, id_=id_, kind=f"plural.{name}")
+
+    def _attachment(self, kind: str) -> Item:
+        asset = self.ids.number(17)
+        url = f"{_CDN}{asset}&signature={self._signature()}"
+        title = "وصل جديد: حقائب جلد طبيعي 👜"
+        payloads: dict[str, Item | None] = {
+            "like_heart": None,
+            "ephemeral": None,
+            "share": {"url": url, "ig_post_media_id": asset, "title": title},
+            "ig_post": {"url": url, "ig_post_media_id": asset, "title": title},
+            "ig_reel": {"url": url, "reel_video_id": asset, "title": title},
+            "reel": {"url": url, "reel_video_id": asset, "title": title},
+            "ig_story": {"story_media_id": asset, "story_media_url": url},
+            "template": {"generic": {"elements": [{"title": title, "subtitle": "دار الزيتون"}]}},
+            "fallback": {"title": "دليل القياسات", "url": "https://example.com/sizes"},
+        }
+        payload = payloads.get(kind, {"url": url})
+        return {"type": kind} if payload is None else {"type": kind, "payload": payload}
+
+
+class WebhookSender:
+    """Deliver webhook bodies signed as Meta signs them."""
+
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        client: httpx2.AsyncClient,
+        *,
+        timeout_seconds: float = 10.0,
+        style: Style = "compact",
+        escape_slashes: bool = True,
+    ) -> None:
+        self._url = url
+        self._secret = secret
+        self._client = client
+        self._timeout = timeout_seconds
+        self._style: Style = style
+        self._escape_slashes = escape_slashes
+
+    async def send(self, *updates: Update) -> int:
+        """Post the updates as one signed webhook and return the HTTP status.
+
+        Raises `httpx2.TransportError` when nobody answers in time.
+        """
+        return await self.send_body(body_of(*updates))
+
+    async def send_body(self, body: Mapping[str, Any]) -> int:
+        """Post a whole webhook body, signed, and return the HTTP status."""
+        return await self.send_bytes(serialise(body, style=self._style, escape_slashes=self._escape_slashes))
+
+    async def send_bytes(self, raw: bytes, *, headers: Mapping[str, str] | None = None) -> int:
+        """Post exactly these bytes; `headers` replace the signed ones, to try a forged signature."""
+        sent = signed_headers(raw, self._secret) if headers is None else dict(headers)
+        response = await self._client.post(self._url, content=raw, headers=sent, timeout=self._timeout)
+        return response.status_code
+
+
+def one_of_each(simulator: Simulator, contact: str) -> Iterable[Update]:
+    """Yield one update of every kind the simulator can build, standby and flat variants included."""
+    first = simulator.text(contact, "هلو، شلونكم؟")
+    yield first
+    for kind in ATTACHMENT_KINDS:
+        yield simulator.attachment(contact, kind)
+    yield simulator.attachments(contact, ["image", "image", "video"])
+    yield simulator.shared_post_twice(contact)
+    yield simulator.unsupported(contact)
+    yield simulator.story_reply(contact, "روعة 😍")
+    yield simulator.reply(contact, "هذا اللي أريده", first.id)
+    yield simulator.quick_reply(contact, "القياسات", "SIZES")
+    yield simulator.quick_reply(contact, "القياسات", "SIZES", with_text=False)
+    yield simulator.ad_message(contact, "شفت الإعلان، بعده متوفر؟", ref="winter")
+    yield simulator.product_message(contact, "Is this in stock?")
+    yield simulator.edit(contact, first.id, "هلو، شلونكم اليوم؟")
+    yield simulator.reaction(contact, first.id)
+    yield simulator.unreact(contact, first.id)
+    yield simulator.read(contact, first.id)
+    yield simulator.unsend(contact, first.id)
+    yield simulator.echo(contact, "أهلاً بيك")
+    yield simulator.echo(contact, attachments=["image"], app_id=simulator.ids.app(), metadata="m")
+    yield simulator.self_message("note")
+    yield simulator.postback(contact, "تتبع الطلب", "TRACK")
+    yield simulator.postback(contact, "تتبع الطلب", "TRACK", with_mid=False)
+    yield simulator.referral(contact, "bio-link")
+    yield simulator.optin(contact)
+    yield simulator.pass_thread_control(contact, simulator.ids.app(), simulator.ids.app())
+    yield simulator.take_thread_control(contact, simulator.ids.app(), simulator.ids.app())
+    yield simulator.request_thread_control(contact, int(simulator.ids.app()))
+    yield simulator.app_roles({simulator.ids.app(): ["primary_receiver"]})
+    yield simulator.unknown(contact)
+    yield simulator.text(contact, "أكو توصيل؟").standby()
+    yield simulator.postback(contact, "تتبع الطلب", "TRACK").standby()
+    parent = simulator.comment(contact, "السعر؟")
+    yield parent
+    yield simulator.comment(contact, "خاص لو سمحتم", parent=parent.id, product="REELS")
+    yield simulator.comment(contact, "بيش هذا؟", product="AD")
+    yield simulator.comment(contact, "Super !", id_key="comment_id")
+    yield simulator.comment(contact, "love it").flat()
+    yield simulator.own_comment("شكراً إلك", parent=parent.id)
+    yield simulator.live_comment(contact, "متوفر أسود؟")
+    yield simulator.mention()
+    yield simulator.mention(comment=simulator.ids.comment())
+    yield simulator.story_insights()
+    yield simulator.feed(contact, "حلو")
+    yield simulator.feed(contact, "", verb="remove")
+    yield simulator.unknown_change()
+    yield simulator.message_change(simulator.text(contact, "Bonjour"))
+    yield simulator.plural_messages((contact, "salut"), (contact, "prix ?"))
+    yield simulator.plural_comments((contact, "génial"), (contact, "nul"))
+    yield simulator.plural_mentions(contact)
