@@ -19,7 +19,7 @@ from devkit.download import Unavailable, fetch_all, missing_from
 from devkit.kafka_wire import BrokerServes
 from devkit.maven import KAFKA_VERSION, jars_folder, kafka_jars, maven_url
 from devkit.ports import free_ports
-from devkit.process import ChildProcess
+from devkit.process import ChildProcess, ProcessDied
 from devkit.progress import Say, download_bar, say
 from devkit.wheels import Wheel, WheelUnavailable, program_of
 
@@ -143,6 +143,13 @@ class EmbeddedKafka:
     def running(self) -> bool:
         """Whether the broker's process runs."""
         return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id. Raises `devkit.process.ProcessDied` when it does not run."""
+        if self._process is None:
+            raise ProcessDied("Kafka has not been started")
+        return self._process.pid
 
     def start(self, within: float = START_TIMEOUT) -> None:
         """Fetch what is missing, start the broker and wait until it serves.

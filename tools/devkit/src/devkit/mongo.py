@@ -12,13 +12,16 @@ from devkit.cache import cache_dir
 from devkit.mongo_checks import answers_ping, run_checks
 from devkit.mongo_servers import MongoUnavailable, choose_server, fast_program
 from devkit.ports import free_port
-from devkit.process import ChildProcess
+from devkit.process import ChildProcess, ProcessDied
 from devkit.progress import Say, say
 from devkit.readiness import TcpOpen
 from devkit.wheels import WheelUnavailable
 
 HOST = "127.0.0.1"
 DATABASE = "jawab"
+CLIENT_OPTIONS = "directConnection=true&serverMonitoringMode=poll"
+"""Without the first, clients would follow the server's own idea of its address, past a proxy. Without the second
+they open a further connection in the background, and PyMongo 4.20 leaks its socket when closed meanwhile."""
 START_TIMEOUT = 60.0
 
 
@@ -73,8 +76,7 @@ class EmbeddedMongo:
 
     def url_on(self, port: int) -> str:
         """Return the address for clients that reach the server through another port (of a proxy)."""
-        # Without directConnection a client would follow the server's own idea of its address.
-        return f"mongodb://{HOST}:{port}/{DATABASE}?directConnection=true"
+        return f"mongodb://{HOST}:{port}/{DATABASE}?{CLIENT_OPTIONS}"
 
     @property
     def name(self) -> str:
@@ -90,6 +92,13 @@ class EmbeddedMongo:
     def running(self) -> bool:
         """Whether the server's process runs."""
         return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The server's process id. Raises `devkit.process.ProcessDied` when it does not run."""
+        if self._process is None:
+            raise ProcessDied("MongoDB has not been started")
+        return self._process.pid
 
     def start(self, within: float = START_TIMEOUT) -> None:
         """Install the server where need be, start it, wait until it serves and try what Jawab relies on.
