@@ -25,9 +25,7 @@ LONGEST = 300
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide values under telling names and tokens inside any string; cut long strings (a structlog processor)."""
     for name, value in event.items():
-        if name == "event":
-            continue
-        if TELLING.search(name) and value is not None and not isinstance(value, bool | int | float):
+        if name != "event" and TELLING.search(name) and value is not None and not isinstance(value, bool | int | float):
             event[name] = HIDDEN
         elif isinstance(value, str):
             event[name] = BEARER.sub(r"\1" + HIDDEN, value)[:LONGEST]

@@ -5,7 +5,7 @@ the right order or restart a service after an outage.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -16,6 +16,7 @@ from common.health import Unhealthy
 
 log = structlog.get_logger("kafka")
 
+START_KAFKA = "start Kafka, or correct KAFKA_BOOTSTRAP_SERVERS"
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
 
@@ -25,7 +26,7 @@ class KafkaLink:
     def __init__(self, broker: KafkaBroker, topics: Sequence[str]) -> None:
         self._broker = broker
         self._topics = topics
-        self._reason = "not connected yet"
+        self._problem = Unhealthy("not connected to Kafka yet", START_KAFKA)
         self.started = asyncio.Event()
 
     @asynccontextmanager
@@ -44,10 +45,15 @@ class KafkaLink:
         attempt = 0
         while True:
             try:
+                await self._knock()
                 await self._broker.start()
             except Exception as error:  # noqa: BLE001 whatever it is, Kafka is not usable yet
-                self._reason = f"Kafka cannot be reached ({type(error).__name__})"
-                log.warning("kafka.not_reachable", error=type(error).__name__, attempt=attempt + 1)
+                self._problem = (
+                    error
+                    if isinstance(error, Unhealthy)
+                    else Unhealthy(f"Kafka cannot be reached ({type(error).__name__})", START_KAFKA)
+                )
+                log.warning("kafka.not_usable", reason=self._problem.reason, attempt=attempt + 1)
                 await self._broker.stop()
                 await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
                 attempt += 1
@@ -56,16 +62,33 @@ class KafkaLink:
                 log.info("kafka.connected")
                 return
 
+    async def _knock(self) -> None:
+        """Look with a client of our own whether Kafka answers and the topics are there.
+
+        FastStream leaks a producer for each start that fails, and a consumer that subscribes before its topics exist
+        notices them only when its metadata expires.
+        """
+        visitor = self._broker.config.broker_config.builder()
+        try:
+            await visitor.start()
+            _refuse_missing(self._topics, await visitor.topics())
+        finally:
+            await visitor.stop()
+
     async def check(self) -> None:
         """Ask the cluster for its topics. Raises Unhealthy when it does not answer or one is missing."""
         if not self.started.is_set():
-            raise Unhealthy(self._reason, "start Kafka, or correct KAFKA_BOOTSTRAP_SERVERS")
+            raise self._problem
         client = producer_of(self._broker).client
         if not await client.force_metadata_update():
             raise Unhealthy("Kafka does not answer", "see whether its brokers are running")
-        missing = [topic for topic in self._topics if not client.cluster.partitions_for_topic(topic)]
-        if missing:
-            raise Unhealthy(f"topics are missing: {', '.join(missing)}", "run `jawab topics apply`")
+        _refuse_missing(self._topics, client.cluster.topics())
+
+
+def _refuse_missing(wanted: Sequence[str], found: Iterable[str]) -> None:
+    there = set(found)
+    if missing := [topic for topic in wanted if topic not in there]:
+        raise Unhealthy(f"topics are missing: {', '.join(missing)}", "run `jawab topics apply`")
 
 
 def producer_of(broker: KafkaBroker) -> AIOKafkaProducer:

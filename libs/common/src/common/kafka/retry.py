@@ -59,7 +59,7 @@ def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy)
 
 
 def backoff(attempts: int, policy: RetryPolicy) -> float:
-    """Return an exponentially growing delay in seconds, up to a quarter shorter at random so retries do not march in step."""
+    """Return an exponentially growing delay in seconds, up to a quarter shorter at random so retries spread out."""
     full = min(policy.longest_delay, policy.first_delay * 2.0 ** min(attempts - 1, 30))
     return full * random.uniform(0.75, 1.0)  # noqa: S311 jitter is no secret
 

@@ -1,0 +1,55 @@
+# Jawab. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e coverage load bench clean
+
+UV := scripts/uv
+RUN := $(UV) run --frozen --all-groups
+# What only runs Jawab needs none of the checks' packages.
+TOOL := $(UV) run --frozen --no-default-groups
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## from a bare machine: start everything, play twelve conversations, show each, exit 0 only if all was right
+	@$(TOOL) jawab demo
+
+up: ## start everything and stay up; prints the addresses
+	@$(TOOL) jawab up
+
+sync: ## install everything the checks need into .venv
+	$(UV) sync --frozen --all-groups
+
+test: check unit integration e2e ## everything CI runs
+
+check: lint types layers ## style, types, layers
+
+lint:
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+
+types:
+	$(RUN) mypy
+
+layers:
+	$(RUN) lint-imports
+
+unit: ## tests that need no server
+	$(RUN) pytest libs services tools tests/contract tests/chart -m "not kafka and not mongo"
+
+integration: ## tests against real Kafka and the MongoDB wire
+	$(RUN) pytest libs services tools tests/integration -m "kafka or mongo"
+
+e2e: ## the whole system as processes
+	$(RUN) pytest tests/e2e
+
+coverage: ## how much of the code the tests without servers reach
+	$(RUN) pytest libs services -m "not kafka and not mongo" --cov --cov-report=term
+
+schemas: ## write docs/schemas from the event classes
+	$(RUN) python -m common.events.schemas docs/schemas
+
+load: ## webhooks per second, and how long from a webhook to its delivered reply
+	$(RUN) python tests/load/run.py
+
+clean: ## remove what the commands above made here (not the cache folder)
+	rm -rf .venv .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage reports

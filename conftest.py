@@ -1,0 +1,47 @@
+"""What tests of several packages share: a real Kafka and a MongoDB server, started when first asked for."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from common.kafka import topics
+from devkit.kafka import EmbeddedKafka
+from devkit.mongo import EmbeddedMongo
+
+_databases = count(1)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """Apache Kafka with Jawab's topics; `.bootstrap` is its address."""
+    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
+        asyncio.run(topics.apply({"bootstrap_servers": broker.bootstrap}))
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongo]:
+    """A server that speaks MongoDB's protocol."""
+    with EmbeddedMongo(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+@pytest.fixture
+def mongo_url(mongo: EmbeddedMongo) -> str:
+    """The URL of a database of the test's own."""
+    return mongo.url.replace("/jawab?", f"/test{next(_databases)}?")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs no server first: a broken idea shows in seconds."""
+    items.sort(key=lambda item: bool({"kafka", "mongo"} & set(getattr(item, "fixturenames", ()))))

@@ -1,0 +1,300 @@
+"""Key-ordered consumption on real Apache Kafka: order, commits, dead letters, revocation, shutdown."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from prometheus_client import CollectorRegistry
+
+from common.clock import SystemClock
+from common.errors import Permanent, Retryable
+from common.events.interactions import Message, MessageReceived
+from common.health import Unhealthy
+from common.kafka import dead_letters
+from common.kafka.broker import kafka_broker
+from common.kafka.keyed import KeyOrderedSubscriber, key_ordered_subscriber
+from common.kafka.link import KafkaLink
+from common.kafka.metrics import KafkaMetrics
+from common.kafka.retry import RetryPolicy
+from common.settings import KafkaSettings
+
+pytestmark = pytest.mark.kafka
+
+_names = count(1)
+QUICK = RetryPolicy(first_delay=0.01, longest_delay=0.05, longest_age=30, bug_attempts=3)
+
+
+def event(conversation: str, number: int) -> MessageReceived:
+    return MessageReceived(
+        id=f"{conversation}:{number}",
+        source="/test",
+        subject=conversation,
+        partitionkey=conversation,
+        time=datetime.now(UTC),
+        data=Message(account_id="1", contact_id=conversation, mid=str(number)),
+    )
+
+
+async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def settings(kafka) -> KafkaSettings:
+    return KafkaSettings(
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, drain_timeout=5, request_timeout=5
+    )
+
+
+@pytest.fixture
+async def topic(kafka) -> str:
+    name = f"keyed-{next(_names)}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 4, 1), NewTopic(f"{name}.dlq", 1, 1)])
+    finally:
+        await admin.close()
+    return name
+
+
+@asynccontextmanager
+async def consuming(
+    settings: KafkaSettings,
+    topic: str,
+    handler: Callable[[MessageReceived], Awaitable[None]],
+    retry: RetryPolicy = QUICK,
+) -> AsyncIterator[KeyOrderedSubscriber]:
+    broker = kafka_broker(settings, client_id="test")
+    subscriber = key_ordered_subscriber(
+        broker,
+        topic,
+        group=f"group-{topic}",
+        handler=handler,
+        settings=settings,
+        metrics=KafkaMetrics(CollectorRegistry()),
+        clock=SystemClock(),
+        retry=retry,
+    )
+    link = KafkaLink(broker, [topic])
+    async with link.running():
+        async with asyncio.timeout(30):
+            await link.started.wait()
+        yield subscriber
+
+
+async def produce(settings: KafkaSettings, topic: str, events: list[MessageReceived], raw: bytes | None = None) -> None:
+    broker = kafka_broker(settings, client_id="producer")
+    await broker.connect()
+    try:
+        for one in events:
+            await broker.publish(one, topic, key=one.partitionkey.encode(), no_confirm=True)
+        if raw is not None:
+            await broker.publish(raw, topic, key=b"poison")
+        await broker.config.producer.flush()
+    finally:
+        await broker.stop()
+
+
+async def committed(settings: KafkaSettings, topic: str) -> dict[int, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, group_id=f"group-{topic}")
+    await consumer.start()
+    try:
+        found = {}
+        for partition in range(4):
+            offset = await consumer.committed(TopicPartition(topic, partition))
+            if offset is not None:
+                found[partition] = offset
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def problem(link: KafkaLink) -> str:
+    try:
+        await link.check()
+    except Unhealthy as error:
+        return error.reason
+    return ""
+
+
+async def dead(settings: KafkaSettings, topic: str) -> list[tuple[bytes | None, dict[str, str]]]:
+    consumer = AIOKafkaConsumer(
+        f"{topic}.dlq", bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        batches = await consumer.getmany(timeout_ms=5000)
+        return [(r.value, {k: v.decode() for k, v in r.headers}) for batch in batches.values() for r in batch]
+    finally:
+        await consumer.stop()
+
+
+async def test_records_of_a_key_are_handled_in_order_and_other_keys_at_the_same_time(settings, topic):
+    events = [event(f"c{key}", number) for number in range(20) for key in range(15)]
+    handled: dict[str, list[int]] = defaultdict(list)
+    running = highest = 0
+
+    async def handler(one: MessageReceived) -> None:
+        nonlocal running, highest
+        running += 1
+        highest = max(highest, running)
+        await asyncio.sleep(random.uniform(0, 0.01))
+        handled[one.partitionkey].append(int(one.data.mid))
+        running -= 1
+
+    await produce(settings, topic, events)
+    async with consuming(settings, topic, handler):
+        await until(lambda: sum(map(len, handled.values())) == len(events))
+    assert all(numbers == list(range(20)) for numbers in handled.values())
+    assert highest > 5
+    assert sum((await committed(settings, topic)).values()) == len(events)
+
+
+async def test_a_failing_record_holds_its_own_conversation_and_no_other(settings, topic):
+    handled: list[str] = []
+    mended = asyncio.Event()
+
+    async def handler(one: MessageReceived) -> None:
+        if one.id == "stuck:0" and not mended.is_set():
+            raise Retryable("busy", after=0.02)
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("stuck", 0), event("stuck", 1), *(event(f"c{n}", 0) for n in range(20))])
+    async with consuming(settings, topic, handler):
+        await until(lambda: len(handled) == 20)
+        assert not any(one.startswith("stuck") for one in handled)
+        mended.set()
+        await until(lambda: len(handled) == 22)
+    assert handled[-2:] == ["stuck:0", "stuck:1"]
+
+
+async def test_nothing_is_committed_past_a_record_that_is_not_done_and_a_restart_handles_it(settings, topic):
+    handled: list[str] = []
+
+    async def stuck(one: MessageReceived) -> None:
+        if one.id == "c0:0":
+            raise Retryable("for ever", after=30)
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("c0", number) for number in range(3)] + [event("c1", n) for n in range(5)])
+    async with consuming(settings, topic, stuck):
+        await until(lambda: len(handled) == 5)
+    before = await committed(settings, topic)
+    again: list[str] = []
+
+    async def well(one: MessageReceived) -> None:
+        again.append(one.id)
+
+    async with consuming(settings, topic, well):
+        await until(lambda: {"c0:0", "c0:1", "c0:2"} <= set(again))
+    assert sum(before.values()) <= 5
+    assert again[:3] == ["c0:0", "c0:1", "c0:2"] or again.index("c0:0") < again.index("c0:1") < again.index("c0:2")
+
+
+async def test_poison_goes_to_the_dead_letters_unchanged_with_its_story_and_the_rest_goes_on(settings, topic):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.id == "c1:0":
+            raise Permanent("refused for good")
+        if one.id == "c2:0":
+            raise KeyError("a bug")
+        handled.append(one.id)
+
+    poison = b'{"type": "what is this", "text": "private"}'
+    await produce(settings, topic, [event("c1", 0), event("c1", 1), event("c2", 0), event("c3", 0)], raw=poison)
+    async with consuming(settings, topic, handler):
+        await until(lambda: set(handled) == {"c1:1", "c3:0"})
+        found = []
+        async with asyncio.timeout(20):
+            while len(found) < 3:
+                found = await dead(settings, topic)
+    causes = {value: headers[dead_letters.CAUSE] for value, headers in found}
+    assert causes[poison].startswith("not a valid event")
+    assert "private" not in causes[poison]
+    assert sorted(headers[dead_letters.CAUSE].split(":")[0] for _, headers in found) == sorted(
+        ["failed 3 times", "not a valid event", "refused for good"]
+    )
+    for _, headers in found:
+        assert headers[dead_letters.TOPIC] == topic
+        assert headers[dead_letters.GROUP] == f"group-{topic}"
+        assert headers[dead_letters.OFFSET].isdigit()
+    assert sum((await committed(settings, topic)).values()) == 5
+
+
+async def test_replicas_that_come_and_go_lose_nothing_and_keep_the_order(settings, topic):
+    events = [event(f"c{key}", number) for number in range(40) for key in range(20)]
+    first_time: dict[str, list[int]] = defaultdict(list)
+    seen: set[str] = set()
+
+    async def handler(one: MessageReceived) -> None:
+        await asyncio.sleep(0.004)
+        if one.id not in seen:
+            seen.add(one.id)
+            first_time[one.partitionkey].append(int(one.data.mid))
+
+    await produce(settings, topic, events)
+    async with consuming(settings, topic, handler):
+        await until(lambda: len(seen) > 50)
+        async with consuming(settings, topic, handler):
+            await until(lambda: len(seen) > 300)
+        await until(lambda: len(seen) == len(events))
+    assert all(numbers == list(range(40)) for numbers in first_time.values())
+
+
+async def test_stopping_finishes_what_is_being_handled_and_commits_it(settings, topic):
+    started, finished = asyncio.Event(), []
+
+    async def handler(one: MessageReceived) -> None:
+        started.set()
+        await asyncio.sleep(0.3)
+        finished.append(one.id)
+
+    await produce(settings, topic, [event("c0", 0)])
+    async with consuming(settings, topic, handler):
+        async with asyncio.timeout(20):
+            await started.wait()
+    assert finished == ["c0:0"]
+    assert sum((await committed(settings, topic)).values()) == 1
+
+
+async def test_a_service_that_starts_before_kafka_connects_when_kafka_comes(kafka, settings, topic):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("c0", 0)])
+    await asyncio.to_thread(kafka.stop)
+    try:
+        broker = kafka_broker(settings, client_id="early")
+        key_ordered_subscriber(
+            broker,
+            topic,
+            group=f"group-{topic}",
+            handler=handler,
+            settings=settings,
+            metrics=KafkaMetrics(CollectorRegistry()),
+            clock=SystemClock(),
+        )
+        link = KafkaLink(broker, [topic])
+        async with link.running():
+            async with asyncio.timeout(30):
+                while "cannot be reached" not in await problem(link):
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(kafka.start)
+            await until(lambda: handled == ["c0:0"])
+            await link.check()
+    finally:
+        if not kafka.running:
+            await asyncio.to_thread(kafka.start)

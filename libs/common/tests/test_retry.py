@@ -1,0 +1,55 @@
+"""How patient a lane is, and what it says when it gives up."""
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pymongo.errors import AutoReconnect
+
+from common.errors import Permanent, Retryable
+from common.events import ANY_EVENT
+from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, backoff, cause, verdict
+
+POLICY = RetryPolicy(first_delay=0.2, longest_delay=30, longest_age=60, bug_attempts=5)
+
+
+def not_an_event() -> ValidationError:
+    with pytest.raises(ValidationError) as caught:
+        ANY_EVENT.validate_json(b'{"type": "com.jawab.message.received.v1", "data": {"text": "my secret"}}')
+    return caught.value
+
+
+@pytest.mark.parametrize("error", [Retryable("busy"), AutoReconnect(), KafkaConnectionError(), TimeoutError()])
+def test_a_failure_that_passes_is_tried_again_however_often_until_it_is_too_old(error):
+    assert isinstance(verdict(error, attempts=500, age=59, policy=POLICY), TryAgain)
+    assert isinstance(verdict(error, attempts=1, age=60, policy=POLICY), GiveUp)
+
+
+def test_the_other_side_says_how_long_to_wait():
+    assert verdict(Retryable("429", after=7.5), attempts=1, age=0, policy=POLICY) == TryAgain(7.5)
+
+
+def test_a_permanent_failure_is_not_tried_again():
+    assert verdict(Permanent("no such user"), attempts=1, age=0, policy=POLICY) == GiveUp("no such user")
+
+
+def test_a_value_that_is_no_event_is_not_tried_again_and_its_cause_quotes_none_of_it():
+    given_up = verdict(not_an_event(), attempts=1, age=0, policy=POLICY)
+    assert isinstance(given_up, GiveUp)
+    assert given_up.cause.startswith("not a valid event: ")
+    assert "my secret" not in given_up.cause
+
+
+def test_a_bug_gets_five_attempts():
+    assert isinstance(verdict(KeyError("x"), attempts=4, age=0, policy=POLICY), TryAgain)
+    assert verdict(KeyError("x"), attempts=5, age=0, policy=POLICY) == GiveUp("failed 5 times: KeyError")
+
+
+@given(st.integers(1, 10_000))
+def test_delays_grow_and_never_pass_the_bound(attempts):
+    assert 0 < backoff(attempts, POLICY) <= POLICY.longest_delay
+
+
+def test_an_exceptions_message_is_not_its_cause():
+    assert cause(RuntimeError("Ahmed wrote: hello")) == "RuntimeError"

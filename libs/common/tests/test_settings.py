@@ -1,0 +1,116 @@
+"""The environment: aliases, rotation, and readable refusals."""
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from common.service import misconfiguration
+from common.settings import (
+    DEVELOPMENT_VALUES,
+    JwtSettings,
+    KafkaSettings,
+    MetaAppSettings,
+    MongoSettings,
+    SealingSettings,
+    ServiceSettings,
+)
+
+
+class IngestLike(ServiceSettings, KafkaSettings, MetaAppSettings):
+    pass
+
+
+def refusal(cls: type[BaseSettings]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        cls()
+    return misconfiguration(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    for name in ("META_APP_SECRET", "IG_APP_SECRET", "INSTAGRAM_WEBHOOK_SECRET", "IG_VERIFY_TOKEN", "JAWAB_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_secret_that_is_set_counts_once(monkeypatch):
+    monkeypatch.setenv("META_APP_SECRET", "new, old")
+    monkeypatch.setenv("IG_APP_SECRET", "instagram")
+    monkeypatch.setenv("INSTAGRAM_WEBHOOK_SECRET", "old")
+    monkeypatch.setenv("INSTAGRAM_VERIFY_TOKEN", "verify")
+    settings = MetaAppSettings()
+    assert settings.app_secrets == ("new", "old", "instagram")
+    assert settings.verify_token.get_secret_value() == "verify"
+
+
+def test_no_secret_at_all_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "verify")
+    monkeypatch.setenv("META_APP_SECRET", "")
+    assert "META_APP_SECRET" in refusal(MetaAppSettings)
+
+
+def test_a_missing_variable_is_named(monkeypatch):
+    monkeypatch.setenv("META_APP_SECRET", "secret")
+    assert "IG_VERIFY_TOKEN is not set" in refusal(MetaAppSettings)
+
+
+@pytest.mark.parametrize("place", ["META_APP_SECRET", "IG_APP_SECRET"])
+def test_production_refuses_development_values(monkeypatch, place):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "my own")
+    monkeypatch.setenv("META_APP_SECRET", "my own")
+    monkeypatch.setenv(place, "fine,mon_secret_webhook_instagram")
+    assert IngestLike.model_validate({"environment": "development"}).development
+    line = refusal(IngestLike)
+    assert place in line
+    assert "development value" in line
+    assert "mon_secret" not in line
+
+
+def test_an_unset_jawab_env_means_production(monkeypatch):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "my own")
+    monkeypatch.setenv("META_APP_SECRET", "my own")
+    assert IngestLike().environment == "production"
+
+
+def test_every_development_secret_of_the_example_file_is_known(project_root):
+    from devkit.environment import parse
+
+    example = dict(parse(project_root / ".env.example"))
+    secret = {
+        value
+        for name, value in example.items()
+        if name.endswith(("_SECRET", "_KEY", "_TOKEN")) and not name.startswith("KAFKA")
+    }
+    assert secret == DEVELOPMENT_VALUES
+
+
+@pytest.mark.parametrize("url", ["http://localhost/jawab", "mongodb://localhost", "mongodb://localhost/?x=1"])
+def test_a_mongodb_url_must_name_a_database(monkeypatch, url):
+    monkeypatch.setenv("MONGODB_URL", url)
+    assert "MONGODB_URL must" in refusal(MongoSettings)
+
+
+def test_keys_rotate(monkeypatch):
+    monkeypatch.setenv("ENCRYPTION_KEY", f"{'a' * 32},{'b' * 32}")
+    assert [key.get_secret_value()[0] for key in SealingSettings().encryption_keys] == ["a", "b"]
+
+
+def test_a_key_of_the_wrong_length_is_refused_without_being_quoted(monkeypatch):
+    monkeypatch.setenv("ENCRYPTION_KEY", "tooshort")
+    line = refusal(SealingSettings)
+    assert "ENCRYPTION_KEY must be exactly 32" in line
+    assert "tooshort" not in line
+
+
+def test_a_short_jwt_secret_is_refused(monkeypatch):
+    monkeypatch.setenv("JWT_SECRET", "short")
+    assert "JWT_SECRET must have at least 32" in refusal(JwtSettings)
+
+
+def test_sasl_needs_a_name_and_a_password(monkeypatch):
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    assert "KAFKA_USERNAME" in refusal(KafkaSettings)
+
+
+def test_a_wrong_port_is_named(monkeypatch):
+    monkeypatch.setenv("PORT", "eighty")
+    assert refusal(ServiceSettings).startswith("PORT ")
