@@ -1,0 +1,171 @@
+"""The one way into every room: understand the call, let a fault strike, act, write it down, answer or go silent.
+
+It is a bare ASGI application for two reasons: it costs next to nothing under load, and it can reach the connection
+to cut it. A cut needs a real server (uvicorn); called in process there is nothing to cut, and the call just ends.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+
+from devkit.sandbox.calls import Answer, Call, Room, parse_request
+from devkit.sandbox.faults import MAX_SECONDS, FaultRule, Faults
+from devkit.sandbox.journal import Journal
+from devkit.sandbox.webhooks import WebhookPoster
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+Door = Callable[[Scope, Receive, Send], Any]
+
+
+class RoomDoor:
+    """Serve one room over HTTP."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        faults: Faults,
+        journal: Journal,
+        poster: WebhookPoster,
+        latency: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._room = room
+        self._faults = faults
+        self._journal = journal
+        self._poster = poster
+        self._latency = latency
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != ScopeType.HTTP:
+            return
+        raw = await _read_body(receive)
+        if raw is None:
+            await _send(send, 413, {"error": f"the body is above {MAX_BODY_BYTES} bytes"}, {})
+            return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        path = scope["path"].rstrip("/") or "/"
+        request = parse_request(scope["method"], path, scope["query_string"], headers, raw)
+        call = self._room.describe(request)
+        fault = self._faults.take(call)
+        if fault is None:
+            answer = self._room.perform(call)
+            self._write(call, answer, str(answer.status))
+            if latency := self._latency():
+                await asyncio.sleep(latency)
+            await self._answer(send, answer)
+        else:
+            await self._misbehave(call, fault, receive, send)
+
+    async def _misbehave(self, call: Call, fault: FaultRule, receive: Receive, send: Send) -> None:
+        hangs, drops = fault.behaviour == "hang", fault.behaviour in {"drop", "drop_before"}
+        if fault.seconds and not hangs:
+            await asyncio.sleep(fault.seconds)
+        done = self._room.perform(call) if fault.takes_effect else None
+        if hangs or drops:
+            self._write(call, done, "hung" if hangs else "dropped", fault)
+            if done is not None:
+                await self._tell(done)
+            if hangs:
+                await _until_left(receive, fault.seconds or MAX_SECONDS)
+            await _cut(receive)
+            return
+        if fault.behaviour == "slow" and done is not None:
+            self._write(call, done, str(done.status), fault)
+            await self._answer(send, done)
+            return
+        failure = self._room.fail(call, fault)
+        told = done or failure
+        self._write(call, told, str(failure.status), fault, error=failure.error)
+        if done is not None:
+            await self._tell(done)
+        await _send(send, failure.status, failure.body, failure.headers)
+
+    async def _answer(self, send: Send, answer: Answer) -> None:
+        if answer.updates:
+            await self._tell(answer)
+        await _send(send, answer.status, answer.body, answer.headers)
+
+    async def _tell(self, answer: Answer) -> None:
+        if self._poster.settings.before_answer:
+            await self._poster.post_now(answer.updates)
+        else:
+            self._poster.offer(answer.updates)
+
+    def _write(
+        self,
+        call: Call,
+        answer: Answer | None,
+        outcome: str,
+        fault: FaultRule | None = None,
+        *,
+        error: str | None = None,
+    ) -> None:
+        self._journal.write(
+            api=call.api,
+            kind=call.kind,
+            method=call.request.method,
+            path=call.request.path,
+            account=call.account,
+            contact=call.contact or (answer.contact if answer else ""),
+            text=call.text,
+            outcome=outcome,
+            effect=answer is not None and answer.effect,
+            error=error if error is not None else (answer.error if answer else ""),
+            message_id=answer.message_id if answer else "",
+            fault=fault.behaviour if fault else "",
+            detail=answer.detail if answer else {},
+            request=call.request.body,
+        )
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts)
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            return None
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _send(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
+    raw = json.dumps(body, separators=(",", ":")).encode("ascii")
+    listed = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(raw))]
+    listed += [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": listed})
+    await send({"type": "http.response.body", "body": raw, "more_body": False})
+
+
+async def _until_left(receive: Receive, seconds: float) -> None:
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        await asyncio.wait_for(left(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _cut(receive: Receive) -> None:
+    """Break the TCP connection without a byte of answer.
+
+    ASGI has no word for it; uvicorn's `receive` is a method of the object that holds the transport.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is None:
+        return
+    transport.abort()
+    await _until_left(receive, 1.0)
