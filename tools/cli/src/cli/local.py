@@ -13,7 +13,8 @@ from rich.console import Console
 from devkit.download import ChecksumMismatch
 from devkit.environment import EnvironmentFileError, project_root
 from devkit.kafka import KafkaUnavailable
-from devkit.mongo import MongoUnavailable, MongoUnfit
+from devkit.mongo import MongoUnfit
+from devkit.mongo_servers import MongoUnavailable
 from devkit.process import ProcessError
 from devkit.stack import PortTaken, Stack
 

@@ -8,21 +8,22 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
 from common.kafka import topics
-
 from devkit.environment import development_environment, project_root
 from devkit.kafka import EmbeddedKafka
 from devkit.mongo import EmbeddedMongo
 from devkit.ports import free_ports
-from devkit.process import ChildProcess
+from devkit.process import ChildProcess, ProcessError
 from devkit.progress import Say, say
 from devkit.readiness import HttpOk, TcpOpen
 
@@ -170,6 +171,30 @@ class Stack:
             if self.mongo is not None:
                 rest.append(self.mongo.stop)
             list(pool.map(lambda stop: stop(), rest))
+
+    @contextmanager
+    def kept_running(self, on_restart: Callable[[str], None]) -> Iterator[None]:
+        """Start a service again when it ends by itself or is killed, as Kubernetes would; `on_restart` hears its name.
+
+        A service that does not get ready again is left down, with the reason in its log.
+        """
+        ending = Event()
+
+        def watch() -> None:
+            while not ending.wait(0.2):
+                for name in SERVICES:
+                    if not self.processes[name].running and not ending.is_set():
+                        with suppress(ProcessError):
+                            self.start_service(name)
+                            on_restart(name)
+
+        watcher = Thread(target=watch, name="keeps services running", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ending.set()
+            watcher.join(READY_WITHIN)
 
     def rss_bytes(self) -> dict[str, int]:
         """Return the resident memory of every running part, in bytes."""
