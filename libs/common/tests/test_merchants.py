@@ -1,0 +1,84 @@
+"""A merchant's document, and finding merchants."""
+
+import pytest
+from pydantic import ValidationError
+
+from common.merchants import Merchant, MerchantDirectory, MerchantNotReadable, merchant_from_environment
+from common.mongo import MERCHANTS, database, ensure_indexes, mongo_client
+from common.sealing import Sealer
+from common.settings import MerchantSettings, MongoSettings
+
+KEY = "k" * 32
+
+
+def environment_merchant() -> Merchant:
+    settings = MerchantSettings(account_id="111", access_token="token-1", manychat_api_key="1:key")
+    merchant = merchant_from_environment(settings, Sealer([KEY]))
+    assert merchant is not None
+    return merchant
+
+
+OWN = environment_merchant()
+
+
+def test_the_environments_keys_are_sealed_in_its_merchant():
+    merchant = OWN
+    assert merchant.access_token is not None
+    assert "token-1" not in merchant.access_token
+    assert Sealer([KEY]).open(merchant.access_token) == "token-1"
+
+
+def test_without_an_account_the_environment_has_no_merchant():
+    assert merchant_from_environment(MerchantSettings(account_id=None), None) is None
+
+
+def test_a_document_comes_back_as_it_was():
+    assert Merchant.from_document(OWN.to_document()) == OWN
+
+
+def test_a_misspelt_field_is_refused_by_name():
+    with pytest.raises(ValidationError, match="ruels"):
+        Merchant.from_document({**OWN.to_document(), "ruels": []})
+
+
+@pytest.fixture
+async def db(mongo_url):
+    client = mongo_client(MongoSettings(mongodb_url=mongo_url), service="test")
+    yield database(client)
+    await client.close()
+
+
+@pytest.mark.mongo
+async def test_a_stored_merchant_goes_before_the_environments(db):
+    directory = MerchantDirectory(db, OWN, keep=0)
+    assert await directory.of_account("111") == OWN
+    assert await directory.by_id("default") == OWN
+    assert await directory.of_account("222") is None
+    await db[MERCHANTS].insert_one(OWN.model_copy(update={"name": "Stored"}).to_document())
+    found = await directory.of_account("111")
+    assert found is not None
+    assert found.name == "Stored"
+
+
+@pytest.mark.mongo
+async def test_an_account_belongs_to_one_merchant(db):
+    await ensure_indexes(db, owner="cli")
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    with pytest.raises(Exception, match="duplicate key"):
+        await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "second"})
+
+
+@pytest.mark.mongo
+async def test_a_merchant_that_cannot_be_read_is_named_with_its_field(db):
+    await db[MERCHANTS].insert_one({**OWN.to_document(), "routes": ["pigeon"]})
+    with pytest.raises(MerchantNotReadable, match=r"merchant default: not valid at routes\.0"):
+        await MerchantDirectory(db, None).of_account("111")
+
+
+@pytest.mark.mongo
+async def test_answers_are_kept_for_a_while_also_that_there_is_nobody(db):
+    directory = MerchantDirectory(db, None, keep=60)
+    assert await directory.of_account("111") is None
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    assert await directory.of_account("111") is None
+    assert await MerchantDirectory(db, None, keep=60).of_account("111") == OWN
