@@ -1,0 +1,145 @@
+"""The wiring of the ai service: what customers wrote comes from Kafka, what to answer goes back, MongoDB keeps it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from litestar import Litestar
+from pymongo.errors import PyMongoError
+
+from ai.conversations import MongoConversations
+from ai.decisions import MongoDecisions
+from ai.handlers import Handlers
+from ai.instagram_ai import InstagramAIService
+from ai.messages import MongoMessages
+from ai.metrics import AIMetrics
+from ai.model import ModelLimits, OpenAIModel, openai_client
+from ai.orchestrator import ConversationAIOrchestrator
+from ai.settings import Settings
+from ai.usage import UsageTally
+from common.clock import Clock, SystemClock
+from common.events import Event
+from common.events.control import CONTROL
+from common.events.interactions import INTERACTIONS
+from common.events.outcomes import OUTCOMES
+from common.events.replies import REPLIES
+from common.health import Health
+from common.kafka.broker import kafka_broker, publish
+from common.kafka.keyed import key_ordered_subscriber
+from common.kafka.link import KafkaLink
+from common.kafka.metrics import KafkaMetrics
+from common.merchants import MerchantDirectory, merchant_from_environment
+from common.metrics import service_registry
+from common.mongo import Database, check_mongo, database, ensure_indexes, mongo_client
+from common.service import create_service
+
+GROUP = "ai"
+READS = (INTERACTIONS, OUTCOMES, CONTROL)
+INDEX_RETRY_SECONDS = 2.0
+
+log = structlog.get_logger("ai")
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
+    """Return the service, configured and not started."""
+    clock = clock or SystemClock()
+    registry = service_registry("ai")
+    metrics = AIMetrics(registry)
+    mongo = mongo_client(settings, service="ai")
+    db = database(mongo)
+    openai = openai_client(
+        api_key=settings.openai_api_key.get_secret_value(),
+        base_url=settings.openai_base_url,
+        timeout=settings.openai_timeout,
+        connections=settings.model_concurrency,
+    )
+    model = OpenAIModel(
+        openai,
+        ModelLimits(
+            model=settings.openai_model,
+            timeout=settings.openai_timeout,
+            max_tokens=settings.openai_max_tokens,
+            temperature=settings.openai_temperature,
+            concurrency=settings.model_concurrency,
+        ),
+        metrics,
+    )
+    messages = MongoMessages(db)
+    conversations = MongoConversations(db, history_length=settings.history_length)
+    tally = UsageTally(db)
+    broker = kafka_broker(settings, client_id="jawab-ai")
+
+    async def publish_events(events: Sequence[Event]) -> None:
+        await publish(broker, events, timeout=settings.publish_timeout)
+
+    handlers = Handlers(
+        merchants=MerchantDirectory(db, merchant_from_environment(settings, None)),
+        orchestrator=ConversationAIOrchestrator(
+            messages=messages,
+            conversations=conversations,
+            decisions=MongoDecisions(db),
+            answering=InstagramAIService(model),
+            spending=tally,
+            observer=metrics,
+            clock=clock,
+        ),
+        messages=messages,
+        conversations=conversations,
+        publish=publish_events,
+        metrics=metrics,
+        clock=clock,
+        human_pause=timedelta(hours=settings.human_pause_hours),
+    )
+    key_ordered_subscriber(
+        broker,
+        *READS,
+        group=GROUP,
+        handler=handlers.handle,
+        settings=settings,
+        metrics=KafkaMetrics(registry),
+        clock=clock,
+    )
+    link = KafkaLink(broker, [*READS, REPLIES, *(f"{topic}.dlq" for topic in READS)])
+
+    @asynccontextmanager
+    async def connections(_: Litestar) -> AsyncIterator[None]:
+        # Left in the opposite order: Kafka drains first, and needs all the others until then.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(mongo.close)
+            stack.push_async_callback(openai.close)
+            await stack.enter_async_context(tally.running())
+            await stack.enter_async_context(_indexed(db))
+            await stack.enter_async_context(link.running())
+            yield
+
+    return create_service(
+        "ai",
+        routes=[],
+        lifespan=[connections],
+        health=Health("ai", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
+        registry=registry,
+    )
+
+
+@asynccontextmanager
+async def _indexed(db: Database) -> AsyncIterator[None]:
+    """Create the indexes as soon as MongoDB can be reached. Nothing waits for them: uniqueness rests on `_id` alone."""
+    creating = asyncio.create_task(_create_indexes(db), name="indexes")
+    try:
+        yield
+    finally:
+        creating.cancel()
+        await asyncio.gather(creating, return_exceptions=True)
+
+
+async def _create_indexes(db: Database) -> None:
+    while True:
+        try:
+            await ensure_indexes(db, owner="ai")
+        except PyMongoError as error:
+            log.warning("indexes.not_created", error=type(error).__name__)
+            await asyncio.sleep(INDEX_RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,219 @@
+"""What is done about each event that the service reads: one function a kind, and `handle`, which knows which is whose.
+
+An account that belongs to no merchant here is counted and dropped: one Meta app gets the webhooks of every account that
+ever authorised it.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from ai.conversations import MongoConversations
+from ai.history import Line
+from ai.incoming import Answerable, incoming
+from ai.messages import MongoMessages
+from ai.metrics import AIMetrics, Outcome
+from ai.orchestrator import ConversationAIOrchestrator
+from common.clock import Clock
+from common.errors import Retryable
+from common.events import AnyEvent, Event
+from common.events.control import ControlEvent, ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.events.ids import interaction_id
+from common.events.interactions import (
+    CommentReceived,
+    LiveCommentReceived,
+    MessageEdited,
+    MessageReceived,
+    MessageUnsent,
+    PostbackReceived,
+    ReferralReceived,
+)
+from common.events.outcomes import (
+    HumanReplied,
+    ReplyDelivered,
+    ReplyFailed,
+    ReplyOutcomeUnknown,
+    ReplySuppressed,
+)
+from common.events.privacy import DeauthorizationReceived, ErasureRequested
+from common.merchants import Merchant, MerchantNotReadable, Merchants
+
+log = structlog.get_logger("ai")
+
+Publish = Callable[[Sequence[Event]], Awaitable[None]]
+
+NOBODYS_BUSINESS = frozenset({"human_owns"})
+"""Reasons for which a reply is withheld that need no person: one is there already."""
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The service's handlers and what they act through."""
+
+    merchants: Merchants
+    orchestrator: ConversationAIOrchestrator
+    messages: MongoMessages
+    conversations: MongoConversations
+    publish: Publish
+    metrics: AIMetrics
+    clock: Clock
+    human_pause: timedelta
+
+    async def handle(self, event: AnyEvent) -> None:
+        """Handle one event to its end. Raises Retryable, PyMongoError or KafkaError when it must be tried again."""
+        if isinstance(event, ErasureRequested | DeauthorizationReceived):
+            return  # not on the topics this service reads
+        started = time.monotonic()
+        merchant: Merchant | None = None
+        outcome: Outcome = "failed"
+        try:
+            merchant = await self._merchant_of(event.data.account_id)
+            if merchant is None:
+                outcome = "unknown_account"
+                log.debug("event.unknown_account", account=event.data.account_id, type=event.type)
+            elif not merchant.connected:
+                outcome = "disconnected"
+            else:
+                outcome = await self._dispatch(merchant, event)
+        finally:
+            self.metrics.handled(
+                merchant=merchant.id if merchant is not None else UNKNOWN,
+                platform="manychat" if "manychat" in event.source else "instagram",
+                event=type(event).__name__,
+                outcome=outcome,
+                seconds=time.monotonic() - started,
+            )
+
+    async def _merchant_of(self, account_id: str) -> Merchant | None:
+        try:
+            return await self.merchants.of_account(account_id)
+        except MerchantNotReadable as error:
+            log.error("merchant.not_readable", account=account_id, reason=str(error))
+            raise Retryable(str(error)) from None
+
+    async def _dispatch(self, merchant: Merchant, event: AnyEvent) -> Outcome:
+        match event:
+            case MessageReceived() | PostbackReceived():
+                return await self.on_message_received(merchant, event)
+            case CommentReceived() | LiveCommentReceived():
+                return await self.on_comment_received(merchant, event)
+            case MessageEdited():
+                return await self.on_message_edited(merchant, event)
+            case MessageUnsent():
+                return await self.on_message_unsent(merchant, event)
+            case ReferralReceived():
+                return await self.on_referral_received(event)
+            case ReplyDelivered() | ReplyFailed() | ReplySuppressed() | ReplyOutcomeUnknown():
+                return await self.on_reply_outcome(event)
+            case HumanReplied():
+                return await self.on_human_replied(merchant, event)
+            case ConversationTakenOver() | ConversationReleased() | ConversationResolved():
+                return await self.on_control(merchant, event)
+            case _:
+                # Echoes are delivery's to tell apart; reactions, reads, opt-ins and figures ask for no answer.
+                return "ignored"
+
+    async def on_message_received(self, merchant: Merchant, event: MessageReceived | PostbackReceived) -> Outcome:
+        """Answer a message, a tapped quick reply or a tapped button."""
+        return await self._respond(merchant, event)
+
+    async def on_comment_received(self, merchant: Merchant, event: CommentReceived | LiveCommentReceived) -> Outcome:
+        """Answer a comment in public, during a live broadcast in private; the account's own never."""
+        return await self._respond(merchant, event)
+
+    async def _respond(self, merchant: Merchant, event: Answerable) -> Outcome:
+        said = incoming(event)
+        if said is None:
+            return "ignored"
+        result = await self.orchestrator.respond(merchant, said)
+        if result.events:
+            await self.publish(result.events)
+        return result.outcome
+
+    async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
+        """Keep the text that the writer wants to have written."""
+        data = event.data
+        if data.text is None:
+            return "ignored"
+        message_id = interaction_id(data.account_id, "msg", data.mid)
+        about = _about(merchant, event)
+        await self.messages.edit(message_id, data.text.strip(), number=data.num_edit, about=about)
+        await self.conversations.reword(data.conversation_id, message_id, data.text.strip())
+        return "observed"
+
+    async def on_message_unsent(self, merchant: Merchant, event: MessageUnsent) -> Outcome:
+        """Forget what a message that was taken back said."""
+        data = event.data
+        if data.from_account:
+            await self.conversations.erase_sent(data.conversation_id, data.mid)
+            return "observed"
+        message_id = interaction_id(data.account_id, "msg", data.mid)
+        await self.messages.erase(message_id, about=_about(merchant, event))
+        await self.conversations.erase(data.conversation_id, message_id)
+        return "observed"
+
+    async def on_referral_received(self, event: ReferralReceived) -> Outcome:
+        """Note which link or ad brought a person back."""
+        referral = event.data.referral.model_dump(exclude_none=True)
+        await self.conversations.opened_by(event.data.conversation_id, referral, now=self.clock.now())
+        return "observed"
+
+    async def on_reply_outcome(
+        self, event: ReplyDelivered | ReplyFailed | ReplySuppressed | ReplyOutcomeUnknown
+    ) -> Outcome:
+        """Note what became of a reply; what did not arrive needs a person."""
+        data, now = event.data, self.clock.now()
+        match event:
+            case ReplyDelivered(data=delivered):
+                await self.conversations.delivered(data.conversation_id, data.reply_id, delivered.message_ids, now=now)
+                return "observed"
+            case ReplyFailed(data=failed):
+                state, reason = "failed", failed.reason
+            case ReplySuppressed(data=suppressed):
+                state, reason = "suppressed", suppressed.reason
+            case ReplyOutcomeUnknown():
+                state, reason = "unknown", "outcome_unknown"
+        needed = None if reason in NOBODYS_BUSINESS else reason
+        await self.conversations.not_delivered(data.conversation_id, data.reply_id, state=state, reason=needed, now=now)
+        return "observed"
+
+    async def on_human_replied(self, merchant: Merchant, event: HumanReplied) -> Outcome:
+        """Be silent for a while: a person of the shop writes to this customer."""
+        data = event.data
+        line = Line(id=event.id, role="human", text=data.text or "", at=event.time, mid=data.mid)
+        await self.conversations.person_wrote(
+            line,
+            conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id),
+            until=event.time + self.human_pause,
+            now=self.clock.now(),
+        )
+        return "observed"
+
+    async def on_control(self, merchant: Merchant, event: ControlEvent) -> Outcome:
+        """Let a person or Jawab answer from here on, or close the matter."""
+        data, now = event.data, self.clock.now()
+        match event:
+            case ConversationTakenOver():
+                await self.conversations.take_over(
+                    conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id), now=now
+                )
+            case ConversationReleased():
+                await self.conversations.release(data.conversation_id, at=event.time, now=now)
+            case ConversationResolved():
+                await self.conversations.resolve(data.conversation_id, at=event.time, now=now)
+        return "observed"
+
+
+def _about(merchant: Merchant, event: MessageEdited | MessageUnsent) -> dict[str, object]:
+    """Return what is stored of a message that is edited or taken back before it came."""
+    return {
+        "conversation_id": event.data.conversation_id,
+        "merchant_id": merchant.id,
+        "channel": "direct_message",
+        "at": event.time,
+    }

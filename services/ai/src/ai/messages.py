@@ -1,0 +1,91 @@
+"""Every message, once, in `messages`: `_id` is its event's id, so a redelivery finds it instead of adding to it.
+
+An edit or an unsend may come before its message (webhooks have no order); it then waits here under the same id, without
+`stored_at`, and the message that arrives later takes what the writer made of it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from ai.incoming import Incoming
+from common.mongo import MESSAGES, Database, Document
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored message. `fresh` is False when it had been stored before; `stored_at` is the first time."""
+
+    fresh: bool
+    stored_at: datetime
+    text: str = field(repr=False)
+    unsent: bool = False
+
+
+class MongoMessages:
+    """The `messages` collection."""
+
+    def __init__(self, db: Database) -> None:
+        self._collection = db[MESSAGES]
+
+    async def store(self, said: Incoming, *, merchant_id: str, now: datetime) -> Stored:
+        """Store a message and return how it is stored: one call, two for a redelivery. Raises PyMongoError."""
+        try:
+            waiting = await self._collection.find_one_and_update(
+                {"_id": said.id, "stored_at": {"$exists": False}},
+                {"$set": _facts(said, merchant_id, now), "$setOnInsert": {"text": said.text}},
+                upsert=True,
+                return_document=ReturnDocument.BEFORE,
+            )
+        except DuplicateKeyError:
+            return _stored(await self._collection.find_one({"_id": said.id}), said, now, fresh=False)
+        return _stored(waiting, said, now, fresh=True)
+
+    async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> None:
+        """Replace a message's text, unless a later edit already did. `about` names where it belongs."""
+        try:
+            await self._collection.update_one(
+                {"_id": message_id, "edits": {"$not": {"$gte": number}}, "unsent": {"$ne": True}},
+                {"$set": {"text": text, "edits": number}, "$setOnInsert": about},
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            return  # a later edit, or the unsend, came first
+
+    async def erase(self, message_id: str, *, about: Document) -> None:
+        """Forget what an unsent message held."""
+        await self._collection.update_one(
+            {"_id": message_id},
+            {"$set": {"text": "", "attachments": [], "unsent": True}, "$setOnInsert": about},
+            upsert=True,
+        )
+
+
+def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:
+    facts: dict[str, Any] = {
+        "conversation_id": said.conversation_id,
+        "merchant_id": merchant_id,
+        "channel": said.channel,
+        "at": said.at,
+        "received_at_ms": said.received_at_ms,
+        "standby": said.standby,
+        "stored_at": now,
+    }
+    optional = {"mid": said.mid, "comment_id": said.comment_id, "ad_id": said.ad_id}
+    facts |= {name: value for name, value in optional.items() if value is not None}
+    if said.attachments:
+        facts["attachments"] = list(said.attachments)
+    return facts
+
+
+def _stored(document: Document | None, said: Incoming, now: datetime, *, fresh: bool) -> Stored:
+    found = document or {}
+    return Stored(
+        fresh=fresh,
+        stored_at=now if fresh else found.get("stored_at", now),
+        text=found.get("text", said.text),
+        unsent=bool(found.get("unsent")),
+    )

@@ -1,0 +1,64 @@
+"""What the ai service tells Prometheus. Labels are closed sets; of merchants only known ones are named."""
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ai.completion import Usage
+from ai.rules import SkipCause
+
+Platform = Literal["instagram", "manychat"]
+Outcome = Literal["answered", "republished", "observed", "ignored", "unknown_account", "disconnected", "failed"]
+
+SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
+
+
+class AIMetrics:
+    """The service's own metrics, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # Every event that was handled: whose, from which platform, what became of it, and how long it took.
+        self._events = Histogram(
+            "ai_event_seconds",
+            "From an event's start to its end in this service",
+            ["merchant", "platform", "event", "outcome"],
+            registry=registry,
+            buckets=SECONDS,
+        )
+        # Decisions stored: by a rule (and how it matched), by the model, or an apology because the model failed.
+        self._decisions = Counter("ai_decisions", "Decisions stored", ["origin", "match"], registry=registry)
+        # Conversations handed to a person, by why.
+        self._escalations = Counter("ai_escalations", "Decisions that call a person", ["origin"], registry=registry)
+        # One call of the model, retries apart; "ok" or why it failed.
+        self._model = Histogram(
+            "ai_model_seconds", "One call of the model", ["result"], registry=registry, buckets=SECONDS
+        )
+        self._tokens = Counter("ai_model_tokens", "Tokens spent", ["kind"], registry=registry)
+        # Answers being made or waiting for a slot: near the bound, AI_MODEL_CONCURRENCY is what customers wait for.
+        self._asking = Gauge("ai_model_answers_in_progress", "Answers being made or waiting", registry=registry)
+        # Rules that could not be tried; the log names them.
+        self._skipped = Counter("ai_rules_skipped", "Rules that could not be tried", ["cause"], registry=registry)
+
+    def handled(self, *, merchant: str, platform: Platform, event: str, outcome: Outcome, seconds: float) -> None:
+        """Note one handled event."""
+        self._events.labels(merchant, platform, event, outcome).observe(seconds)
+
+    def decided(self, origin: str, match: str | None, usage: Usage, *, person_needed: bool) -> None:
+        """Note one decision that was stored for the first time."""
+        self._decisions.labels(origin, match or "none").inc()
+        if person_needed:
+            self._escalations.labels(origin).inc()
+        self._tokens.labels("input").inc(usage.input_tokens)
+        self._tokens.labels("output").inc(usage.output_tokens)
+
+    def called(self, result: str, seconds: float) -> None:
+        """Note one call of the model."""
+        self._model.labels(result).observe(seconds)
+
+    def asking(self, by: int) -> None:
+        """Note that an answer is begun (1) or done (-1)."""
+        self._asking.inc(by)
+
+    def rule_skipped(self, cause: SkipCause) -> None:
+        """Note a rule that could not be tried."""
+        self._skipped.labels(cause).inc()

@@ -1,0 +1,215 @@
+"""The language model behind OpenAI's chat completions API, or any server that speaks it.
+
+One policy of ours instead of the client's: a whole answer, tries and waits together, ends inside one time budget,
+because a customer is waiting; only what passes by itself is tried again, once, and `Retry-After` is honoured where the
+budget allows. Every failure becomes one of a closed set of reasons. What was spent is reported with failures as well.
+"""
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import httpx2
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion
+from pydantic import ValidationError
+
+from ai.answer import Answer, schema
+from ai.completion import Completion, ModelFailed, Reason, Usage
+from ai.prompt import ChatMessage
+
+PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited"})
+"""What may be different a moment later. A timeout only counts here if it left time in the budget."""
+
+TRIES = 2
+PAUSE_SECONDS = 0.3
+SHORTEST_TRY = 1.0
+"""Seconds below which another try is not worth beginning."""
+
+_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_REFUSED = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+_REASONING = re.compile(r"^(?:o\d|gpt-[5-9])")
+_TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN, _REQUEST_TIMEOUT, _CONFLICT = 429, 401, 403, 408, 409
+_SERVER_ERROR = 500
+
+
+class ModelObserver(Protocol):
+    """Is told about every call."""
+
+    def called(self, result: str, seconds: float) -> None:
+        """Note one call: "ok" or a reason, and how long it took."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """What one answer may take. `timeout` in seconds covers all tries."""
+
+    model: str = "gpt-4o-mini"
+    timeout: float = 20.0
+    max_tokens: int = 500
+    temperature: float = 0.7
+    concurrency: int = 64
+
+
+class OpenAIModel:
+    """Asks the model, with at most `limits.concurrency` answers in the making; others wait in the order they came."""
+
+    def __init__(self, client: AsyncOpenAI, limits: ModelLimits, observer: ModelObserver) -> None:
+        self._client = client
+        self._limits = limits
+        self._observer = observer
+        self._slots = asyncio.Semaphore(limits.concurrency)
+
+    async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
+        """Return the model's answer. Raises ModelFailed, and nothing else, when there is none."""
+        async with self._slots:
+            return await self._within_budget(messages)
+
+    async def _within_budget(self, messages: Sequence[ChatMessage]) -> Completion:
+        ends_at = time.monotonic() + self._limits.timeout
+        spent = Usage()
+        attempt = 1
+        while True:
+            try:
+                completion = await self._call(messages, ends_at - time.monotonic())
+            except ModelFailed as failure:
+                spent += failure.usage
+                pause = failure.after if failure.after is not None else PAUSE_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 jitter is no secret
+                left = ends_at - time.monotonic() - pause
+                if failure.reason not in PASSING or attempt >= TRIES or left < SHORTEST_TRY:
+                    raise ModelFailed(failure.reason, spent, after=failure.after) from None
+                await asyncio.sleep(pause)
+                attempt += 1
+            else:
+                return Completion(completion.answer, completion.model, spent + completion.usage)
+
+    async def _call(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
+        started = time.monotonic()
+        result = "ok"
+        try:
+            async with asyncio.timeout(seconds):
+                response: ChatCompletion = await self._client.chat.completions.create(
+                    **parameters(self._limits, messages), timeout=seconds
+                )
+            return read_completion(response)
+        except ModelFailed as failure:
+            result = failure.reason
+            raise
+        except Exception as error:
+            result = reason_of(error)
+            raise ModelFailed(result, after=retry_after(error)) from error
+        finally:
+            self._observer.called(result, time.monotonic() - started)
+
+
+def openai_client(
+    *, api_key: str, base_url: str, timeout: float, connections: int, http_client: httpx2.AsyncClient | None = None
+) -> AsyncOpenAI:
+    """Return a client that leaves retrying to us and never waits longer than `timeout` seconds for bytes."""
+    return AsyncOpenAI(
+        api_key=api_key,
+        base_url=base_url,
+        timeout=timeout,
+        max_retries=0,
+        http_client=http_client
+        or httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, 5.0)),
+            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,
+        ),
+    )
+
+
+def parameters(limits: ModelLimits, messages: Sequence[ChatMessage]) -> dict[str, Any]:
+    """Return the request. Reasoning models take no temperature and call the bound on tokens by another name."""
+    asked: dict[str, Any] = {
+        "model": limits.model,
+        "messages": list(messages),
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema()},
+        },
+    }
+    if _REASONING.match(limits.model):
+        return {**asked, "max_completion_tokens": limits.max_tokens}
+    return {**asked, "max_tokens": limits.max_tokens, "temperature": limits.temperature}
+
+
+def read_completion(response: ChatCompletion) -> Completion:
+    """Return what the model said. Raises ModelFailed when it refused, was cut off, or said something else."""
+    usage = _usage_of(response)
+    choices = getattr(response, "choices", None)
+    if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
+        raise ModelFailed("not_valid", usage)
+    choice = choices[0]
+    if choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None):
+        raise ModelFailed("refused", usage)
+    if choice.finish_reason == "length":
+        raise ModelFailed("truncated", usage)
+    try:
+        answer = Answer.model_validate(json.loads(choice.message.content or ""))
+    except (ValidationError, ValueError, TypeError, RecursionError):
+        raise ModelFailed("not_valid", usage) from None
+    return Completion(answer, str(response.model or ""), usage)
+
+
+def _usage_of(response: ChatCompletion) -> Usage:
+    spent = getattr(response, "usage", None)
+    return Usage(_count(getattr(spent, "prompt_tokens", 0)), _count(getattr(spent, "completion_tokens", 0)))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def reason_of(error: Exception) -> Reason:
+    """Return why a call failed, from what the client raised."""
+    if isinstance(error, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException):
+        return "timeout"
+    if isinstance(error, openai.APIResponseValidationError):
+        return "not_valid"
+    if isinstance(error, openai.APIStatusError):
+        return _reason_of_status(error.status_code, error.code)
+    if isinstance(error, openai.APIConnectionError | httpx2.TransportError | ConnectionError):
+        return "unavailable"
+    return "not_valid"  # an answer that the client itself could not read
+
+
+def _reason_of_status(status: int, code: str | None) -> Reason:
+    if code in _QUOTA:
+        return "quota"
+    if code in _REFUSED:
+        return "refused"
+    if status in {_UNAUTHORIZED, _FORBIDDEN}:
+        return "bad_key"
+    if status == _TOO_MANY_REQUESTS:
+        return "rate_limited"
+    if status >= _SERVER_ERROR or status in {_REQUEST_TIMEOUT, _CONFLICT}:
+        return "unavailable"
+    return "bad_request"
+
+
+def retry_after(error: Exception) -> float | None:
+    """Return the seconds a provider asked to wait, or None when it did not say (dates are not used by these APIs)."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    return seconds_to_wait(error.response.headers)
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the wait from `retry-after-ms` or `retry-after`, never negative."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None

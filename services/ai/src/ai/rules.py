@@ -1,0 +1,235 @@
+"""A merchant's rules: the first that applies decides, and no model is asked.
+
+Pure but for one thing it remembers: regular expressions, compiled once, and which of them took too long. A merchant
+writes them, customers feed them, and one of them must never hold up everybody else. Python's `re` cannot be stopped
+and holds the interpreter while it backtracks, so a thread with a time-out would not help; the `regex` package stops by
+itself after `REGEX_SECONDS`. What does not compile, is too big, or was too slow is skipped from then on.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import regex
+
+from ai.folding import LONGEST, arabic_stems, words
+from ai.sentiment import Sentiment, asks, sentiment_of
+from common.merchants import Channel, Match, Rule, Then, When
+
+SkipCause = Literal["not_compiled", "too_slow"]
+
+REGEX_SECONDS = 0.05
+LONGEST_PATTERN = 500
+MOST_REPEATS = 1000
+"""The product of all counts in a pattern: `(a{1000}){1000}` compiles into a million states."""
+
+_COUNTS = re.compile(r"\{(?:\d*,)?(\d+),?\}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say: the rule that applies, if any, and by name those that could not be tried."""
+
+    rule: Rule | None
+    skipped: tuple[tuple[str, SkipCause], ...] = ()
+
+
+class Patterns:
+    """Compiled regular expressions, at most `most` of them, each with the reason it must not be used, if any."""
+
+    def __init__(self, *, most: int = 1000, seconds: float = REGEX_SECONDS) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._kept: OrderedDict[str, regex.Pattern[str] | SkipCause] = OrderedDict()
+
+    def search(self, pattern: str, *texts: str) -> bool | SkipCause:
+        """Tell whether `pattern` is found in one of `texts`, or why it was not tried."""
+        compiled = self._kept.get(pattern)
+        if compiled is None:
+            compiled = _compiled(pattern)
+            self._keep(pattern, compiled)
+        if isinstance(compiled, str):
+            return compiled
+        try:
+            return any(compiled.search(text[:LONGEST], timeout=self._seconds) for text in texts)
+        except (TimeoutError, RecursionError, MemoryError):
+            self._keep(pattern, "too_slow")
+            return "too_slow"
+
+    def _keep(self, pattern: str, compiled: "regex.Pattern[str] | SkipCause") -> None:
+        self._kept[pattern] = compiled
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+def _compiled(pattern: str) -> "regex.Pattern[str] | SkipCause":
+    repeats = 1
+    for count in _COUNTS.findall(pattern):
+        repeats *= max(int(count[:6]), 1)
+    if len(pattern) > LONGEST_PATTERN or repeats > MOST_REPEATS:
+        return "not_compiled"
+    try:
+        return regex.compile(pattern, regex.IGNORECASE)
+    except (regex.error, RecursionError, OverflowError, MemoryError):
+        return "not_compiled"
+
+
+class Said:
+    """A message as the rules look at it: taken apart once, however many rules there are."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text[:LONGEST]
+        self.words = words(self.text)
+
+    @cached_property
+    def stems(self) -> tuple[frozenset[str], ...]:
+        """For each word what it may be matched as: Arabic particles are written attached to it."""
+        return tuple(frozenset(arabic_stems(word)) for word in self.words)
+
+    @cached_property
+    def sentiment(self) -> Sentiment:
+        """How it is meant."""
+        return sentiment_of(self.text)
+
+    def contains(self, phrase: str) -> bool:
+        """Tell whether the words of `phrase` stand in it one after another."""
+        wanted = _phrase_words(phrase)
+        if not wanted:
+            return phrase.strip() != "" and phrase.strip() in self.text  # emoji and punctuation are no words
+        return any(
+            all(word in stems for word, stems in zip(wanted, self.stems[start:], strict=False))
+            for start in range(len(self.words) - len(wanted) + 1)
+        )
+
+    def consists_of(self, phrases: Sequence[str]) -> bool:
+        """Tell whether it is nothing but one or more of `phrases`: "Salut, bonjour !" is nothing but greetings."""
+        if not self.words:
+            return bool(self.text.strip()) and self.text.strip() in {phrase.strip() for phrase in phrases}
+        wanted = {folded for folded in map(_phrase_words, phrases) if folded}
+        longest = max(map(len, wanted), default=0)
+        reached = {0}  # how many leading words can be made of phrases
+        for end in range(1, len(self.words) + 1):
+            if any(s in reached and self.words[s:end] in wanted for s in range(max(0, end - longest), end)):
+                reached.add(end)
+        return len(self.words) in reached
+
+
+@lru_cache(maxsize=20_000)
+def _phrase_words(phrase: str) -> tuple[str, ...]:
+    return words(phrase)
+
+
+@dataclass
+class RuleEngine:
+    """Finds the rule that applies to a message."""
+
+    patterns: Patterns = field(default_factory=Patterns)
+
+    def first(self, rules: Iterable[Rule], *, channel: Channel, text: str) -> Verdict:
+        """Return the first enabled rule of `channel` that applies to `text`."""
+        said = Said(text)
+        skipped: list[tuple[str, SkipCause]] = []
+        for rule in rules:
+            if not rule.enabled or rule.when.channel != channel:
+                continue
+            applies = self._applies(rule.when, said)
+            if isinstance(applies, str):
+                skipped.append((rule.name, applies))
+            elif applies:
+                return Verdict(rule, tuple(skipped))
+        return Verdict(None, tuple(skipped))
+
+    def _applies(self, when: When, said: Said) -> bool | SkipCause:
+        match when.match:
+            case "contains" | "any_of":
+                return any(map(said.contains, when.values))
+            case "equals":
+                return said.consists_of(when.values)
+            case "sentiment":
+                # Praise that also asks something wants an answer, not only a thank-you.
+                return said.sentiment in when.values and not (said.sentiment == "positive" and asks(said.text))
+            case "regex":
+                folded = " ".join(said.words)
+                verdicts = [self.patterns.search(value, said.text, folded) for value in when.values]
+                if True in verdicts:
+                    return True
+                return next((verdict for verdict in verdicts if verdict is not False), False)
+
+
+def _rule(name: str, channel: Channel, match: Match, values: Sequence[str], then: Then) -> Rule:
+    return Rule(name=name, when=When(channel=channel, match=match, values=tuple(values)), then=then)
+
+
+GREETINGS = (
+    *("hello", "hi", "hey", "hello there", "hi there", "good morning", "good evening", "good afternoon"),
+    *("bonjour", "bonsoir", "salut", "coucou", "bjr", "bsr", "slt", "cc", "bonjour madame", "bonjour monsieur"),
+    *("مرحبا", "مرحبتين", "هلو", "هلا", "هلا بيكم", "هلا والله", "هلو شلونك", "اهلا", "اهلا وسهلا", "اهلين", "هاي"),
+    *("السلام عليكم", "سلام عليكم", "سلام", "السلام عليكم ورحمة الله", "السلام عليكم ورحمة الله وبركاته"),
+    *("شلونك", "شلونكم", "شلونج", "شخبارك", "شخباركم", "شكو ماكو", "صباح الخير", "مساء الخير", "صباح النور"),
+    *("salam", "slm", "salam alaykum", "salam aleikum", "salamu alaykum", "assalamu alaykum", "assalam alaikum"),
+    *("marhaba", "mar7aba", "shlonak", "shlonkum", "hala", "halaw"),
+)
+
+PRICE_WORDS = (
+    *("prix", "tarif", "tarifs", "c'est combien", "ça coûte combien", "combien ça coûte", "combien coûte"),
+    *(
+        "price",
+        "prices",
+        "pricing",
+        "how much is",
+        "how much are",
+        "how much does",
+        "how much for",
+        "how much it costs",
+    ),
+    *("سعر", "سعره", "سعرها", "سعرهم", "اسعار", "اسعاركم", "اسعارها", "بكم", "بيش", "شكد سعر", "شكد السعر", "بشكد"),
+    *("bikam", "bkam", "bshkad", "beshkad", "se3r"),
+)
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    _rule(
+        "greeting",
+        "direct_message",
+        "equals",
+        GREETINGS,
+        Then(
+            reply={
+                "ar": "هلا وغلا بيك في {shop}! شلون نگدر نساعدك اليوم؟",
+                "fr": "Bonjour et bienvenue chez {shop} ! Comment pouvons-nous vous aider ?",
+                "en": "Hello and welcome to {shop}! How can we help you today?",
+            }
+        ),
+    ),
+    _rule(
+        "price",
+        "direct_message",
+        "any_of",
+        PRICE_WORDS,
+        Then(
+            reply={
+                "ar": "تفضل، كل أسعارنا موجودة هنا: {price_link} وإذا عندك أي سؤال إحنا بالخدمة.",
+                "fr": "Voici tous nos prix : {price_link} N'hésitez pas si vous avez une question.",
+                "en": "Here are all our prices: {price_link} Just ask if you have any question.",
+            }
+        ),
+    ),
+    # Before praise: "Super déçu" is no praise, and a complaint must not be thanked in public.
+    _rule("negative-comment", "comment", "sentiment", ("negative",), Then(alert="negative_comment")),
+    _rule(
+        "positive-comment",
+        "comment",
+        "sentiment",
+        ("positive",),
+        Then(
+            reply={
+                "ar": "شكراً جزيلاً على كلامك الحلو! رأيك يفرحنا هواية ❤️",
+                "fr": "Merci beaucoup pour votre gentil message ! Cela nous fait très plaisir ❤️",
+                "en": "Thank you so much for your kind words! It means a lot to us ❤️",
+            }
+        ),
+    ),
+)
+"""What holds for a merchant whose document names no rules."""

@@ -1,0 +1,95 @@
+"""Tokens per merchant and day, in `usage`: what an answer cost is counted once, when its decision is stored.
+
+Counting does not cost every customer a round trip: what was spent is added up here and written about once a second for
+all merchants together. The decisions hold every amount as well; a process that is killed loses at most the sum of its
+last second, never counts anything twice.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+
+import structlog
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from ai.completion import Usage
+from common.mongo import USAGE, Database
+
+log = structlog.get_logger("ai")
+
+Key = tuple[str, date]
+
+
+class UsageTally:
+    """Adds up what is spent and writes it every `interval` seconds."""
+
+    def __init__(self, db: Database, *, interval: float = 1.0) -> None:
+        self._collection = db[USAGE]
+        self._interval = interval
+        self._sums: dict[Key, tuple[int, Usage]] = {}
+
+    def spent(self, merchant_id: str, at: datetime, usage: Usage) -> None:
+        """Add what one answer cost, on the day (UTC) of `at`."""
+        self._add((merchant_id, at.astimezone(UTC).date()), 1, usage)
+
+    def _add(self, key: Key, answers: int, usage: Usage) -> None:
+        have, sum_ = self._sums.get(key, (0, Usage()))
+        self._sums[key] = (have + answers, sum_ + usage)
+
+    async def flush(self) -> None:
+        """Write the sums. What could not be written stays for the next time; raises nothing."""
+        sums, self._sums = self._sums, {}
+        keys = list(sums)
+        if not keys:
+            return
+        try:
+            await self._collection.bulk_write([_increment(key, *sums[key]) for key in keys], ordered=False)
+        except BulkWriteError as error:
+            failed = [keys[problem["index"]] for problem in error.details.get("writeErrors", ())]
+            self._keep(sums, failed, error)
+        except PyMongoError as error:
+            self._keep(sums, keys, error)
+
+    def _keep(self, sums: dict[Key, tuple[int, Usage]], keys: list[Key], error: PyMongoError) -> None:
+        for key in keys:
+            self._add(key, *sums[key])
+        log.warning("usage.not_written", merchants=len(keys), error=type(error).__name__)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write regularly for as long as the context is open, and once more at its end."""
+        ending = asyncio.Event()
+        writing = asyncio.create_task(self._until(ending), name="usage tally")
+        try:
+            yield
+        finally:
+            ending.set()  # a write that is under way is waited for, not cancelled: its outcome would be unknown
+            await writing
+
+    async def _until(self, ending: asyncio.Event) -> None:
+        while not ending.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ending.wait(), self._interval)
+            await self.flush()
+
+
+def _increment(key: Key, answers: int, usage: Usage) -> UpdateOne:
+    merchant_id, day = key
+    return UpdateOne(
+        {"_id": f"{merchant_id}:{day.isoformat()}"},
+        {
+            "$setOnInsert": {
+                "merchant_id": merchant_id,
+                "day": day.isoformat(),
+                "at": datetime(day.year, day.month, day.day, tzinfo=UTC),
+            },
+            "$inc": {
+                "answers": answers,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+            },
+        },
+        upsert=True,
+    )
