@@ -65,14 +65,8 @@ def test_a_spaced_body_with_escaped_slashes_is_written_as_the_platform_writes_co
 
 
 def test_signatures_equal_those_of_openssl():
-    assert (
-        sign(MESSAGING_RAW, SECRET)
-        == "sha256=8296edaa85734cb759ed9066f00a4e99de68f88ce26f634b7abf8080ed76cf30"
-    )
-    assert (
-        sign(COMMENTS_RAW, SECRET)
-        == "sha256=7a1301a91843b31a1520ab6de5d3c9790f9e92566a642a53ec1a5b39c2577258"
-    )
+    assert sign(MESSAGING_RAW, SECRET) == "sha256=8296edaa85734cb759ed9066f00a4e99de68f88ce26f634b7abf8080ed76cf30"
+    assert sign(COMMENTS_RAW, SECRET) == "sha256=7a1301a91843b31a1520ab6de5d3c9790f9e92566a642a53ec1a5b39c2577258"
     assert sign_legacy(MESSAGING_RAW, SECRET) == "sha1=8dbd2da9bfda2f8ec90dcf59fb89ea0511b13b7f"
 
 
@@ -98,9 +92,7 @@ def test_a_signed_request_signs_the_encoded_payload_and_carries_no_padding():
     assert base64.urlsafe_b64decode(signature + "=") == expected
 
 
-@given(
-    st.recursive(st.text() | st.integers() | st.none(), lambda x: st.dictionaries(st.text(), x) | st.lists(x))
-)
+@given(st.recursive(st.text() | st.integers() | st.none(), lambda x: st.dictionaries(st.text(), x) | st.lists(x)))
 def test_every_style_is_ascii_and_means_the_same(body):
     """No style loses a character, whatever the text."""
     for style in ("compact", "spaced"):

@@ -123,9 +123,7 @@ def test_the_dashboards_test_is_a_change_of_account_zero():
 
 def test_the_guides_lists_are_plural_with_times_as_strings_of_seconds():
     simulator = make_simulator()
-    (entry,) = simulator.plural_messages(("111111111111111", "salut"), ("222222222222222", "prix")).body()[
-        "entry"
-    ]
+    (entry,) = simulator.plural_messages(("111111111111111", "salut"), ("222222222222222", "prix")).body()["entry"]
     messages = entry["changes"][0]["value"]["messages"]
     assert [(m["from"]["id"], m["text"], m["timestamp"]) for m in messages] == [
         ("111111111111111", "salut", "1760000000"),

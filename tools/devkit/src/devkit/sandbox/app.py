@@ -68,7 +68,7 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
     def at(path: str, room: Room, waits: Callable[[], float] = lambda: 0.0) -> Any:
         door = RoomDoor(room, faults=faults, journal=journal, poster=poster, latency=waits)
 
-        @asgi(path, is_mount=True)
+        @asgi(path, is_mount=True, copy_scope=True)
         async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
             await door(scope, receive, send)
 

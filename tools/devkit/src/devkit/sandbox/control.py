@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import httpx2
 from litestar import MediaType, Request, Response, Router, delete, get, patch, post
 from litestar.exceptions import ClientException, NotFoundException, ServiceUnavailableException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from devkit.sandbox.faults import FaultRule, Faults
@@ -24,8 +24,8 @@ from devkit.sandbox.world import Comment, World
 
 FORWARDED_HEADERS = ("content-type", "x-hub-signature", "x-hub-signature-256")
 
-Number = Annotated[int, Parameter(ge=0)]
-Wait = Annotated[float, Parameter(ge=0, le=MAX_WAIT_SECONDS)]
+Number = Annotated[int, QueryParameter(ge=0)]
+Wait = Annotated[float, QueryParameter(ge=0, le=MAX_WAIT_SECONDS)]
 
 
 class PersonTold(BaseModel):
@@ -152,11 +152,11 @@ def _looking_routes(world: World, journal: Journal) -> list[Any]:
         *,
         after: Number = 0,
         wait: Wait = 0.0,
-        limit: Annotated[int, Parameter(ge=1, le=MAX_ENTRIES_A_READ)] = MAX_ENTRIES_A_READ,
-        api: str = "",
-        kind: str = "",
-        contact: str = "",
-        bodies: bool = False,
+        limit: Annotated[int, QueryParameter(ge=1, le=MAX_ENTRIES_A_READ)] = MAX_ENTRIES_A_READ,
+        api: FromQuery[str] = "",
+        kind: FromQuery[str] = "",
+        contact: FromQuery[str] = "",
+        bodies: FromQuery[bool] = False,
     ) -> dict[str, Any]:
         entries = (await journal.wait_after(after, wait) if wait else journal.after(after))[:limit]
         seen = entries[-1].number if entries else max(after, 0)
@@ -174,7 +174,9 @@ def _looking_routes(world: World, journal: Journal) -> list[Any]:
         journal.clear()
 
     @get("/conversations", sync_to_thread=False)
-    def read_conversations(since: Number = 0, account: str = "", contact: str = "") -> dict[str, Any]:
+    def read_conversations(
+        since: Number = 0, account: FromQuery[str] = "", contact: FromQuery[str] = ""
+    ) -> dict[str, Any]:
         told = world.told(since=since, account=account, contact=contact)
         return {"version": world.version, "count": len(world.conversations), "conversations": told}
 
@@ -183,12 +185,12 @@ def _looking_routes(world: World, journal: Journal) -> list[Any]:
 
 def _people_routes(world: World) -> list[Any]:
     @get("/people", sync_to_thread=False)
-    def read_people(contact: str = "") -> dict[str, Any]:
+    def read_people(contact: FromQuery[str] = "") -> dict[str, Any]:
         people = [p.told() for p in world.people.values() if not contact or p.id == contact]
         return {"people": people[:MAX_ENTRIES_A_READ]}
 
     @post("/people", sync_to_thread=False)
-    def tell_person(data: PersonTold) -> dict[str, Any]:
+    def tell_person(data: JSONBody[PersonTold]) -> dict[str, Any]:
         person = world.person(data.account or world.default_account, data.contact)
         told = data.model_dump(exclude_unset=True, exclude={"contact", "account", "last_message_seconds_ago"})
         for name, value in told.items():
@@ -198,7 +200,7 @@ def _people_routes(world: World) -> list[Any]:
         return person.told()
 
     @post("/comments", sync_to_thread=False)
-    def tell_comment(data: CommentTold) -> dict[str, Any]:
+    def tell_comment(data: JSONBody[CommentTold]) -> dict[str, Any]:
         created = data.created
         if data.created_seconds_ago is not None:
             created = world.now() - data.created_seconds_ago
@@ -235,7 +237,7 @@ def _account_routes(world: World) -> list[Any]:
         return {"accounts": listed}
 
     @post("/accounts", sync_to_thread=False)
-    def tell_account(data: AccountTold) -> dict[str, Any]:
+    def tell_account(data: JSONBody[AccountTold]) -> dict[str, Any]:
         account = world.account(data.account)
         for name, value in data.model_dump(exclude_none=True, exclude={"account", "tokens"}).items():
             setattr(account, name, value)
@@ -252,7 +254,7 @@ def _fault_routes(faults: Faults) -> list[Any]:
         return {"faults": faults.told()}
 
     @post("/faults", sync_to_thread=False)
-    def add_fault(data: FaultRule) -> dict[str, int]:
+    def add_fault(data: JSONBody[FaultRule]) -> dict[str, int]:
         try:
             return {"id": faults.add(data)}
         except ValueError as error:
@@ -263,7 +265,7 @@ def _fault_routes(faults: Faults) -> list[Any]:
         faults.clear()
 
     @delete("/faults/{number:int}", sync_to_thread=False)
-    def remove_fault(number: int) -> None:
+    def remove_fault(number: FromPath[int]) -> None:
         if not faults.remove(number):
             raise NotFoundException(f"faults: there is no rule {number}")
 
@@ -276,7 +278,7 @@ def _script_routes(scripts: Scripts) -> list[Any]:
         return {"scripts": scripts.told()}
 
     @post("/scripts", sync_to_thread=False)
-    def add_script(data: Script) -> dict[str, Any]:
+    def add_script(data: JSONBody[Script]) -> dict[str, Any]:
         try:
             scripts.add(data)
         except ValueError as error:
@@ -292,7 +294,7 @@ def _script_routes(scripts: Scripts) -> list[Any]:
 
 def _speaking_routes(world: World, poster: WebhookPoster) -> list[Any]:
     @post("/webhooks", status_code=200)
-    async def pass_webhook(request: Request[Any, Any, Any], deliver: bool = True) -> dict[str, Any]:
+    async def pass_webhook(request: Request[Any, Any, Any], deliver: FromQuery[bool] = True) -> dict[str, Any]:
         raw = await request.body()
         try:
             body = json.loads(raw)
@@ -330,7 +332,7 @@ def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency
         }
 
     @patch("/behaviour", sync_to_thread=False)
-    def change_behaviour(data: Behaviour) -> dict[str, Any]:
+    def change_behaviour(data: JSONBody[Behaviour]) -> dict[str, Any]:
         echo = poster.settings
         told = data.model_dump(exclude_none=True)
         echo.echoes = told.get("echoes", echo.echoes)

@@ -22,6 +22,7 @@ def _server(settings: SandboxSettings) -> uvicorn.Server:
         port=settings.port,
         access_log=False,
         log_level="warning",
+        ws="none",
         backlog=BACKLOG,
         timeout_graceful_shutdown=2,
     )

@@ -109,7 +109,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 _INTENTS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _WORDS)
 
-_REPLIES: dict[str, dict[Language, tuple[str, ...]]] = {
+REPLIES: dict[str, dict[Language, tuple[str, ...]]] = {
     "greeting": {
         "ar": (
             "هلا بيك عيوني، شلونك؟ شنو اللي عاجبك حتى أساعدك؟",
@@ -343,13 +343,13 @@ _REPLIES: dict[str, dict[Language, tuple[str, ...]]] = {
         ),
     },
 }
-INTENTS = tuple(_REPLIES)
+INTENTS = tuple(REPLIES)
 """Every intent the talk knows, ``other`` included."""
 
 _ARABIC = re.compile(r"[\u0600-\u06ff]")
 _FRENCH = re.compile(
     r"\b(?:bonjour|bonsoir|salut|merci|prix|combien|livr\w*|taille|commande\w*|disponible|vous|est-ce|avez|je"
-    r"|c'est|pour|les?|une?|des|du|où|quel\w*|génial|super|magnifique|s'il|svp|oui|nul|nulle|très|coucou|mon|ma)\b"
+    r"|c'est|pour|avec|plaisir|les?|une?|des|du|où|quel\w*|génial|super|magnifique|s'il|svp|oui|nul|nulle|très|coucou|mon|ma)\b"
     r"|[éèêàçùôî]",
     re.IGNORECASE,
 )
@@ -423,7 +423,7 @@ def answer(text: str, earlier: str = "") -> Thought:
     """Answer a customer's message; `earlier` is what they wrote before, for the language and the lead."""
     language = language_of(text, language_of(earlier) if earlier else "ar")
     intent = intent_of(text)
-    choices = _REPLIES[intent][language]
+    choices = REPLIES[intent][language]
     return Thought(
         reply=choices[zlib.crc32(text.encode("utf-8", "surrogatepass")) % len(choices)],
         intent=intent,

@@ -62,6 +62,8 @@ class WebhookPoster:
         journal: Journal,
         settings: EchoSettings,
         wants: Callable[[Update], bool],
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
+        queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self.url = url
         self.settings = settings
@@ -70,6 +72,8 @@ class WebhookPoster:
         self._client = client
         self._journal = journal
         self._wants = wants
+        self._retry_seconds = retry_seconds
+        self._queue_limit = queue_limit
         self._queue: list[tuple[float, int, Update]] = []
         self._sequence = count()
         self._offered = asyncio.Event()
@@ -98,7 +102,7 @@ class WebhookPoster:
             return
         due = asyncio.get_running_loop().time() + self.settings.delay_seconds
         for update in self._chosen(updates):
-            if len(self._queue) >= QUEUE_LIMIT:
+            if len(self._queue) >= self._queue_limit:
                 self.counts.refused += 1
                 continue
             lag = READ_LAG_SECONDS if update.kind == "read" else 0.0
@@ -149,7 +153,7 @@ class WebhookPoster:
     async def _post(self, batch: list[Update]) -> None:
         raw = serialise(body_of(*batch), escape_slashes=True)
         outcome = ""
-        for wait in (*RETRY_SECONDS, None):
+        for wait in (*self._retry_seconds, None):
             self.counts.attempts += 1
             try:
                 status = await self.forward(raw)
