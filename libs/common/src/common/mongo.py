@@ -69,6 +69,8 @@ COLLECTIONS: tuple[Collection, ...] = (
             IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
             IndexModel([("message_ids", ASCENDING)], name="message_ids"),
             IndexModel([("state", ASCENDING), ("at", ASCENDING)], name="state_age"),
+            # Only private replies have the field: one per comment, whatever decided them.
+            IndexModel([("private_reply_to", ASCENDING)], name="private_reply_to", unique=True, sparse=True),
         ),
     ),
     Collection(CONTACTS, "delivery", (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),

@@ -1,1 +1,1 @@
-"""delivery."""
+"""Sends replies through ManyChat or the Instagram Graph API, at most once and inside the platform's rules."""

@@ -1,0 +1,164 @@
+"""The wiring of the delivery service: replies and observations from Kafka, two outside APIs, everything in MongoDB."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from litestar import Litestar
+from pymongo.errors import PyMongoError
+
+from common.clock import SystemClock
+from common.events import Event
+from common.events.control import CONTROL
+from common.events.interactions import INTERACTIONS
+from common.events.outcomes import OUTCOMES
+from common.events.replies import REPLIES
+from common.health import Health
+from common.http_client import http_client
+from common.kafka.broker import kafka_broker, publish
+from common.kafka.keyed import key_ordered_subscriber
+from common.kafka.link import KafkaLink
+from common.kafka.metrics import KafkaMetrics
+from common.merchants import MerchantDirectory, merchant_from_environment
+from common.metrics import service_registry
+from common.mongo import Database, check_mongo, database, ensure_indexes, mongo_client
+from common.sealing import Sealer
+from common.service import create_service
+from delivery.calls import OutsideApi
+from delivery.echoes import EchoReader
+from delivery.handlers import delivery_handler, lane_of
+from delivery.instagram import Graph
+from delivery.manychat import ManyChat
+from delivery.metrics import DeliveryMetrics
+from delivery.mongo import MongoContacts, MongoLedger
+from delivery.observations import Observer
+from delivery.operator import Operator
+from delivery.patience import Patience
+from delivery.routes import utility_message_routes
+from delivery.sender import InstagramMessageSender
+from delivery.settings import Settings
+from delivery.utility_messages import UtilityMessagesService
+
+log = structlog.get_logger("delivery")
+
+GROUP = "delivery"
+READ = (REPLIES, INTERACTIONS, CONTROL)
+NEEDED = (*READ, OUTCOMES, *(f"{topic}.dlq" for topic in READ))
+INDEX_RETRY_SECONDS = 2.0
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the service, configured and not started."""
+    clock = SystemClock()
+    registry = service_registry("delivery")
+    metrics = DeliveryMetrics(registry)
+    patience = Patience(
+        call_timeout=settings.call_timeout,
+        settle=settings.settle,
+        deadline=settings.unknown_deadline,
+        human_pause=timedelta(seconds=settings.human_pause),
+    )
+    client = mongo_client(settings, service="delivery")
+    db = database(client)
+    ledger, contacts = MongoLedger(db), MongoContacts(db, clock)
+    sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
+    merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
+    graph_http = http_client(timeout=settings.call_timeout, connections=settings.connections)
+    manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections)
+    graph = OutsideApi(
+        "graph", graph_http, settings.graph_url, timeout=settings.call_timeout, observe=metrics.observe_call
+    )
+    manychat = OutsideApi(
+        "manychat", manychat_http, settings.manychat_url, timeout=settings.call_timeout, observe=metrics.observe_call
+    )
+    operator = OutsideApi(
+        "operator", graph_http, "", timeout=min(settings.call_timeout, 5.0), observe=metrics.observe_call
+    )
+    broker = kafka_broker(settings, client_id="jawab-delivery")
+    link = KafkaLink(broker, NEEDED)
+
+    async def append(events: Sequence[Event]) -> None:
+        if not link.started.is_set():
+            raise ConnectionError("Kafka is not connected")
+        await publish(broker, events, timeout=settings.publish_timeout)
+
+    sender = InstagramMessageSender(
+        merchants=merchants,
+        contacts=contacts,
+        ledger=ledger,
+        graph=Graph(graph),
+        manychat=ManyChat(manychat),
+        operator=Operator(operator, metrics=metrics),
+        sealer=sealer,
+        publish=append,
+        clock=clock,
+        metrics=metrics,
+        patience=patience,
+        margin=settings.margin,
+    )
+    echoes = EchoReader(
+        ledger=ledger,
+        contacts=contacts,
+        publish=append,
+        clock=clock,
+        metrics=metrics,
+        patience=patience,
+        app_id=settings.app_id,
+    )
+    observer = Observer(
+        merchants=merchants, contacts=contacts, echoes=echoes, clock=clock, metrics=metrics, patience=patience
+    )
+    key_ordered_subscriber(
+        broker,
+        *READ,
+        group=GROUP,
+        handler=delivery_handler(sender, observer),
+        settings=settings,
+        metrics=KafkaMetrics(registry),
+        clock=clock,
+        lane_of=lane_of,
+    )
+
+    async def consume() -> None:
+        # The unique index comes first: without it one comment could be answered twice.
+        await indexes(db)
+        async with link.running():
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def connections(_: Litestar) -> AsyncIterator[None]:
+        consuming = asyncio.create_task(consume(), name="consume")
+        try:
+            yield
+        finally:
+            consuming.cancel()
+            await asyncio.gather(consuming, return_exceptions=True)
+            await graph_http.aclose()
+            await manychat_http.aclose()
+            await client.close()
+
+    return create_service(
+        "delivery",
+        routes=utility_message_routes(
+            UtilityMessagesService(merchants=merchants, ledger=ledger, publish=append, clock=clock),
+            jwt_secret=settings.jwt_secret.get_secret_value(),
+            clock=clock,
+        ),
+        lifespan=[connections],
+        health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
+        registry=registry,
+    )
+
+
+async def indexes(db: Database) -> None:
+    """Create the indexes, however late MongoDB can be reached."""
+    while True:
+        try:
+            await ensure_indexes(db, owner="delivery")
+        except PyMongoError as error:
+            log.warning("indexes.not_made", error=type(error).__name__)
+            await asyncio.sleep(INDEX_RETRY_SECONDS)
+        else:
+            return

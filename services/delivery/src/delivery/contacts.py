@@ -1,0 +1,56 @@
+"""A contact, as far as sending depends on it: when they last wrote, who answers them, who they are in ManyChat."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+Owner = Literal["bot", "human"]
+
+JAWAB = "jawab"
+"""Stands in `owner_by` for Jawab itself, which hands a conversation to people."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """One person with one account."""
+
+    conversation_id: str
+    last_customer_at: datetime | None = None
+    owner: Owner = "bot"
+    owner_by: str = ""
+    owner_since: datetime | None = None
+    owner_until: datetime | None = None
+    subscriber_id: int | None = None
+
+    def is_with_a_person(self, decided_at: datetime, now: datetime) -> bool:
+        """Tell whether a bot's reply that was decided at `decided_at` must stay unsent.
+
+        What Jawab itself said when it handed the conversation over ("a colleague will answer you") was decided before
+        the hand-over and still goes out; once a person took over or wrote, nothing does.
+        """
+        if self.owner != "human" or (self.owner_until is not None and now >= self.owner_until):
+            return False
+        said_before = self.owner_since is not None and decided_at <= self.owner_since
+        return not (self.owner_by == JAWAB and said_before)
+
+
+class Contacts(Protocol):
+    """Keeps contacts. All methods raise PyMongoError where the store is away."""
+
+    async def find(self, conversation_id: str) -> Contact | None:
+        """Return the contact, or None when nothing is known of them."""
+        ...
+
+    async def customer_acted(self, conversation_id: str, at: datetime) -> None:
+        """Note that the customer did something that opens the window; an earlier moment changes nothing."""
+        ...
+
+    async def set_owner(
+        self, conversation_id: str, owner: Owner, *, by: str, since: datetime, until: datetime | None
+    ) -> None:
+        """Note who answers from `since`; changes nothing where a later change is known."""
+        ...
+
+    async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
+        """Note who the contact is in ManyChat, or that this is not known any more."""
+        ...

@@ -1,0 +1,308 @@
+"""The ledger: one row per reply, so that it is known at every moment what may already have left.
+
+    claimed ──► attempting ──► delivered
+       ▲  │         │  │  └──► failed
+       │  └─► suppressed  └──► unknown ──► delivered | failed | attempting (proven absent) | handed_to_human
+       └────────────┘ (nothing was sent, or more parts to send)
+
+`attempting` is written before a call is made: whoever finds a row in it, and did not write it, knows that a send may
+have happened. Every change raises the row's `fence` by one and is written only over the fence that was read (a
+compare-and-set on state and fence), so an owner that was overtaken cannot write.
+
+Pure: rows are values, each function returns the row that would be next. Texts are not kept, only their fingerprints.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+from common.errors import Permanent, Retryable
+from common.events.outcomes import Route
+from common.events.replies import PrivateReply, Reply
+
+State = Literal["claimed", "attempting", "delivered", "failed", "suppressed", "unknown", "handed_to_human"]
+PartState = Literal["waiting", "attempting", "delivered", "unknown"]
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        "claimed": frozenset({"attempting", "suppressed", "failed"}),
+        "attempting": frozenset({"claimed", "attempting", "delivered", "failed", "unknown"}),
+        "unknown": frozenset({"claimed", "attempting", "delivered", "failed", "handed_to_human"}),
+        "delivered": frozenset(),
+        "failed": frozenset(),
+        "suppressed": frozenset(),
+        "handed_to_human": frozenset(),
+    }
+)
+"""Which state may follow which."""
+
+TERMINAL: frozenset[State] = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+MOST_UNKNOWN = 2
+"""A part whose outcome was unknown this often is never sent again."""
+
+
+class IllegalTransition(Exception):
+    """A change that the table does not allow; a bug of the caller, never of the outside world."""
+
+
+class FactConflict(Retryable):
+    """What happened could not be written yet: the row changed again and again."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown."""
+
+    key: str
+    state: PartState = "waiting"
+    message_id: str | None = None
+    attempts: int = 0
+    unknowns: int = 0
+    attempted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One reply. Moments are whole milliseconds in UTC, as the database keeps them."""
+
+    reply_id: str
+    state: State
+    fence: int
+    at: datetime
+    merchant_id: str
+    account_id: str
+    contact_id: str | None
+    conversation_id: str
+    decision_id: str | None
+    kind: str
+    origin: str
+    received_at_ms: int
+    parts: tuple[Part, ...]
+    route: Route = "none"
+    private_reply_to: str | None = None
+    unknown_since: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str = ""
+    detail: str = ""
+    evidence: str = ""
+    erased: bool = False
+
+    @property
+    def current(self) -> int | None:
+        """The part that is being sent, or is to be sent next; None when all are delivered."""
+        return next((index for index, part in enumerate(self.parts) if part.state != "delivered"), None)
+
+    @property
+    def message_ids(self) -> tuple[str, ...]:
+        """The platform's ids of the parts, in order, as far as they are known."""
+        return tuple(part.message_id for part in self.parts if part.message_id)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing follows any more."""
+        return self.erased or self.state in TERMINAL
+
+
+def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
+    """Return the row of a reply that nobody has begun to send; `keys` are its parts' fingerprints, "" for no text."""
+    action = reply.action
+    return Row(
+        reply_id=reply.reply_id,
+        state="claimed",
+        fence=0,
+        at=to_milliseconds(now),
+        merchant_id=reply.merchant_id,
+        account_id=reply.account_id,
+        contact_id=reply.contact_id,
+        conversation_id=reply.conversation_id,
+        decision_id=reply.decision_id,
+        kind=action.kind,
+        origin=reply.origin,
+        received_at_ms=reply.received_at_ms,
+        parts=tuple(Part(key) for key in keys),
+        private_reply_to=f"{reply.account_id}:{action.comment_id}" if isinstance(action, PrivateReply) else None,
+    )
+
+
+def text_key(text: str) -> str:
+    """Return the fingerprint by which a text is recognised when the platform shows it again.
+
+    White space is folded and characters composed, because platforms trim and compose.
+    """
+    folded = " ".join(unicodedata.normalize("NFC", text).split())
+    return hashlib.sha256(folded.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def to_milliseconds(moment: datetime) -> datetime:
+    """Return the moment as the database keeps it, so that a row read back equals the row written."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _next(row: Row, state: State, **changes: object) -> Row:
+    if state not in TRANSITIONS[row.state]:
+        raise IllegalTransition(f"{row.state} may not become {state}")
+    return replace(row, state=state, fence=row.fence + 1, **changes)  # type: ignore[arg-type]
+
+
+def _with_part(row: Row, index: int, **changes: object) -> tuple[Part, ...]:
+    changed = replace(row.parts[index], **changes)  # type: ignore[arg-type]
+    return (*row.parts[:index], changed, *row.parts[index + 1 :])
+
+
+def _current(row: Row) -> int:
+    if row.current is None:
+        raise IllegalTransition(f"{row.reply_id} has no part left to send")
+    return row.current
+
+
+def begin(row: Row, route: Route, now: datetime) -> Row:
+    """Return the row that must be stored before its next part is sent by `route`."""
+    index = _current(row)
+    part = row.parts[index]
+    if part.unknowns >= MOST_UNKNOWN:
+        raise IllegalTransition(f"part {index} was unknown {part.unknowns} times and must not be sent again")
+    at = to_milliseconds(now)
+    parts = _with_part(row, index, state="attempting", attempts=part.attempts + 1, attempted_at=at)
+    return _next(row, "attempting", route=route, parts=parts, unknown_since=None)
+
+
+def nothing_sent(row: Row) -> Row:
+    """Return the row after a call that certainly sent nothing and may be made again."""
+    return _next(row, "claimed", parts=_with_part(row, _current(row), state="waiting"))
+
+
+def arrived(row: Row, index: int, message_id: str | None, now: datetime) -> Row:
+    """Return the row after part `index` turned out to be with the platform."""
+    if row.parts[index].state not in {"attempting", "unknown"}:
+        raise IllegalTransition(f"part {index} is {row.parts[index].state}")
+    parts = _with_part(row, index, state="delivered", message_id=message_id)
+    if all(part.state == "delivered" for part in parts):
+        return _next(row, "delivered", parts=parts, finished_at=to_milliseconds(now), unknown_since=None)
+    return _next(row, "claimed", parts=parts, unknown_since=None)
+
+
+def named(row: Row, index: int, message_id: str) -> Row:
+    """Return the row with the id under which the platform shows a part; its state stays."""
+    return replace(row, fence=row.fence + 1, parts=_with_part(row, index, message_id=message_id))
+
+
+def lost_sight(row: Row, evidence: str, now: datetime) -> Row:
+    """Return the row after a call of which nobody knows whether it sent anything; `evidence` says why."""
+    index = _current(row)
+    parts = _with_part(row, index, state="unknown", unknowns=row.parts[index].unknowns + 1)
+    return _next(row, "unknown", parts=parts, evidence=evidence, unknown_since=to_milliseconds(now))
+
+
+def refused(row: Row, reason: str, detail: str, now: datetime) -> Row:
+    """Return the row of a reply that will not be sent, because it cannot be."""
+    parts = row.parts if row.current is None else _with_part(row, row.current, state="waiting")
+    finished = to_milliseconds(now)
+    return _next(row, "failed", parts=parts, reason=reason, detail=detail, finished_at=finished, private_reply_to=None)
+
+
+def withheld(row: Row, reason: str, detail: str, now: datetime) -> Row:
+    """Return the row of a reply that is not sent on purpose."""
+    finished = to_milliseconds(now)
+    return _next(row, "suppressed", reason=reason, detail=detail, finished_at=finished, private_reply_to=None)
+
+
+def handed_over(row: Row, detail: str, now: datetime) -> Row:
+    """Return the row of a reply whose outcome nobody could find out: a person has to look."""
+    return _next(row, "handed_to_human", reason="outcome_unknown", detail=detail, finished_at=to_milliseconds(now))
+
+
+def is_same_attempt(row: Row, index: int, attempt: int) -> bool:
+    """Tell whether part `index` is still at the attempt whose answer came: nobody sent it again meanwhile."""
+    part = row.parts[index] if index < len(row.parts) else None
+    return not row.erased and part is not None and part.attempts == attempt and row.state in {"attempting", "unknown"}
+
+
+def after_arrival(row: Row, index: int, message_id: str | None, now: datetime) -> Row | None:
+    """Return the row with the fact that a part arrived, or None when it says so already.
+
+    A fact may be written by whoever learns it, whoever owns the row by then: it does not become untrue.
+    """
+    if row.erased or index >= len(row.parts):
+        return None
+    part = row.parts[index]
+    if row.state in {"attempting", "unknown"} and part.state in {"attempting", "unknown"}:
+        return arrived(row, index, message_id, now)
+    if message_id and part.message_id is None and part.state != "waiting":
+        return named(row, index, message_id)
+    return None
+
+
+def find_unnamed(rows: Iterable[Row], key: str, at: datetime, *, early: float, late: float) -> tuple[Row, int] | None:
+    """Return the part that a message with this text, shown by the platform at `at`, must be: the earliest attempted
+    one without an id whose attempt lies between `late` seconds before and `early` seconds after that moment.
+    """
+    fitting = [
+        (part.attempted_at, row.reply_id, row, index)
+        for row in rows
+        for index, part in enumerate(row.parts)
+        if part.key == key
+        and part.message_id is None
+        and part.state != "waiting"
+        and part.attempted_at is not None
+        and -early <= (at - part.attempted_at).total_seconds() <= late
+    ]
+    if not fitting:
+        return None
+    _, _, row, index = min(fitting, key=lambda one: one[:2])
+    return row, index
+
+
+@dataclass(frozen=True)
+class CommentTaken:
+    """Another reply answers, or answered, this comment privately."""
+
+
+class Ledger(Protocol):
+    """Keeps rows. All methods raise PyMongoError where the store is away."""
+
+    async def insert(self, row: Row) -> Row | CommentTaken | None:
+        """Store a new row and return None; the row that is there under its id, or CommentTaken, if it cannot be."""
+        ...
+
+    async def find(self, reply_id: str) -> Row | None:
+        """Return the row of a reply, or None."""
+        ...
+
+    async def put(self, row: Row, *, over: Row) -> bool:
+        """Store `row` if the stored state and fence are still those of `over`; tell whether it was."""
+        ...
+
+    async def discard(self, row: Row) -> bool:
+        """Remove `row` if the stored state and fence are still its own; tell whether it was."""
+        ...
+
+    async def around(self, conversation_id: str, account_id: str, at: datetime, message_id: str | None) -> list[Row]:
+        """Return the conversation's rows from about `at`, and whichever row has `message_id`."""
+        ...
+
+
+MOST_TRIES = 8
+
+
+async def write_fact(ledger: Ledger, row: Row, change: Callable[[Row], Row | None]) -> Row:
+    """Write what happened, onto whatever the row has become meanwhile, and return the row as it is then.
+
+    `change` returns the row with the fact, or None when the row says it already or has no use for it. Raises
+    FactConflict when the row keeps changing under the writer, Permanent when it vanished (never sent again then).
+    """
+    for _ in range(MOST_TRIES):
+        changed = change(row)
+        if changed is None:
+            return row
+        if await ledger.put(changed, over=row):
+            return changed
+        found = await ledger.find(row.reply_id)
+        if found is None:
+            raise Permanent(f"{row.reply_id}: its row in the ledger vanished while it was being sent")
+        row = found
+    raise FactConflict(f"{row.reply_id}: what happened could not be written")

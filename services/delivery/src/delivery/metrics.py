@@ -1,0 +1,54 @@
+"""What delivery tells Prometheus. Labels come from closed sets: no merchant, no reason a provider made up."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ANSWER_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class DeliveryMetrics:
+    """The metrics of the delivery service, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # How every reply ended; `kind` is the action's.
+        self.replies = Counter(
+            "delivery_replies", "Replies by what became of them", ["outcome", "route", "kind"], registry=registry
+        )
+        # One outside call, whatever came of it.
+        self.calls = Histogram(
+            "delivery_call_seconds",
+            "Calls of outside APIs, from start to end",
+            ["api", "call"],
+            registry=registry,
+            buckets=CALL_BUCKETS,
+        )
+        # What the customer waits: from the webhook's arrival to the platform's acceptance of the answer.
+        self.webhook_to_delivered = Histogram(
+            "delivery_webhook_to_delivered_seconds",
+            "From the webhook's arrival to the delivered reply",
+            registry=registry,
+            buckets=ANSWER_BUCKETS,
+        )
+        # Sends nobody saw the end of, and how each was settled: echo, read, sent_again, handed_to_human.
+        self.unknown = Counter("delivery_unknown_outcomes", "Sends of unknown outcome", ["route"], registry=registry)
+        self.resolved = Counter(
+            "delivery_unknown_resolved", "Sends of unknown outcome by how they were settled", ["how"], registry=registry
+        )
+        # Replies that came too late for the 24-hour window, by our own check or the platform's.
+        self.window_closed = Counter(
+            "delivery_window_closed", "Replies that met a closed messaging window", registry=registry
+        )
+        # Whose echoes come back; `foreign` are people.
+        self.echoes = Counter("delivery_echoes", "Echoes by whose they are", ["kind"], registry=registry)
+        # Whether the merchant's people could be told: posted, unreachable, or logged only (no address).
+        self.notifications = Counter(
+            "delivery_operator_notifications", "Notifications by what became of them", ["result"], registry=registry
+        )
+        # Interactions of accounts that belong to nobody here.
+        self.foreign_accounts = Counter(
+            "delivery_foreign_account_events", "Events of accounts that no merchant here has", registry=registry
+        )
+
+    def observe_call(self, api: str, call: str, seconds: float) -> None:
+        """Note one outside call."""
+        self.calls.labels(api, call).observe(seconds)

@@ -1,0 +1,165 @@
+"""The ledger and the contacts in MongoDB: single-document operations and unique indexes, nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from common.clock import Clock
+from common.mongo import CONTACTS, DELIVERIES, Database, Document
+from delivery.contacts import Contact, Owner
+from delivery.ledger import CommentTaken, Part, Row
+
+LONGEST_LIFE = timedelta(hours=2)
+"""How long before an echo a row may have been opened whose message it is: the patience of a lane, and some."""
+
+AHEAD = timedelta(minutes=5)
+MOST_ROWS = 50
+
+ROW_FIELDS = frozenset(field.name for field in fields(Row)) - {"reply_id", "parts"}
+PART_FIELDS = frozenset(field.name for field in fields(Part))
+
+
+def to_document(row: Row) -> Document:
+    """Return the document of a row. What is absent stays absent, so the unique index sees only private replies."""
+    document = {name: getattr(row, name) for name in ROW_FIELDS}
+    document = {name: value for name, value in document.items() if value is not None}
+    if not row.erased:
+        document.pop("erased")
+    return {
+        "_id": row.reply_id,
+        **document,
+        "parts": [{name: value for name, value in asdict(part).items() if value is not None} for part in row.parts],
+        "message_ids": list(row.message_ids),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Row:
+    """Read a row, also one of which an erasure has left only id, state and time."""
+    given = {name: value for name, value in document.items() if name in ROW_FIELDS}
+    blank = {
+        "fence": -1,
+        "merchant_id": "",
+        "account_id": "",
+        "contact_id": None,
+        "conversation_id": "",
+        "decision_id": None,
+        "kind": "",
+        "origin": "",
+        "received_at_ms": 0,
+    }
+    parts = tuple(
+        Part(**{name: value for name, value in part.items() if name in PART_FIELDS})
+        for part in document.get("parts", ())
+    )
+    return Row(reply_id=document["_id"], parts=parts, **{**blank, **given})
+
+
+class MongoLedger:
+    """The `deliveries` collection."""
+
+    def __init__(self, db: Database) -> None:
+        self._rows = db[DELIVERIES]
+
+    async def insert(self, row: Row) -> Row | CommentTaken | None:
+        """Store a new row and return None; the row that is there under its id, or CommentTaken, if it cannot be."""
+        try:
+            await self._rows.insert_one(to_document(row))
+        except DuplicateKeyError:
+            return await self.find(row.reply_id) or CommentTaken()
+        return None
+
+    async def find(self, reply_id: str) -> Row | None:
+        """Return the row of a reply, or None."""
+        document = await self._rows.find_one({"_id": reply_id})
+        return None if document is None else from_document(document)
+
+    async def put(self, row: Row, *, over: Row) -> bool:
+        """Store `row` if the stored state and fence are still those of `over`; tell whether it was."""
+        result = await self._rows.replace_one(_as_read(over), to_document(row))
+        return result.matched_count == 1
+
+    async def discard(self, row: Row) -> bool:
+        """Remove `row` if the stored state and fence are still its own; tell whether it was."""
+        result = await self._rows.delete_one(_as_read(row))
+        return result.deleted_count == 1
+
+    async def around(self, conversation_id: str, account_id: str, at: datetime, message_id: str | None) -> list[Row]:
+        """Return the conversation's rows from about `at`, and whichever row has `message_id`."""
+        near: Document = {
+            "conversation_id": conversation_id,
+            "at": {"$gte": at - LONGEST_LIFE, "$lte": at + AHEAD},
+        }
+        query = {"$or": [near, {"message_ids": message_id, "account_id": account_id}]} if message_id else near
+        documents = await self._rows.find(query).sort([("at", -1), ("_id", 1)]).limit(MOST_ROWS).to_list()
+        return [from_document(document) for document in documents]
+
+
+def _as_read(row: Row) -> Document:
+    return {"_id": row.reply_id, "state": row.state, "fence": row.fence}
+
+
+class MongoContacts:
+    """The `contacts` collection."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._contacts = db[CONTACTS]
+        self._clock = clock
+
+    async def find(self, conversation_id: str) -> Contact | None:
+        """Return the contact, or None when nothing is known of them."""
+        document = await self._contacts.find_one({"_id": conversation_id})
+        if document is None:
+            return None
+        return Contact(
+            conversation_id=conversation_id,
+            last_customer_at=document.get("last_customer_at"),
+            owner=document.get("owner", "bot"),
+            owner_by=document.get("owner_by", ""),
+            owner_since=document.get("owner_since"),
+            owner_until=document.get("owner_until"),
+            subscriber_id=document.get("subscriber_id"),
+        )
+
+    async def customer_acted(self, conversation_id: str, at: datetime) -> None:
+        """Note that the customer did something that opens the window; an earlier moment changes nothing."""
+        now = self._clock.now()
+        await self._contacts.update_one(
+            {"_id": conversation_id},
+            # A webhook dated in the future must not hold the window open for longer than 24 hours from now.
+            {"$max": {"last_customer_at": min(at, now)}, "$set": {"updated_at": now, **_names(conversation_id)}},
+            upsert=True,
+        )
+
+    async def set_owner(
+        self, conversation_id: str, owner: Owner, *, by: str, since: datetime, until: datetime | None
+    ) -> None:
+        """Note who answers from `since`; changes nothing where a later change is known."""
+        ownership = {"owner": owner, "owner_by": by, "owner_since": since, "owner_until": until}
+        try:
+            await self._contacts.update_one(
+                {"_id": conversation_id, "owner_since": {"$not": {"$gte": since}}},
+                {"$set": {**ownership, "updated_at": self._clock.now(), **_names(conversation_id)}},
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            # The contact is there and did not fit the condition: a later change is known.
+            return
+
+    async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
+        """Note who the contact is in ManyChat, or that this is not known any more."""
+        if subscriber_id is None:
+            await self._contacts.update_one({"_id": conversation_id}, {"$unset": {"subscriber_id": ""}})
+            return
+        await self._contacts.update_one(
+            {"_id": conversation_id},
+            {"$set": {"subscriber_id": subscriber_id, "updated_at": self._clock.now(), **_names(conversation_id)}},
+            upsert=True,
+        )
+
+
+def _names(conversation_id: str) -> Document:
+    account, _, contact = conversation_id.partition(":")
+    return {"account_id": account, "contact_id": contact}

@@ -1,0 +1,64 @@
+"""Tells the merchant's people that one of them is needed: always in the log, and to their own address if they have one.
+
+A notification may come twice and must not block a customer's replies: it is tried a few times at once and then counted
+as failed, which an alert watches.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from common.merchants import Merchant
+from delivery.calls import Answer, OutsideApi
+from delivery.metrics import DeliveryMetrics
+from delivery.sending import Refused, Sent
+
+log = structlog.get_logger("operator")
+
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a person has to know. `text` may quote the customer: it goes to the merchant's address, never to a log."""
+
+    reason: str
+    text: str
+    conversation_id: str
+    account_id: str
+    contact_id: str | None
+    reply_id: str
+    at: datetime
+
+
+class Operator:
+    """Posts notices to a merchant's `operator_webhook`."""
+
+    def __init__(self, api: OutsideApi, *, metrics: DeliveryMetrics) -> None:
+        self._api = api
+        self._metrics = metrics
+
+    async def notify(self, merchant: Merchant, notice: Notice) -> Sent:
+        """Tell the merchant's people. Raises Refused when their address does not take it; the log has it anyway."""
+        log.warning("operator.needed", merchant=merchant.id, reason=notice.reason, conversation=notice.conversation_id)
+        if merchant.operator_webhook is None:
+            self._metrics.notifications.labels("logged").inc()
+            return Sent()
+        body = {
+            "merchant_id": merchant.id,
+            "account_id": notice.account_id,
+            "contact_id": notice.contact_id,
+            "conversation_id": notice.conversation_id,
+            "reply_id": notice.reply_id,
+            "reason": notice.reason,
+            "text": notice.text,
+            "at": notice.at.isoformat(),
+        }
+        for _ in range(TRIES):
+            answer = await self._api.call("POST", merchant.operator_webhook, name="notify", body=body)
+            if isinstance(answer, Answer) and answer.succeeded:
+                self._metrics.notifications.labels("posted").inc()
+                return Sent()
+        self._metrics.notifications.labels("unreachable").inc()
+        raise Refused("operator_unreachable", "the merchant's operator_webhook did not take the notification")

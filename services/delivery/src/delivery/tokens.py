@@ -1,0 +1,99 @@
+"""The HTTP API's tokens: JSON Web Tokens signed with HS256, each for one merchant.
+
+A token says who speaks (`sub`), for which merchant (`merchant`), what it allows (`scope`) and until when (`exp`). The
+algorithm is fixed: what the token's own header asks for is never believed (RFC 8725, section 3.1).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+
+ALGORITHM = "HS256"
+SEND_MESSAGES = "messages:send"
+DEFAULT_LIFETIME = timedelta(hours=12)
+ISSUER_CLOCK_AHEAD = timedelta(seconds=60)
+
+
+class Unauthenticated(Exception):
+    """Nobody knows who is calling; the message says why in one line."""
+
+
+class Forbidden(Exception):
+    """It is known who is calling, and they may not; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and for which merchant."""
+
+    subject: str
+    merchant: str
+
+
+def issue_token(
+    secret: str,
+    merchant: str,
+    *,
+    now: datetime,
+    subject: str = "jawab-cli",
+    lifetime: timedelta = DEFAULT_LIFETIME,
+    scope: str = SEND_MESSAGES,
+) -> str:
+    """Return a token that lets `subject` act for `merchant` until `now + lifetime`."""
+    claims = {
+        "sub": subject,
+        "merchant": merchant,
+        "scope": scope,
+        "iat": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+    }
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def caller_of(authorization: str | None, *, secret: str, merchant: str, now: datetime, scope: str) -> Caller:
+    """Return who sent a request with this Authorization header. Raises Unauthenticated or Forbidden."""
+    claims = _claims(_bearer(authorization), secret)
+    subject, own, expires = claims.get("sub"), claims.get("merchant"), claims.get("exp")
+    if not isinstance(subject, str) or not subject:
+        raise Unauthenticated("the token has no subject (claim sub)")
+    if not isinstance(expires, int) or isinstance(expires, bool):
+        raise Unauthenticated("the token does not say when it ends (claim exp, seconds since 1970)")
+    if now.timestamp() >= expires:
+        raise Unauthenticated("the token has expired: get a new one with `jawab token`")
+    begins = claims.get("nbf")
+    if isinstance(begins, int | float) and (now + ISSUER_CLOCK_AHEAD).timestamp() < begins:
+        raise Unauthenticated("the token is not valid yet (claim nbf)")
+    if own != merchant:
+        raise Forbidden("the token is for another merchant")
+    allowed = claims.get("scope")
+    if not isinstance(allowed, str) or scope not in allowed.split():
+        raise Forbidden(f"the token does not allow this (claim scope needs {scope})")
+    return Caller(subject, merchant)
+
+
+def _bearer(authorization: str | None) -> str:
+    if not authorization:
+        raise Unauthenticated("a token is needed: Authorization: Bearer <token from `jawab token`>")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("the Authorization header must be: Bearer <token>")
+    return token.strip()
+
+
+def _claims(token: str, secret: str) -> dict[str, Any]:
+    """Return the claims of a token whose signature fits. Times are checked by the caller, by its own clock."""
+    try:
+        return jwt.decode(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
+        )
+    except jwt.InvalidAlgorithmError:
+        raise Unauthenticated(f"the token must be signed with {ALGORITHM}") from None
+    except jwt.InvalidSignatureError:
+        raise Unauthenticated("the token's signature does not fit: it was made with another JWT_SECRET") from None
+    except (jwt.PyJWTError, ValueError):
+        raise Unauthenticated("the token cannot be read: it must be a JSON Web Token") from None

@@ -1,0 +1,156 @@
+"""What became of a send that nobody saw the end of.
+
+Decision: a send of unknown outcome is repeated at most once, and only after it was proven absent.
+    Context. The platforms have no idempotency key, so a repeated send is a second message to the customer; a send
+    that is given up is a customer without an answer. The echo usually settles it within a second. Where it does not
+    come, the conversation can be read back.
+    Why the second attempt is not blind. It is made only when (1) the first request can no longer be under way from
+    here: `attempting` is older than the time within which a call must begin plus the whole of its timeout, and the
+    platform had time to show what it took; (2) the platform itself answered a read of that very place, made after
+    that; (3) the read reaches back beyond the attempt; and (4) nothing of the account's is in it since then that the
+    ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be told".
+    Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
+    Consequences. Whatever stays open until the deadline, and whatever is unknown for the second time and not found,
+    goes to a person. What remains is a platform that takes a request, shows nothing of it for seconds, and delivers
+    it later; nobody can know that from outside, and docs/guarantees.md says so.
+    Alternatives. Never repeat: loses an answer at every crash between the ledger and the call. Always repeat: doubles
+    one at every lost answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from common.errors import ProcessingError
+from common.events.replies import CommentReply, DirectMessage, PrivateReply, Reply
+from delivery.ledger import MOST_UNKNOWN, Part, Row, text_key
+from delivery.patience import Patience
+from delivery.reading import Reading, Shown, oldest
+
+CLOCKS_DIFFER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Look again in `seconds`; an echo may settle it meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """Read the place where the message would be."""
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Nobody will find out: a person has to look."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """It is there, under this id."""
+
+    message_id: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """It is not there, and would be if it had arrived."""
+
+
+@dataclass(frozen=True)
+class CannotTell:
+    """The place could not be read far enough, or holds something that might be it."""
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """It never arrived and cannot any more."""
+
+
+Sight = Found | Absent | CannotTell
+
+
+def before_looking(part: Part, now: datetime, patience: Patience) -> Wait | Look:
+    """Decide whether looking can prove anything yet."""
+    if part.attempted_at is None:
+        return Look()
+    remaining = patience.first_look - (now - part.attempted_at).total_seconds()
+    return Wait(min(patience.poll, remaining)) if remaining > 0 else Look()
+
+
+def after_looking(
+    row: Row, part: Part, sight: Sight, now: datetime, patience: Patience
+) -> Found | SendAgain | Wait | HandOver:
+    """Decide what to do with what was seen."""
+    match sight:
+        case Found():
+            return sight
+        case Absent():
+            if part.unknowns < MOST_UNKNOWN:
+                return SendAgain()
+            return HandOver("its outcome was unknown twice, and it was not found; see the conversation and answer")
+        case CannotTell():
+            waited = (now - row.unknown_since).total_seconds() if row.unknown_since else patience.deadline
+            if waited >= patience.deadline:
+                return HandOver("nobody can tell whether it arrived; see the conversation and answer if it did not")
+            return Wait(min(patience.read_again, patience.deadline - waited))
+
+
+def judge(reading: Reading, part: Part, *, known_ids: frozenset[str]) -> Sight:
+    """Decide whether a message is among what the platform shows. `known_ids` are those of other messages of ours."""
+    if part.attempted_at is None:
+        return CannotTell()
+    since = part.attempted_at - CLOCKS_DIFFER
+    ours = [one for one in reading.shown if one.from_account and one.id not in known_ids and _is_since(one, since)]
+    fitting = [one for one in ours if one.text is not None and text_key(one.text) == part.key]
+    if fitting:
+        return Found(min(fitting, key=lambda one: one.at or since).id)
+    first = oldest(reading.shown)
+    reaches_back = reading.complete or (first is not None and first < since)
+    return Absent() if reaches_back and not ours else CannotTell()
+
+
+def _is_since(one: Shown, since: datetime) -> bool:
+    return one.at is None or one.at >= since
+
+
+def known_ids(rows: Sequence[Row], row: Row, index: int) -> frozenset[str]:
+    """Return the ids of all messages of `rows` but the one that is looked for."""
+    others = [one for one in rows if one.reply_id != row.reply_id]
+    named = {message_id for one in others for message_id in one.message_ids}
+    own = {part.message_id for at, part in enumerate(row.parts) if at != index and part.message_id}
+    return frozenset(named | own)
+
+
+class Reader(Protocol):
+    """Reads what the platform shows. Raises ProcessingError where it does not."""
+
+    async def conversation(self, token: str, account: str, contact: str) -> Reading:
+        """Read a person's thread."""
+        ...
+
+    async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
+        """Read the answers under a comment."""
+        ...
+
+
+async def look(reader: Reader, token: str | None, reply: Reply, part: Part, known: frozenset[str]) -> Sight:
+    """Look for a part of a reply where it would be; whatever cannot be read cannot be told."""
+    if token is None:
+        return CannotTell()
+    try:
+        match reply.action:
+            case CommentReply(comment_id=comment):
+                reading = await reader.comment_replies(token, reply.account_id, comment)
+            case DirectMessage() | PrivateReply() if reply.contact_id is not None:
+                reading = await reader.conversation(token, reply.account_id, reply.contact_id)
+            case _:
+                return CannotTell()
+    except ProcessingError:
+        return CannotTell()
+    return judge(reading, part, known_ids=known)
