@@ -1,0 +1,131 @@
+"""What was decided beside what would be decided. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from cli.decided import Decided
+from common.events.replies import (
+    Action,
+    CommentReply,
+    DirectMessage,
+    HideComment,
+    OperatorNotification,
+    PrivateReply,
+    Typing,
+)
+
+Mark = Literal["same", "different", "silent", "covered", "model"]
+
+MEANINGS: dict[Mark, str] = {
+    "same": "decided the same",
+    "different": "decided differently",
+    "silent": "not answered, then and now",
+    "covered": "answered together with a later message",
+    "model": "the model would be asked now; no answer of it is on record",
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One message, then and now."""
+
+    event_id: str
+    at: datetime
+    conversation: str
+    channel: str
+    said: str = field(repr=False)
+    then: Decided | None
+    now: Decided | None
+    mark: Mark
+    became: str = ""
+    note: str = ""
+
+
+def mark(event_id: str, then: Decided | None, now: Decided | None, *, model_needed: bool = False) -> Mark:
+    """Say how two decisions about one message compare."""
+    if then is not None and then.covers[-1] != event_id:
+        return "covered"
+    if model_needed:
+        return "model"
+    if then is None and now is None:
+        return "silent"
+    if then is None or now is None:
+        return "different"
+    return "same" if effects(then.actions) == effects(now.actions) else "different"
+
+
+def effects(actions: Sequence[Action]) -> list[tuple[str, ...]]:
+    """Return what actions do in the world, apart from ids; a notification's wording is nobody's decision."""
+    return [_effect(action) for action in actions if not isinstance(action, Typing)]
+
+
+def _effect(action: Action) -> tuple[str, ...]:
+    match action:
+        case DirectMessage():
+            return ("direct_message", action.text)
+        case PrivateReply() | CommentReply():
+            return (action.kind, action.comment_id, action.text)
+        case HideComment():
+            return ("hide_comment", action.comment_id, str(action.hidden))
+        case OperatorNotification():
+            return ("operator_notification", action.reason)
+        case Typing():
+            return ("typing",)
+
+
+def sketch(decided: Decided | None) -> str:
+    """Say a decision in a few words: `rule price: تفضل …`, `model: …, tells a person (escalated)`."""
+    if decided is None:
+        return "nothing"
+    head = f"rule {decided.rule}" if decided.rule else decided.origin
+    parts = []
+    for action in decided.actions:
+        match action:
+            case DirectMessage() | CommentReply():
+                parts.append(action.text)
+            case PrivateReply():
+                parts.append(f"in private: {action.text}")
+            case HideComment():
+                parts.append("hides the comment" if action.hidden else "shows the comment")
+            case OperatorNotification():
+                parts.append(f"tells a person ({action.reason})")
+            case Typing():
+                pass
+    return f"{head}: {', '.join(parts)}" if parts else head
+
+
+def summary(compared: Sequence[Compared]) -> str:
+    """Count the marks in words."""
+    counts = Counter(one.mark for one in compared)
+    said = [f"{counts[name]} {MEANINGS[name]}" for name in MEANINGS if counts[name]]
+    return f"{len(compared)} message{'' if len(compared) == 1 else 's'}: {'; '.join(said)}" if said else "no messages"
+
+
+def as_data(one: Compared) -> dict[str, Any]:
+    """Return one comparison for another program."""
+    return {
+        "event_id": one.event_id,
+        "at": one.at.isoformat(),
+        "conversation": one.conversation,
+        "channel": one.channel,
+        "said": one.said,
+        "mark": one.mark,
+        "then": _data(one.then),
+        "now": _data(one.now),
+        "became": one.became or None,
+        "note": one.note or None,
+    }
+
+
+def _data(decided: Decided | None) -> dict[str, Any] | None:
+    if decided is None:
+        return None
+    return {
+        "origin": decided.origin,
+        "rule": decided.rule,
+        "language": decided.language,
+        "actions": [action.model_dump(mode="json", exclude_none=True) for action in decided.actions],
+    }

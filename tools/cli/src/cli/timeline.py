@@ -1,0 +1,84 @@
+"""One conversation as it went, put together from what the services stored. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ai.decisions import Decision
+from common.events.replies import OperatorNotification, Reply
+from delivery.ledger import Row
+
+Speaker = Literal["customer", "jawab", "person", "note"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One thing that was said or done. `about` says how it came and what became of it."""
+
+    at: datetime
+    who: Speaker
+    text: str = field(repr=False)
+    about: str = ""
+    id: str = ""
+
+
+def timeline(
+    messages: Iterable[Mapping[str, Any]],
+    decisions: Sequence[Decision],
+    rows: Sequence[Row],
+    lines: Iterable[Mapping[str, Any]] = (),
+) -> list[Moment]:
+    """Return what happened, oldest first.
+
+    `messages` are stored messages, `rows` the ledger's, `lines` the conversation's recent lines: only those that a
+    person of the shop wrote are taken from there, because they are stored nowhere else.
+    """
+    ledger = {row.reply_id: row for row in rows}
+    told = [_message(message) for message in messages]
+    decided = {reply.data.reply_id for decision in decisions for reply in decision.replies}
+    for decision in decisions:
+        told += [_reply(reply.data, decision, ledger.get(reply.data.reply_id)) for reply in decision.replies]
+    told += [_undecided(row) for row in rows if row.reply_id not in decided]
+    told += [
+        Moment(line["at"], "person", line.get("text") or "", "from the account's inbox", str(line.get("id", "")))
+        for line in lines
+        if line.get("role") == "human"
+    ]
+    return sorted(told, key=lambda moment: moment.at)
+
+
+def _message(message: Mapping[str, Any]) -> Moment:
+    kinds = [f"[{attachment.get('type', 'attachment')}]" for attachment in message.get("attachments", ())]
+    about = [str(message.get("channel", "")).replace("_", " ")]
+    about += ["taken back"] if message.get("unsent") else []
+    about += [f"edited {message['edits']} times"] if message.get("edits") else []
+    about += ["standby"] if message.get("standby") else []
+    text = " ".join([*kinds, message.get("text") or ""]).strip()
+    return Moment(message["at"], "customer", text, ", ".join(filter(None, about)), str(message["_id"]))
+
+
+def _reply(reply: Reply, decision: Decision, row: Row | None) -> Moment:
+    how = f"rule {decision.rule}" if decision.rule else decision.origin
+    what = reply.action.kind.replace("_", " ")
+    about = f"{what} by {how}, {state_in_words(row)}"
+    if isinstance(reply.action, OperatorNotification):
+        return Moment(decision.at, "note", f"a person was called: {reply.action.reason}", about, reply.reply_id)
+    return Moment(decision.at, "jawab", getattr(reply.action, "text", ""), about, reply.reply_id)
+
+
+def _undecided(row: Row) -> Moment:
+    about = f"{row.kind.replace('_', ' ')} by {row.origin or 'nobody known'}, {state_in_words(row)}"
+    return Moment(row.at, "jawab", "(its text is not kept)", about, row.reply_id)
+
+
+def state_in_words(row: Row | None) -> str:
+    """Say what became of a reply, as the ledger knows it."""
+    if row is None:
+        return "not with delivery yet"
+    route = f" over {row.route}" if row.route != "none" else ""
+    if row.state == "delivered" and row.finished_at is not None and row.received_at_ms:
+        milliseconds = row.finished_at.timestamp() * 1000 - row.received_at_ms
+        return f"delivered{route} in {milliseconds:.0f} ms"
+    reason = f": {row.reason}" if row.reason else ""
+    return f"{row.state.replace('_', ' ')}{route}{reason}"

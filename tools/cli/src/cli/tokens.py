@@ -1,0 +1,56 @@
+"""`jawab token`: a token for the HTTP API, made by the code that the delivery service checks it with."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+
+from cli import screen
+from cli.environment import settings
+from cli.failures import Failure
+from cli.moments import in_words, parse_duration, written
+from common.settings import JwtSettings
+from delivery.tokens import SEND_MESSAGES, issue_token
+
+LONGEST = timedelta(days=366)
+
+
+def token(*, merchant: str, ttl: str = "1h", subject: str = "jawab-cli", json: bool = False) -> None:
+    """Make a token that may send messages for one merchant; it is printed alone on standard output.
+
+    Parameters
+    ----------
+    merchant
+        The merchant's id.
+    ttl
+        How long it is valid, such as 15m, 12h or 30d; at most a year.
+    subject
+        Who will use it; appears in what it does.
+    json
+        Print JSON.
+    """
+    try:
+        lifetime = parse_duration(ttl)
+    except ValueError as error:
+        raise Failure(f"--ttl: {error}") from None
+    if not timedelta() < lifetime <= LONGEST:
+        raise Failure("--ttl must be above zero and at most a year")
+    if not subject.strip():
+        raise Failure("--subject must say who will use the token")
+    secret = settings(JwtSettings).jwt_secret.get_secret_value()
+    now = datetime.now(UTC)
+    made = issue_token(secret, merchant, now=now, subject=subject, lifetime=lifetime)
+    if json:
+        screen.as_json(
+            {
+                "token": made,
+                "merchant": merchant,
+                "subject": subject,
+                "scope": SEND_MESSAGES,
+                "expires": written(now + lifetime),
+            }
+        )
+        return
+    screen.note(f"for {merchant}, valid for {in_words(lifetime)}, until {written(now + lifetime)}")
+    sys.stdout.write(made + "\n")
+    screen.note(
+        f'Next: curl -X POST http://localhost:8002/api/utility-messages/{merchant}/send -H "Authorization: Bearer …"'
+    )
