@@ -1,0 +1,66 @@
+"""The wiring of the cleanup service: privacy requests from Kafka, the status page over HTTP, everything in MongoDB."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from cleanup.deauthorization import Disconnector
+from cleanup.erasure import Eraser
+from cleanup.handlers import privacy_handler
+from cleanup.metrics import CleanupMetrics
+from cleanup.records import ErasureRecords
+from cleanup.routes import privacy_routes
+from cleanup.settings import Settings
+from common.clock import SystemClock
+from common.events.privacy import PRIVACY
+from common.health import Health
+from common.kafka.broker import kafka_broker
+from common.kafka.keyed import key_ordered_subscriber
+from common.kafka.link import KafkaLink
+from common.kafka.metrics import KafkaMetrics
+from common.metrics import service_registry
+from common.mongo import check_mongo, database, mongo_client
+from common.service import create_service
+
+GROUP = "cleanup"
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the service, configured and not started."""
+    clock = SystemClock()
+    registry = service_registry("cleanup")
+    metrics = CleanupMetrics(registry)
+    client = mongo_client(settings, service="cleanup")
+    db = database(client)
+    records = ErasureRecords(db)
+    broker = kafka_broker(settings, client_id="jawab-cleanup")
+    key_ordered_subscriber(
+        broker,
+        PRIVACY,
+        group=GROUP,
+        handler=privacy_handler(
+            Eraser(db, records, environment_account=settings.environment_account, metrics=metrics, clock=clock),
+            Disconnector(db, metrics=metrics),
+        ),
+        settings=settings,
+        metrics=KafkaMetrics(registry),
+        clock=clock,
+    )
+    link = KafkaLink(broker, [PRIVACY, f"{PRIVACY}.dlq"])
+
+    @asynccontextmanager
+    async def connections(_: Litestar) -> AsyncIterator[None]:
+        try:
+            async with link.running():
+                yield
+        finally:
+            await client.close()
+
+    return create_service(
+        "cleanup",
+        routes=privacy_routes(records),
+        lifespan=[connections],
+        health=Health("cleanup", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
+        registry=registry,
+    )

@@ -1,0 +1,36 @@
+"""What cleanup reads from the environment, and the least that retention may be."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from common.settings import KafkaSettings, MongoSettings, ServiceSettings, named
+
+LEAST_DAYS = 2
+"""The platform redelivers a webhook for up to 36 hours; what a reply was sent for must be remembered for longer."""
+
+
+class Settings(ServiceSettings, KafkaSettings, MongoSettings):
+    """Everything the cleanup service can be told. Ages are in days."""
+
+    port: int = named("PORT", default=8003, ge=0, le=65535)
+    environment_account: str | None = named("INSTAGRAM_PAGE_ID", default=None)
+    messages_days: int = named("RETENTION_MESSAGES_DAYS", default=365)
+    decisions_days: int = named("RETENTION_DECISIONS_DAYS", default=90)
+    usage_days: int = named("RETENTION_USAGE_DAYS", default=400)
+    deliveries_days: int = named("RETENTION_DELIVERIES_DAYS", default=90)
+
+    @model_validator(mode="after")
+    def _ids_outlive_redeliveries(self) -> Self:
+        for variable, days in (
+            ("RETENTION_MESSAGES_DAYS", self.messages_days),
+            ("RETENTION_DECISIONS_DAYS", self.decisions_days),
+            ("RETENTION_USAGE_DAYS", self.usage_days),
+            ("RETENTION_DELIVERIES_DAYS", self.deliveries_days),
+        ):
+            if days < LEAST_DAYS:
+                raise ValueError(
+                    f"{variable} must be at least {LEAST_DAYS}: the platform redelivers for 36 hours, and what is "
+                    "forgotten before that would be answered a second time"
+                )
+        return self

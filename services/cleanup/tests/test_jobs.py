@@ -1,0 +1,50 @@
+"""`python -m cleanup retention`: an exit code and one line, because a CronJob reads nothing else."""
+
+import pytest
+from pymongo.errors import ServerSelectionTimeoutError
+
+from cleanup.jobs import run_job
+from cleanup.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAWAB_ENV", "development")
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_an_unknown_job_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]):
+    assert run_job("tidy") == 1
+    assert only_line(capsys) == "cleanup: there is no job 'tidy'; there is: retention"
+
+
+def test_a_wrong_setting_is_one_line_with_the_fix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("RETENTION_DELIVERIES_DAYS", "1")
+    assert run_job("retention") == 1
+    assert "RETENTION_DELIVERIES_DAYS must be at least 2" in only_line(capsys)
+
+
+def test_a_database_that_is_away_is_one_line_without_its_address(capsys: pytest.CaptureFixture[str]):
+    async def away(settings: Settings) -> None:
+        raise ServerSelectionTimeoutError("mongodb://someone:hidden@db:27017: no answer")
+
+    assert run_job("retention", {"retention": away}) == 1
+    line = only_line(capsys)
+    assert "retention stopped (ServerSelectionTimeoutError" in line
+    assert "hidden" not in line
+
+
+def test_a_job_that_did_its_work_ends_with_nought(capsys: pytest.CaptureFixture[str]):
+    done = []
+
+    async def work(settings: Settings) -> None:
+        done.append(settings.messages_days)
+
+    assert run_job("retention", {"retention": work}) == 0
+    assert done == [365]
+    assert capsys.readouterr().err == ""

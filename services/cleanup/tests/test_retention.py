@@ -1,0 +1,70 @@
+"""Ages and what may go at all: pure, so that every boundary is tried without a database."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cleanup.retention import CLOSED_STATES, cutoffs, kinds
+from cleanup.settings import Settings
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+VARIABLES = (
+    "RETENTION_MESSAGES_DAYS",
+    "RETENTION_DECISIONS_DAYS",
+    "RETENTION_USAGE_DAYS",
+    "RETENTION_DELIVERIES_DAYS",
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_everything_has_an_age_of_its_own():
+    at = cutoffs(Settings(), NOW)
+    assert at.messages == NOW - timedelta(days=365)
+    assert at.decisions == NOW - timedelta(days=90)
+    assert at.usage == NOW - timedelta(days=400)
+    assert at.deliveries == NOW - timedelta(days=90)
+
+
+@given(days=st.integers(2, 5000))
+def test_a_document_of_exactly_the_configured_age_stays(days: int):
+    at = cutoffs(Settings(messages_days=days), NOW)
+    exactly = NOW - timedelta(days=days)
+    assert not exactly < at.messages
+    assert exactly - timedelta(microseconds=1) < at.messages
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("days", ["1", "0", "-3"])
+def test_ids_may_never_be_forgotten_while_the_platform_still_redelivers(
+    monkeypatch: pytest.MonkeyPatch, variable: str, days: str
+):
+    monkeypatch.setenv(variable, days)
+    with pytest.raises(ValidationError, match=f"{variable} must be at least 2: the platform redelivers for 36 hours"):
+        Settings()
+
+
+def test_two_days_are_enough(monkeypatch: pytest.MonkeyPatch):
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "2")
+    assert Settings().deliveries_days == 2
+
+
+def test_a_ledger_row_goes_only_in_a_state_that_nothing_follows():
+    ledger = next(kind for kind in kinds(cutoffs(Settings(), NOW)) if kind.collection == "deliveries")
+    assert ledger.closed == {"state": {"$in": list(CLOSED_STATES)}}
+    assert not {"claimed", "attempting", "unknown"} & set(CLOSED_STATES)
+
+
+def test_what_belongs_to_a_conversation_goes_before_the_conversation():
+    order = [kind.collection for kind in kinds(cutoffs(Settings(), NOW))]
+    assert order.index("messages") < order.index("conversations")
+    assert order.index("deliveries") < order.index("conversations")
