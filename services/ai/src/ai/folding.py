@@ -65,7 +65,7 @@ def arabic(character: str) -> bool:
     return "\u0620" <= character <= "\u06ff" and character.isalpha()
 
 
-_PROCLITICS = ("وال", "بال", "فال", "كال", "لل", "ال", "و", "ب", "ف", "ل", "ك")
+_PROCLITICS = ("وال", "بال", "هال", "فال", "كال", "لل", "ال", "و", "ب", "ف", "ل", "ك")
 _SHORTEST_STEM = 3
 
 

@@ -44,7 +44,8 @@ _ARABIZI = word_set(
     shlonkum shlonek shlon shlonk shloonak shaku maku aku chonk shkad shgad shgd bshkad beshkad bkam bikam bkm
     se3r si3ir sa3r s3r shukran shokran chukran habibi habibti 7abibi 7abibti inshallah insha2allah mashallah
     masha2allah wallah walla wallahi yalla zain zayn hilw hilu 7ilu 7elu helwa 7ilwa areed arid aridha abi abgha
-    mumkin momkin laish leish lesh wain wein hassa hessa ani inta inti ehna tawsil tawseel baghdad kulish kolish hwaya hwaye khosh
+    mumkin momkin laish leish lesh wain wein hassa hessa ani inta inti ehna tawsil tawseel baghdad kulish kolish
+    hwaya hwaye khosh
     """
 )
 _HINTS: dict[str, Language] = {"super": "fr", "top": "fr", "cool": "en", "wow": "en"}

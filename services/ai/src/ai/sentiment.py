@@ -47,9 +47,14 @@ _PHRASES: Final[dict[str, int]] = {
     "not bad": 1,
     "مو بطال": 1,
     "can not wait": 1,
+    "i like": 1,
+    "do not like": -3,
+    "would like": 0,
     "ما شاء الله": 1,
     "ماشاء الله": 1,
     "ما احلي": 1,
+    "ما احلاه": 1,
+    "ما احلاها": 1,
     "ما اجمل": 1,
     "ما اروع": 1,
     "ولا احلي": 1,
@@ -76,45 +81,47 @@ _PHRASES: Final[dict[str, int]] = {
     "bonne soiree": 0,
     "bon matin": 0,
     "best price": 0,
-    "waste of money": -2,
-    "waste of time": -2,
-    "rip off": -2,
-    "jamais recu": -2,
-    "pas recu": -2,
-    "rien recu": -2,
-    "never received": -2,
-    "not received": -2,
-    "never arrived": -2,
-    "not arrived": -2,
-    "jamais arrive": -2,
-    "jamais arrivee": -2,
-    "pas arrive": -2,
-    "pas arrivee": -2,
-    "does not work": -2,
-    "not working": -2,
-    "do not buy": -2,
-    "ne marche pas": -2,
-    "marche pas": -2,
-    "ما وصل": -2,
-    "ما وصلني": -2,
-    "ما وصلت": -2,
-    "ما وصلتني": -2,
-    "ما يشتغل": -2,
-    "ما تشتغل": -2,
-    "ما تردون": -2,
-    "ما ترد": -2,
-    "محد يرد": -2,
-    "حسبي الله": -2,
-    "لا تشترون": -2,
-    "لا تتعاملون": -2,
-    "بدون فايده": -2,
+    "merci pour rien": -3,
+    "thanks for nothing": -3,
+    "waste of money": -3,
+    "waste of time": -3,
+    "rip off": -3,
+    "jamais recu": -3,
+    "pas recu": -3,
+    "rien recu": -3,
+    "never received": -3,
+    "not received": -3,
+    "never arrived": -3,
+    "not arrived": -3,
+    "jamais arrive": -3,
+    "jamais arrivee": -3,
+    "pas arrive": -3,
+    "pas arrivee": -3,
+    "does not work": -3,
+    "not working": -3,
+    "do not buy": -3,
+    "ne marche pas": -3,
+    "marche pas": -3,
+    "ما وصل": -3,
+    "ما وصلني": -3,
+    "ما وصلت": -3,
+    "ما وصلتني": -3,
+    "ما يشتغل": -3,
+    "ما تشتغل": -3,
+    "ما تردون": -3,
+    "ما ترد": -3,
+    "محد يرد": -3,
+    "حسبي الله": -3,
+    "لا تشترون": -3,
+    "لا تتعاملون": -3,
+    "بدون فايده": -3,
 }
 _FOLDED: Final = {words(phrase): weight for phrase, weight in _PHRASES.items()}
 _LONGEST_PHRASE = max(map(len, _FOLDED))
 
 _WEIGHTS: Final[dict[str, int]] = {
     **dict.fromkeys(words(_PRAISE), 1),
-    **dict.fromkeys(words(_COMPLAINT), -2),
+    **dict.fromkeys(words(_COMPLAINT), -3),
     **dict.fromkeys(words(_MILD_COMPLAINT), -1),
 }
 _BEFORE = word_set(
@@ -147,21 +154,23 @@ def asks(text: str) -> bool:
 
 def _emoji_score(text: str) -> int:
     """A row of hearts counts once: it must not outshout a complaint."""
-    return any(character in _GLAD for character in text) - 2 * any(character in _SAD for character in text)
+    return any(character in _GLAD for character in text) - 3 * any(character in _SAD for character in text)
 
 
 def _words_score(folded: Sequence[str]) -> int:
     score = 0
     position = 0
+    spoken_for = 0  # words before this belong to a phrase: the "not" of "not only" negates nothing else
     while position < len(folded):
         length, weight = _phrase_at(folded, position)
         if length:
             score += weight
             position += length
+            spoken_for = position
             continue
         weight = _weight(folded[position])
         if weight and not _only_emphasis(folded, position):
-            score += _turned(weight) if _negated(folded, position) else weight
+            score += _turned(weight) if _negated(folded, position, spoken_for) else weight
         position += 1
     return score
 
@@ -194,10 +203,10 @@ def _only_emphasis(folded: Sequence[str], position: int) -> bool:
     )
 
 
-def _negated(folded: Sequence[str], position: int) -> bool:
+def _negated(folded: Sequence[str], position: int, spoken_for: int) -> bool:
     if position + 1 < len(folded) and folded[position + 1] in _AFTER:
         return True
-    for before in range(position - 1, max(position - 1 - _REACH, -1), -1):
+    for before in range(position - 1, max(position - 1 - _REACH, spoken_for - 1), -1):
         if folded[before] in _BREAKS:
             return False
         if folded[before] in _BEFORE:

@@ -1,0 +1,177 @@
+"""The rules: what each kind of match means, which rule comes first, and that no rule can stop the service."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai.rules import DEFAULT_RULES, Patterns, RuleEngine
+from common.merchants import Rule, Then, When
+
+DM, COMMENT = "direct_message", "comment"
+
+
+def rule(match, *values, name="r", channel=DM, enabled=True):
+    return Rule(
+        name=name, when=When(channel=channel, match=match, values=values), then=Then(reply={"en": "x"}), enabled=enabled
+    )
+
+
+def applies(one, text, channel=DM):
+    return RuleEngine().first([one], channel=channel, text=text).rule is not None
+
+
+def default(channel, text):
+    found = RuleEngine().first(DEFAULT_RULES, channel=channel, text=text).rule
+    return found.name if found else None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("hello", "Salut", "BONJOUR !!", "hi 👋", "Bonsoir.", "coucou", "heyyy", "Salut, bonjour", "Salut ça va ?"),
+        *("مرحبا", "هلو", "السلامُ عليكم", "السلام عليكم ورحمة الله وبركاته", "شلونك؟", "هلو شلونك", "مرحباااا"),
+        *("salam", "shlonak", "hello hello", "صباح الخير"),
+    ],
+)
+def test_nothing_but_a_greeting_is_greeted(text):
+    assert default(DM, text) == "greeting"
+
+
+@pytest.mark.parametrize(
+    "text", ["Bonjour, vous livrez à Erbil ?", "hello do you have size M", "مرحبا عندكم توصيل؟", "highest", "", "👋"]
+)
+def test_a_greeting_inside_a_sentence_is_not_the_greeting_rule(text):
+    assert default(DM, text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("prix", "PRIX?", "le prix de la robe svp", "Bonjour, quel est le prix ?", "prix!!!", "c’est combien ?"),
+        *("what's the price", "How much is this?", "price please", "prices"),
+        *("سعر", "شكد السعر", "كم سعره؟", "بكم هذا", "والسعر؟", "بالأسعار", "بيش", "السِّعر"),
+    ],
+)
+def test_a_question_for_the_price_gets_the_price_link(text):
+    assert default(DM, text) == "price"
+
+
+@pytest.mark.parametrize(
+    "text", ["reprix", "prixs", "sprix", "combien de temps ?", "how much time does it take", "priceless", "شكد يطول"]
+)
+def test_a_price_word_inside_another_word_is_none(text):
+    assert default(DM, text) is None
+
+
+@pytest.mark.parametrize("text", ["super", "Génial !", "merci", "love", "حلو كلش", "😍", "I love it"])
+def test_praise_under_a_post_is_thanked(text):
+    assert default(COMMENT, text) == "positive-comment"
+
+
+@pytest.mark.parametrize("text", ["Super déçu", "pas génial", "nul", "scam", "نصابين", "😡", "not good"])
+def test_a_complaint_under_a_post_calls_a_person_and_is_not_thanked(text):
+    assert default(COMMENT, text) == "negative-comment"
+
+
+@pytest.mark.parametrize("text", ["J'adore, c'est combien ?", "ok", "vous livrez ?", "prix", "bonjour"])
+def test_other_comments_are_for_the_model(text):
+    assert default(COMMENT, text) is None
+
+
+def test_the_first_rule_that_applies_decides():
+    rules = [rule("contains", "b", name="first"), rule("contains", "a", name="second"), rule("equals", "a b", name="x")]
+    assert RuleEngine().first(rules, channel=DM, text="a b").rule.name == "first"
+
+
+def test_rules_of_another_channel_and_disabled_ones_do_not_apply():
+    assert not applies(rule("contains", "a", channel=COMMENT), "a")
+    assert not applies(rule("contains", "a", enabled=False), "a")
+
+
+@pytest.mark.parametrize(
+    ("one", "text", "expected"),
+    [
+        (rule("contains", "free delivery"), "is there FREE, delivery?", True),
+        (rule("contains", "free delivery"), "free fast delivery", False),
+        (rule("contains", "❤"), "I ❤ it", True),
+        (rule("contains", " "), "a b", False),
+        (rule("any_of", "robe", "فستان"), "عندكم الفستان؟", True),
+        (rule("any_of", "robe"), "robes", False),
+        (rule("equals", "oui", "d'accord"), "Oui, d’accord !", True),
+        (rule("equals", "oui"), "oui mais", False),
+        (rule("equals", "👍"), " 👍 ", True),
+        (rule("equals", "👍"), "👎", False),
+        (rule("equals", "!!"), "", False),
+        (rule("sentiment", "negative"), "déçu", True),
+        (rule("sentiment", "negative", "neutral"), "ok", True),
+        (rule("sentiment", "positive"), "super", True),
+        (rule("sentiment", "positive"), "super ?", False),
+        (rule("regex", r"\b\d{4,}\b"), "order 12345", True),
+        (rule("regex", r"\bgenial\b"), "Génial", True),
+        (rule("regex", r"\bgénial\b"), "GÉNIAL", True),
+        (rule("regex", r"^25000$"), "٢٥٠٠٠", True),
+        (rule("regex", r"x", r"y"), "only y", True),
+        (rule("regex", r"z"), "only y", False),
+    ],
+)
+def test_what_each_kind_of_match_means(one, text, expected):
+    assert applies(one, text) is expected
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{1000}{1000}", "(?:x{900}){900}", "a" * 501, "(?P<n>a)(?P<n", "(" * 400])
+def test_a_regex_that_cannot_be_used_is_skipped_by_name_and_the_next_rule_is_tried(pattern):
+    verdict = RuleEngine().first(
+        [rule("regex", pattern, name="bad"), rule("contains", "a", name="good")], channel=DM, text="a"
+    )
+    assert verdict.skipped == (("bad", "not_compiled"),)
+    assert verdict.rule.name == "good"
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", r"(\w+\s?)+!$", "(a|a)*b", "a*a*a*a*a*a*a*c"])
+def test_a_regex_that_takes_too_long_is_stopped_and_not_tried_again(pattern):
+    engine = RuleEngine(Patterns(seconds=0.02))
+    text = "a" * 3000 + "b!x"
+    started = time.monotonic()
+    verdicts = [engine.first([rule("regex", pattern, name="slow")], channel=DM, text=text) for _ in range(50)]
+    assert time.monotonic() - started < 2.0
+    assert {verdict.skipped for verdict in verdicts} <= {(), (("slow", "too_slow"),)}
+    assert all(verdict == verdicts[-1] for verdict in verdicts)
+
+
+def test_few_patterns_are_remembered():
+    patterns = Patterns(most=3)
+    assert [patterns.search(str(n), "3") for n in range(5)] == [False, False, False, True, False]
+    assert len(patterns._kept) == 3
+
+
+def test_two_hundred_rules_of_two_hundred_words_are_tried_in_a_moment():
+    rules = [rule("any_of", *(f"word{n}x{m}" for m in range(200)), name=f"r{n}") for n in range(200)]
+    engine = RuleEngine()
+    engine.first(rules, channel=DM, text="warm up")
+    started = time.monotonic()
+    engine.first(rules, channel=DM, text="some message " * 20)
+    assert time.monotonic() - started < 2.0
+
+
+WORDS = st.lists(st.sampled_from(["prix", "robe", "oui", "سعر", "hello"]), min_size=1, max_size=6)
+
+
+@given(WORDS, WORDS)
+def test_a_phrase_is_contained_where_its_words_stand_in_a_row(phrase, text):
+    expected = any(text[start : start + len(phrase)] == phrase for start in range(len(text)))
+    assert applies(rule("contains", " ".join(phrase)), "! ".join(text)) is expected
+
+
+@given(st.lists(st.sampled_from(["a", "a b", "b c", "c"]), min_size=1, max_size=3), WORDS | st.just(["a", "b", "c"]))
+def test_equals_means_that_the_whole_message_can_be_made_of_the_values(values, text):
+    def made(rest):
+        return not rest or any(rest[: len(v.split())] == v.split() and made(rest[len(v.split()) :]) for v in values)
+
+    assert applies(rule("equals", *values), " ".join(text)) is made(text)
+
+
+@given(st.text(max_size=300), st.sampled_from([DM, COMMENT]))
+def test_no_message_breaks_the_default_rules(text, channel):
+    RuleEngine().first(DEFAULT_RULES, channel=channel, text=text)
