@@ -154,6 +154,8 @@ class ConversationAIOrchestrator:
         else:
             decision = await self._decisions.covering(said.id)
             if decision is not None:
+                if self._ours(decision):
+                    self._count(decision)
                 return await self._finish(decision, "republished")
             conversation = await self._conversations.find(said.conversation_id)
         if stored.unsent:
@@ -183,6 +185,11 @@ class ConversationAIOrchestrator:
         result = await self._decisions.store(decision)
         self._unstored.pop(event_id, None)
         return result
+
+    def _ours(self, stored: Decision) -> bool:
+        """Tell whether a stored decision was made here and its storing was never acknowledged: then it is new, too."""
+        made = self._unstored.pop(stored.covers[-1], None)
+        return made is not None and made.replies == stored.replies
 
     def _count(self, decision: Decision) -> None:
         if decision.origin != "rule":

@@ -1,0 +1,277 @@
+"""Which event leads to what: the handlers over stores that only note what they were told."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ai.handlers import Handlers
+from ai.metrics import AIMetrics
+from ai.orchestrator import Result
+from common.clock import ManualClock
+from common.errors import Retryable
+from common.events.control import Control, ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.events.interactions import (
+    Comment,
+    CommentReceived,
+    Echo,
+    EchoReceived,
+    Edit,
+    FeedChange,
+    FeedChanged,
+    Handover,
+    HandoverReceived,
+    LiveCommentReceived,
+    Mention,
+    MentionReceived,
+    Message,
+    MessageEdited,
+    MessageRead,
+    MessageReceived,
+    MessageUnsent,
+    OptIn,
+    OptInReceived,
+    Postback,
+    PostbackReceived,
+    Reaction,
+    ReactionReceived,
+    Read,
+    Referral,
+    ReferralOpened,
+    ReferralReceived,
+    StoryInsights,
+    StoryInsightsReceived,
+    Unknown,
+    UnknownReceived,
+    Unsend,
+)
+from common.events.outcomes import (
+    Delivered,
+    Failed,
+    HumanReplied,
+    HumanReply,
+    OutcomeUnknown,
+    ReplyDelivered,
+    ReplyFailed,
+    ReplyOutcomeUnknown,
+    ReplySuppressed,
+    Suppressed,
+)
+from common.events.privacy import ErasureRequested, PrivacyRequest
+from common.merchants import Merchant, MerchantNotReadable
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SHOP = Merchant(id="dar", name="Dar", account_id="1")
+GONE = Merchant(id="gone", name="Gone", account_id="2", connected=False)
+
+
+class Noting:
+    """Takes any call and notes its name and arguments."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        async def note(*args, **kwargs):
+            self.calls.append((name, args, kwargs))
+
+        return note
+
+    @property
+    def names(self):
+        return [name for name, _, _ in self.calls]
+
+
+class Responding:
+    def __init__(self):
+        self.said = []
+        self.result = Result("answered", ("event",))
+
+    async def respond(self, merchant, said):
+        self.said.append(said)
+        return self.result
+
+
+class Directory:
+    def __init__(self):
+        self.broken = False
+
+    async def of_account(self, account_id):
+        if self.broken:
+            raise MerchantNotReadable("merchant dar: not valid at rules.0.when")
+        return {"1": SHOP, "2": GONE}.get(account_id)
+
+    async def by_id(self, merchant_id):
+        return None
+
+
+class Scene:
+    def __init__(self):
+        self.directory, self.responding = Directory(), Responding()
+        self.messages, self.conversations = Noting(), Noting()
+        self.published = []
+        self.registry = CollectorRegistry()
+        self.handlers = Handlers(
+            merchants=self.directory,
+            orchestrator=self.responding,
+            messages=self.messages,
+            conversations=self.conversations,
+            publish=self.publish,
+            metrics=AIMetrics(self.registry),
+            clock=ManualClock(NOW),
+            human_pause=timedelta(hours=12),
+        )
+
+    async def publish(self, events):
+        self.published.extend(events)
+
+    def count(self, **labels):
+        return self.registry.get_sample_value("ai_event_seconds_count", labels)
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+def event(kind, data, source="/ingest/instagram"):
+    return kind(id="e1", source=source, subject="s", time=NOW, partitionkey="1:5", data=data)
+
+
+def who(**more):
+    return {"account_id": "1", "contact_id": "5", **more}
+
+
+def outcome(**more):
+    return {"merchant_id": "dar", "reply_id": "rep_1", "kind": "direct_message", **who(), **more}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        event(MessageReceived, Message(**who(mid="m", text="hi"))),
+        event(PostbackReceived, Postback(**who(title="Prices"))),
+        event(CommentReceived, Comment(**who(comment_id="c", text="super"))),
+        event(LiveCommentReceived, Comment(**who(comment_id="c", text="super"))),
+    ],
+)
+async def test_what_a_customer_says_is_answered_and_published(scene, one):
+    await scene.handlers.handle(one)
+    assert scene.published == ["event"]
+    labels = {"merchant": "dar", "platform": "instagram", "event": type(one).__name__, "outcome": "answered"}
+    assert scene.count(**labels) == 1
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        event(MessageReceived, Message(**who(mid="m", text="hi", is_self=True))),
+        event(CommentReceived, Comment(**who(comment_id="c", from_account=True))),
+        event(EchoReceived, Echo(**who(mid="m"))),
+        event(ReactionReceived, Reaction(**who(mid="m"))),
+        event(MessageRead, Read(**who(mid="m"))),
+        event(OptInReceived, OptIn(**who())),
+        event(MentionReceived, Mention(**who())),
+        event(HandoverReceived, Handover(**who(kind="app_roles"))),
+        event(StoryInsightsReceived, StoryInsights(**who())),
+        event(FeedChanged, FeedChange(**who())),
+        event(UnknownReceived, Unknown(**who())),
+        event(MessageEdited, Edit(**who(mid="m"))),
+        event(ErasureRequested, PrivacyRequest(code="x", user_id="5")),
+    ],
+)
+async def test_what_asks_for_no_answer_touches_nothing(scene, one):
+    await scene.handlers.handle(one)
+    assert (scene.responding.said, scene.messages.calls, scene.conversations.calls) == ([], [], [])
+
+
+async def test_nothing_is_published_where_nothing_is_to_be_said(scene):
+    scene.responding.result = Result("observed")
+    await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
+    assert scene.published == []
+
+
+async def test_an_account_of_nobody_here_is_counted_and_dropped(scene):
+    await scene.handlers.handle(event(MessageReceived, Message(account_id="999", contact_id="5", mid="m", text="hi")))
+    assert scene.responding.said == []
+    labels = {"merchant": "unknown", "platform": "instagram", "event": "MessageReceived", "outcome": "unknown_account"}
+    assert scene.count(**labels) == 1
+
+
+async def test_a_merchant_who_disconnected_the_app_is_not_served(scene):
+    await scene.handlers.handle(event(MessageReceived, Message(account_id="2", contact_id="5", mid="m", text="hi")))
+    assert scene.responding.said == []
+
+
+async def test_a_merchants_broken_document_waits_for_its_mending(scene):
+    scene.directory.broken = True
+    with pytest.raises(Retryable, match=r"rules\.0\.when"):
+        await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
+    labels = {"merchant": "unknown", "platform": "manychat", "event": "MessageReceived", "outcome": "failed"}
+    with pytest.raises(Retryable):
+        await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m")), source="/ingest/manychat"))
+    assert scene.count(**labels) == 1
+
+
+async def test_an_edit_reaches_the_message_and_its_line(scene):
+    await scene.handlers.handle(event(MessageEdited, Edit(**who(mid="m", text=" new ", num_edit=2))))
+    assert scene.messages.calls[0][:2] == ("edit", ("1:msg:m", "new"))
+    assert scene.messages.calls[0][2]["number"] == 2
+    assert scene.conversations.calls == [("reword", ("1:5", "1:msg:m", "new"), {})]
+
+
+async def test_an_unsent_message_is_forgotten_in_both_places(scene):
+    await scene.handlers.handle(event(MessageUnsent, Unsend(**who(mid="m"))))
+    assert scene.messages.names == ["erase"]
+    assert scene.conversations.calls == [("erase", ("1:5", "1:msg:m"), {})]
+
+
+async def test_what_the_account_took_back_is_forgotten_by_the_platforms_id(scene):
+    await scene.handlers.handle(event(MessageUnsent, Unsend(**who(mid="m", from_account=True))))
+    assert scene.conversations.calls == [("erase_sent", ("1:5", "m"), {})]
+
+
+async def test_a_referral_is_noted(scene):
+    await scene.handlers.handle(event(ReferralReceived, ReferralOpened(**who(referral=Referral(ref="summer")))))
+    assert scene.conversations.calls[0][1] == ("1:5", {"ref": "summer"})
+
+
+@pytest.mark.parametrize(
+    ("one", "state", "reason"),
+    [
+        (event(ReplyFailed, Failed(**outcome(route="graph", reason="token_expired"))), "failed", "token_expired"),
+        (event(ReplySuppressed, Suppressed(**outcome(reason="window_closed"))), "suppressed", "window_closed"),
+        (event(ReplySuppressed, Suppressed(**outcome(reason="human_owns"))), "suppressed", None),
+        (
+            event(ReplyOutcomeUnknown, OutcomeUnknown(**outcome(route="graph", evidence="reset"))),
+            "unknown",
+            "outcome_unknown",
+        ),
+    ],
+)
+async def test_a_reply_that_did_not_arrive_needs_a_person_unless_one_is_there(scene, one, state, reason):
+    await scene.handlers.handle(one)
+    assert scene.conversations.calls == [
+        ("not_delivered", ("1:5", "rep_1"), {"state": state, "reason": reason, "now": NOW})
+    ]
+
+
+async def test_a_delivered_reply_is_marked(scene):
+    await scene.handlers.handle(event(ReplyDelivered, Delivered(**outcome(route="graph", message_ids=("m9",)))))
+    assert scene.conversations.calls == [("delivered", ("1:5", "rep_1", ("m9",)), {"now": NOW})]
+
+
+async def test_a_person_who_writes_silences_the_bot_for_a_while(scene):
+    await scene.handlers.handle(event(HumanReplied, HumanReply(merchant_id="dar", **who(mid="m", text="hi"))))
+    name, (line,), about = scene.conversations.calls[0]
+    assert (name, line.role, line.mid) == ("person_wrote", "human", "m")
+    assert about["until"] == NOW + timedelta(hours=12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "done"),
+    [(ConversationTakenOver, "take_over"), (ConversationReleased, "release"), (ConversationResolved, "resolve")],
+)
+async def test_who_answers_can_be_changed(scene, kind, done):
+    await scene.handlers.handle(event(kind, Control(merchant_id="dar", by="ali", **who())))
+    assert scene.conversations.names == [done]
