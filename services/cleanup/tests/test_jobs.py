@@ -1,6 +1,10 @@
 """`python -m cleanup retention`: an exit code and one line, because a CronJob reads nothing else."""
 
+import logging
+from collections.abc import Iterator
+
 import pytest
+import structlog
 from pymongo.errors import ServerSelectionTimeoutError
 
 from cleanup.jobs import run_job
@@ -8,8 +12,14 @@ from cleanup.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A development environment; what a job sets up for logging does not outlive its test."""
     monkeypatch.setenv("JAWAB_ENV", "development")
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,229 @@
+"""Erasing one person on the MongoDB wire: no text and no id of theirs is left anywhere, and nobody else is touched."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect
+
+from cleanup.deauthorization import Disconnector
+from cleanup.erasure import Eraser
+from cleanup.metrics import CleanupMetrics
+from cleanup.records import ErasureRecords
+from common.clock import ManualClock
+from common.events.privacy import DeauthorizationReceived, ErasureRequested, PrivacyRequest
+from common.mongo import (
+    COLLECTIONS,
+    CONTACTS,
+    CONVERSATIONS,
+    DECISIONS,
+    DELIVERIES,
+    ERASURES,
+    MERCHANTS,
+    MESSAGES,
+    USAGE,
+    Database,
+    database,
+)
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+LATER = datetime(2026, 3, 2, tzinfo=UTC)
+ACCOUNT, OTHER_ACCOUNT = "178", "179"
+PERSON, NEIGHBOUR = "99000000000000001", "99000000000000002"
+TEXT = "my address is 5 Palm Street"
+
+
+@pytest.fixture
+async def db(mongo_url: str) -> AsyncIterator[Database]:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url, tz_aware=True)
+    yield database(client)
+    await client.close()
+
+
+async def seed(db: Database, account: str, person: str) -> None:
+    """Store what the services store about one person who wrote twice and was answered once."""
+    conversation = f"{account}:{person}"
+    await db[MESSAGES].insert_many(
+        [
+            {"_id": f"{account}:msg:{person[-1]}{n}", "conversation_id": conversation, "at": AT, "text": TEXT}
+            for n in range(2)
+        ]
+    )
+    await db[CONVERSATIONS].insert_one({"_id": conversation, "updated_at": AT, "lead": {"phone": TEXT}})
+    await db[CONTACTS].insert_one({"_id": conversation, "updated_at": AT, "username": TEXT})
+    await db[DECISIONS].insert_one(
+        {"_id": f"dec_{conversation[-1]}{account}", "conversation_id": conversation, "at": AT, "replies": [TEXT]}
+    )
+    await db[DELIVERIES].insert_one(
+        {
+            "_id": f"rep_{conversation[-1]}{account}",
+            "conversation_id": conversation,
+            "contact_id": person,
+            "state": "delivered",
+            "at": AT,
+            "parts": [{"text": TEXT}],
+        }
+    )
+
+
+def eraser(db: Database, at: datetime = AT, environment_account: str | None = None) -> Eraser:
+    return Eraser(
+        db,
+        ErasureRecords(db),
+        environment_account=environment_account,
+        metrics=CleanupMetrics(CollectorRegistry()),
+        clock=ManualClock(at),
+    )
+
+
+def requested(code: str = "code", user_id: str = PERSON, account_id: str | None = ACCOUNT) -> ErasureRequested:
+    data = PrivacyRequest(code=code, user_id=user_id, account_id=account_id)
+    return ErasureRequested(id=code, source="/test", subject=code, time=AT, partitionkey=code, data=data)
+
+
+async def everything(db: Database) -> str:
+    """Return the whole database as text."""
+    names = [collection.name for collection in COLLECTIONS]
+    return json.dumps({name: await db[name].find({}).to_list() for name in names}, default=str)
+
+
+async def test_nothing_stored_mentions_the_person_or_what_they_wrote(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    assert await eraser(db).erase(requested()) == "erased"
+    left = await everything(db)
+    assert PERSON not in left
+    assert TEXT not in left
+
+
+async def test_a_neighbour_keeps_every_document(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    await seed(db, ACCOUNT, NEIGHBOUR)
+    before = {name: await db[name].find({}).to_list() for name in (MESSAGES, CONVERSATIONS, CONTACTS, DECISIONS)}
+    await eraser(db).erase(requested())
+    for name, documents in before.items():
+        neighbours = [d for d in documents if NEIGHBOUR in json.dumps(d, default=str)]
+        assert await db[name].find({}).to_list() == neighbours
+    row = await db[DELIVERIES].find_one({"_id": f"rep_{NEIGHBOUR[-1]}{ACCOUNT}"})
+    assert row is not None
+    assert row["parts"] == [{"text": TEXT}]
+
+
+async def test_the_ledger_still_knows_that_the_reply_was_sent(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    await eraser(db).erase(requested())
+    row = await db[DELIVERIES].find_one({"_id": f"rep_{PERSON[-1]}{ACCOUNT}"})
+    assert row == {"_id": f"rep_{PERSON[-1]}{ACCOUNT}", "state": "delivered", "at": AT, "erased": True}
+
+
+async def test_what_the_model_cost_stays(db: Database):
+    await db[USAGE].insert_one({"_id": "u", "merchant_id": "m", "at": AT, "total_tokens": 9})
+    await seed(db, ACCOUNT, PERSON)
+    await eraser(db).erase(requested())
+    assert await db[USAGE].count_documents({}) == 1
+
+
+async def test_the_platforms_request_reaches_that_person_at_every_account(db: Database):
+    await db[MERCHANTS].insert_one({"_id": "shop", "account_id": OTHER_ACCOUNT})
+    await seed(db, ACCOUNT, PERSON)
+    await seed(db, OTHER_ACCOUNT, PERSON)
+    assert await eraser(db, environment_account=ACCOUNT).erase(requested(account_id=None)) == "erased"
+    assert PERSON not in await everything(db)
+
+
+async def test_an_operators_request_touches_one_account_only(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    await seed(db, OTHER_ACCOUNT, PERSON)
+    await eraser(db).erase(requested())
+    assert await db[MESSAGES].count_documents({"conversation_id": f"{OTHER_ACCOUNT}:{PERSON}"}) == 2
+
+
+async def test_a_person_nobody_knows_is_recorded_as_nobody(db: Database):
+    await seed(db, ACCOUNT, NEIGHBOUR)
+    assert await eraser(db, environment_account=ACCOUNT).erase(requested(account_id=None)) == "nobody"
+    record = await ErasureRecords(db).find("code")
+    assert record is not None
+    assert record.state == "nobody"
+    assert not any(record.found.values())
+
+
+async def test_the_record_proves_the_work_and_names_nobody(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    await eraser(db, at=LATER).erase(requested())
+    record = await ErasureRecords(db).find("code")
+    assert record is not None
+    assert (record.state, record.requested_at, record.done_at) == ("erased", AT, LATER)
+    assert dict(record.found) == {MESSAGES: 2, DECISIONS: 1, CONVERSATIONS: 1, CONTACTS: 1, DELIVERIES: 1}
+    document = await db[ERASURES].find_one({"_id": "code"})
+    assert PERSON not in json.dumps(document, default=str)
+
+
+async def test_a_second_delivery_of_the_request_changes_nothing_it_said(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    await eraser(db).erase(requested())
+    assert await eraser(db).erase(requested()) == "erased"
+    record = await ErasureRecords(db).find("code")
+    assert record is not None
+    assert record.found[MESSAGES] == 2
+
+
+class DyingRecords(ErasureRecords):
+    """Dies where the work is done and not yet written down."""
+
+    async def finish(self, code: str, *, at: datetime) -> Any:
+        raise AutoReconnect("gone")
+
+
+async def test_a_crash_before_the_end_is_told_as_erased_by_the_next_try(db: Database):
+    await seed(db, ACCOUNT, PERSON)
+    dying = Eraser(
+        db,
+        DyingRecords(db),
+        environment_account=None,
+        metrics=CleanupMetrics(CollectorRegistry()),
+        clock=ManualClock(AT),
+    )
+    with pytest.raises(AutoReconnect):
+        await dying.erase(requested())
+    between = await ErasureRecords(db).find("code")
+    assert between is not None
+    assert between.state == "erasing"
+    assert await eraser(db).erase(requested()) == "erased"
+
+
+@pytest.mark.parametrize("state", ["claimed", "attempting", "unknown"])
+async def test_a_reply_in_flight_keeps_what_its_next_step_is_checked_against(db: Database, state: str):
+    await db[DELIVERIES].insert_one(
+        {"_id": "rep", "conversation_id": f"{ACCOUNT}:{PERSON}", "state": state, "token": 7, "at": AT, "text": TEXT}
+    )
+    await eraser(db).erase(requested())
+    assert await db[DELIVERIES].find_one({"_id": "rep"}) == {
+        "_id": "rep", "state": state, "token": 7, "at": AT, "erased": True,
+    }  # fmt: skip
+
+
+def deauthorized(user_id: str) -> DeauthorizationReceived:
+    data = PrivacyRequest(code="code", user_id=user_id)
+    return DeauthorizationReceived(id="code", source="/test", subject="code", time=AT, partitionkey="code", data=data)
+
+
+async def test_a_merchant_who_removed_the_app_is_disconnected_and_kept(db: Database):
+    await db[MERCHANTS].insert_many(
+        [{"_id": "one", "account_id": ACCOUNT}, {"_id": "two", "account_id": OTHER_ACCOUNT}]
+    )
+    disconnector = Disconnector(db, metrics=CleanupMetrics(CollectorRegistry()))
+    assert await disconnector.disconnect(deauthorized(ACCOUNT)) is True
+    assert await db[MERCHANTS].find({}).sort("_id").to_list() == [
+        {"_id": "one", "account_id": ACCOUNT, "connected": False},
+        {"_id": "two", "account_id": OTHER_ACCOUNT},
+    ]
+
+
+async def test_an_account_nobody_has_disconnects_nobody(db: Database):
+    await db[MERCHANTS].insert_one({"_id": "one", "account_id": ACCOUNT})
+    disconnector = Disconnector(db, metrics=CleanupMetrics(CollectorRegistry()))
+    assert await disconnector.disconnect(deauthorized("555")) is False
+    assert await db[MERCHANTS].count_documents({"connected": False}) == 0
