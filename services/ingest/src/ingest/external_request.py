@@ -1,0 +1,68 @@
+"""ManyChat's External Request: the one way in which ManyChat tells of a message, as a step of a merchant's flow.
+
+It sends the contact's data as a JSON object, signs nothing and promises no retry; the route's shared secret stands in
+for a signature. The same request sent twice gives the same event id.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from common.events.ids import conversation_id, fingerprint, interaction_id
+from common.events.interactions import Message, MessageReceived
+from ingest.notifications.reading import identifier, mapping, text
+from ingest.notifications.times import happened, milliseconds, moment
+
+SOURCE = "/ingest/manychat"
+LAST_SEEN = ("ig_last_interaction", "last_interaction", "last_seen")
+REPEAT_WINDOW = timedelta(minutes=1)
+
+
+class Incomplete(Exception):
+    """A field that is needed is missing: which one, and where it comes from."""
+
+
+def message_of(
+    body: dict[str, Any], *, default_account: str | None, received_at: datetime, traceparent: str | None
+) -> MessageReceived:
+    """Return the message a contact wrote, from the contact's data.
+
+    The contact is `ig_id`, the Instagram-scoped id; a flow that cannot send it is known by ManyChat's own `id`.
+    Raises Incomplete when the account, the contact or the text is missing.
+    """
+    account = identifier(body.get("account_id")) or default_account
+    if account is None:
+        raise Incomplete("account_id is missing: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
+    contact = identifier(body.get("ig_id")) or identifier(mapping(body.get("contact")).get("ig_id"))
+    contact = contact or identifier(body.get("id"))
+    if contact is None:
+        raise Incomplete("ig_id is missing: choose 'Add Full Contact Data' as the External Request's body")
+    said = text(body.get("last_input_text"))
+    if not said:
+        raise Incomplete("last_input_text is missing or empty: there is no message to answer")
+    seen = next(filter(None, (moment(body.get(name)) for name in LAST_SEEN)), None)
+    mid = "manychat-" + fingerprint([contact, said, _occasion(seen, received_at)])
+    conversation = conversation_id(account, contact)
+    return MessageReceived(
+        id=interaction_id(account, "msg", mid),
+        source=SOURCE,
+        subject=conversation,
+        partitionkey=conversation,
+        time=happened(seen, received_at=received_at),
+        traceparent=traceparent,
+        data=Message(
+            account_id=account,
+            contact_id=contact,
+            envelope="external_request",
+            received_at_ms=milliseconds(received_at),
+            original=body,
+            mid=mid,
+            text=said,
+        ),
+    )
+
+
+def _occasion(seen: datetime | None, received_at: datetime) -> int:
+    """Tell one message from the next of the same words; without the contact's own time, by the minute of arrival."""
+    if seen is not None:
+        return milliseconds(seen)
+    return milliseconds(received_at) // (REPEAT_WINDOW // timedelta(milliseconds=1))

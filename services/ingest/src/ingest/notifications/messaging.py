@@ -1,0 +1,310 @@
+"""Messaging items: messages, echoes, reactions and whatever else happens in a thread. One event key to an item."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from common.events.ids import fingerprint
+from common.events.interactions import (
+    Attachment,
+    Echo,
+    EchoReceived,
+    Edit,
+    Handover,
+    HandoverReceived,
+    Interaction,
+    InteractionEvent,
+    Message,
+    MessageEdited,
+    MessageRead,
+    MessageReceived,
+    MessageUnsent,
+    OptIn,
+    OptInReceived,
+    Postback,
+    PostbackReceived,
+    Reaction,
+    ReactionReceived,
+    Read,
+    Referral,
+    ReferralOpened,
+    ReferralReceived,
+    ReplyTo,
+    Unsend,
+)
+from ingest.notifications.item import Item
+from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
+from ingest.notifications.times import milliseconds, moment
+
+MAX_ATTACHMENTS = 100
+"""The platform allows ten; the rest stays in the original."""
+
+ABOUT_THE_ITEM = frozenset({"sender", "recipient", "timestamp", "is_self"})
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A messaging item whose parties and time are known. `contact` is the customer, whoever wrote."""
+
+    item: Item
+    content: dict[str, Any]
+    account: str | None
+    contact: str | None
+    sender: str | None
+    own: bool
+    is_self: bool
+    at: datetime | None
+    referral: Any = None
+
+    @property
+    def stamp(self) -> int | None:
+        """The item's own time in milliseconds, as part of an id; None when it has none."""
+        return milliseconds(self.at) if self.at else None
+
+    def event(
+        self,
+        event: Callable[..., InteractionEvent],
+        data: Callable[..., Interaction],
+        *identity: str | int | None,
+        **fields: Any,
+    ) -> InteractionEvent:
+        """Return the event, addressed to the conversation."""
+        return self.item.event(
+            event,
+            data,
+            *identity,
+            account=self.account,
+            contact=self.contact,
+            at=self.at,
+            is_self=self.is_self,
+            **fields,
+        )
+
+
+def from_messaging(item: Item, raw: Any) -> InteractionEvent:
+    """Return the event of a messaging item; `item.original` may be `raw` itself or the change around it."""
+    if not isinstance(raw, dict):
+        return item.unknown()
+    for key, reader in READERS.items():
+        if isinstance(raw.get(key), dict):
+            occurrence = occurrence_of(item, raw, key)
+            return reader(key, occurrence) or _unknown(item, raw, occurrence)
+    return _unknown(item, raw, occurrence_of(item, raw, None))
+
+
+def _unknown(item: Item, raw: Mapping[str, Any], occurrence: Occurrence) -> InteractionEvent:
+    field = ",".join(sorted(key for key in raw if key not in ABOUT_THE_ITEM))
+    return item.unknown(
+        field,
+        account=occurrence.account,
+        contact=occurrence.contact,
+        at=occurrence.at,
+        is_self=occurrence.is_self,
+    )
+
+
+def is_messaging(value: Mapping[str, Any]) -> bool:
+    """Tell whether the value of a change is a messaging item: then one of its event keys holds an object."""
+    return any(isinstance(value.get(key), dict) for key in READERS)
+
+
+def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurrence:
+    """Find out who is the account and who the contact.
+
+    An incoming item's recipient is the account. In an echo it is the other way round; some forward echoes unswapped, so
+    the party that is not the account is the contact.
+    """
+    content = mapping(raw.get(key)) if key else {}
+    sender, recipient = id_of(raw.get("sender")), id_of(raw.get("recipient"))
+    echo = flag(content.get("is_echo"))
+    account = item.account or (sender if echo else recipient)
+    outgoing = echo or (sender is not None and sender == account)
+    contact = recipient if outgoing and recipient not in {None, account} else sender
+    is_self = flag(raw.get("is_self")) or flag(content.get("is_self")) or (sender is not None and sender == recipient)
+    return Occurrence(
+        item=item,
+        content=content,
+        account=account,
+        contact=contact,
+        sender=sender,
+        own=echo or (outgoing and not is_self and contact != sender),
+        is_self=is_self,
+        at=moment(raw.get("timestamp")),
+        referral=raw.get("referral"),
+    )
+
+
+Reader = Callable[[str, Occurrence], InteractionEvent | None]
+"""Makes the event of one key; None when the item lacks what that event is about."""
+
+
+def _message(_: str, o: Occurrence) -> InteractionEvent | None:
+    content = o.content
+    mid = identifier(content.get("mid"))
+    if flag(content.get("is_deleted")):
+        return o.event(MessageUnsent, Unsend, "del", mid, mid=mid, from_account=o.own) if mid else None
+    if o.contact is None:
+        return None
+    mid = mid or f"without-id-{fingerprint(o.item.original)}"
+    said = {"mid": mid, "text": text(content.get("text")), "attachments": attachments(content.get("attachments"))}
+    if o.own:
+        app_id, metadata = identifier(content.get("app_id")), text(content.get("metadata"))
+        return o.event(EchoReceived, Echo, "msg", mid, app_id=app_id, metadata=metadata, **said)
+    return o.event(
+        MessageReceived,
+        Message,
+        "msg",
+        mid,
+        quick_reply=text(mapping(content.get("quick_reply")).get("payload")),
+        reply_to=reply_to(content.get("reply_to")),
+        referral=referral(content.get("referral")) or referral(o.referral),
+        is_unsupported=flag(content.get("is_unsupported")),
+        **said,
+    )
+
+
+def _edit(_: str, o: Occurrence) -> InteractionEvent | None:
+    mid = identifier(o.content.get("mid"))
+    if mid is None:
+        return None
+    number = count(o.content.get("num_edit"))
+    # Without a usable count two edits of one message differ in nothing but their content.
+    which = number if number is not None else fingerprint(o.item.original)
+    return o.event(
+        MessageEdited, Edit, "edit", mid, which, mid=mid, text=text(o.content.get("text")), num_edit=number or 0
+    )
+
+
+def _postback(_: str, o: Occurrence) -> InteractionEvent | None:
+    if o.contact is None:
+        return None
+    mid = identifier(o.content.get("mid"))
+    payload, title = text(o.content.get("payload")), text(o.content.get("title"))
+    identity = (mid,) if mid else (o.sender, fingerprint([payload, title]), o.stamp or fingerprint(o.item.original))
+    return o.event(
+        PostbackReceived,
+        Postback,
+        "pb",
+        *identity,
+        mid=mid,
+        title=title,
+        payload=payload,
+        referral=referral(o.content.get("referral")),
+    )
+
+
+def _reaction(_: str, o: Occurrence) -> InteractionEvent | None:
+    mid = identifier(o.content.get("mid"))
+    if mid is None or o.contact is None:
+        return None
+    action = text(o.content.get("action")) or "react"
+    emoji, name = text(o.content.get("emoji")), text(o.content.get("reaction"))
+    stamp = o.stamp or fingerprint(o.item.original)
+    identity = ("rx", mid, o.sender, action[:40], stamp)
+    return o.event(ReactionReceived, Reaction, *identity, mid=mid, action=action, reaction=name, emoji=emoji)
+
+
+def _read(_: str, o: Occurrence) -> InteractionEvent | None:
+    mid, watermark = identifier(o.content.get("mid")), moment(o.content.get("watermark"))
+    if o.contact is None or (mid is None and watermark is None):
+        return None
+    until = milliseconds(watermark) if watermark else None
+    return o.event(MessageRead, Read, "seen", mid or until, o.sender, mid=mid, watermark_ms=until)
+
+
+def _referral(key: str, o: Occurrence) -> InteractionEvent | None:
+    if o.contact is None:
+        return None
+    found = referral(o.content) or Referral()
+    return o.event(ReferralReceived, ReferralOpened, *_once(key, o), referral=found)
+
+
+def _optin(key: str, o: Occurrence) -> InteractionEvent | None:
+    kind = text(o.content.get("type"))
+    payload = text(o.content.get("payload")) or text(o.content.get("ref"))
+    return o.event(OptInReceived, OptIn, *_once(key, o), kind=kind, payload=payload)
+
+
+def _handover(key: str, o: Occurrence) -> InteractionEvent | None:
+    content = o.content
+    return o.event(
+        HandoverReceived,
+        Handover,
+        *_once(key, o),
+        kind=key,
+        app_id=identifier(content.get("new_owner_app_id")) or identifier(content.get("requested_owner_app_id")),
+        previous_app_id=identifier(content.get("previous_owner_app_id")),
+        metadata=text(content.get("metadata")),
+    )
+
+
+def _once(key: str, o: Occurrence) -> tuple[str | int | None, ...]:
+    """Identify what has no id by who and when, and by its content where either is missing."""
+    if o.sender and o.stamp:
+        return key, o.sender, o.stamp
+    return key, fingerprint(o.item.original)
+
+
+READERS: dict[str, Reader] = {
+    "message": _message,
+    "postback": _postback,
+    "reaction": _reaction,
+    "read": _read,
+    "message_edit": _edit,
+    "referral": _referral,
+    "optin": _optin,
+    "pass_thread_control": _handover,
+    "take_thread_control": _handover,
+    "request_thread_control": _handover,
+    "app_roles": _handover,
+}
+"""Event keys in the order in which they are looked for: a message may carry a referral beside it."""
+
+
+def attachments(value: Any) -> tuple[Attachment, ...]:
+    """Return a message's attachments, one shared post only once.
+
+    While the platform renamed `share` to `ig_post` it announced one post under both names in one message.
+    """
+    found = [attachment(part) for part in listed(value)[:MAX_ATTACHMENTS] if isinstance(part, dict)]
+    posts = {same for part in found if part.type == "ig_post" for same in (part.media_id, part.url) if same}
+    return tuple(part for part in found if part.type != "share" or not posts & {part.media_id, part.url})
+
+
+def attachment(part: Mapping[str, Any]) -> Attachment:
+    """Return one attachment. The kinds are an open set, and some have no payload at all."""
+    payload = mapping(part.get("payload"))
+    return Attachment(
+        type=text(part.get("type")) or "unknown",
+        url=text(payload.get("url")) or text(payload.get("story_media_url")) or text(part.get("url")),
+        title=text(payload.get("title")) or text(part.get("title")),
+        media_id=next(filter(None, (identifier(payload.get(name)) for name in MEDIA_IDS)), None),
+    )
+
+
+MEDIA_IDS = ("ig_post_media_id", "reel_video_id", "story_media_id", "id")
+
+
+def reply_to(value: Any) -> ReplyTo | None:
+    """Return what a message answers, if it says so."""
+    story = mapping(mapping(value).get("story"))
+    mid, story_id = identifier(mapping(value).get("mid")), identifier(story.get("id"))
+    url = text(story.get("url"))
+    return ReplyTo(mid=mid, story_id=story_id, story_url=url) if mid or story_id or url else None
+
+
+def referral(value: Any) -> Referral | None:
+    """Return how the person came, if it is said."""
+    told = mapping(value)
+    if not told:
+        return None
+    advertisement = mapping(told.get("ads_context_data"))
+    return Referral(
+        source=text(told.get("source")),
+        type=text(told.get("type")),
+        ref=text(told.get("ref")),
+        ad_id=identifier(told.get("ad_id")),
+        ad_title=text(advertisement.get("ad_title")),
+        product_id=id_of(told.get("product")) or identifier(advertisement.get("product_id")),
+    )

@@ -1,0 +1,39 @@
+"""The guide's local test: example bodies with example ids and times of years ago, made to be answered here and now."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from common.events.interactions import InteractionEvent
+from ingest.notifications import normalise
+
+SOURCE = "/ingest/test"
+STALE = timedelta(hours=1)
+
+NOTE = (
+    "Unsigned, for development. The account is this environment's INSTAGRAM_PAGE_ID. The same message id is answered "
+    "only once: change it to get another answer."
+)
+
+
+def rehearsed(
+    body: dict[str, Any], *, account: str | None, received_at: datetime, traceparent: str | None
+) -> list[InteractionEvent]:
+    """Return the events of `body` as if it had happened now, to `account`; without one, to the account it names."""
+    if account is not None:
+        body = addressed(body, account)
+    events = normalise(body, received_at=received_at, traceparent=traceparent, source=SOURCE)
+    return [_today(event, received_at) for event in events]
+
+
+def addressed(body: dict[str, Any], account: str) -> dict[str, Any]:
+    """Return the body with every entry's id replaced; a body without entries is taken as one."""
+    if "entry" not in body:
+        return {**body, "id": account}
+    entries = body["entry"] if isinstance(body["entry"], list) else [body["entry"]]
+    return {**body, "entry": [{**entry, "id": account} if isinstance(entry, dict) else entry for entry in entries]}
+
+
+def _today(event: InteractionEvent, received_at: datetime) -> InteractionEvent:
+    data = event.data.model_copy(update={"envelope": "test"})
+    time = received_at if event.time < received_at - STALE else event.time
+    return event.model_copy(update={"data": data, "time": time})

@@ -1,0 +1,208 @@
+"""Changes become comments, mentions, figures; messaging items wrapped in one are what they are inside."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from common.events import ANY_EVENT
+from ingest.notifications import normalise
+
+NOW = datetime(2026, 11, 21, 18, 0, tzinfo=UTC)
+SECONDS = int(NOW.timestamp())
+SHOP, AMINA = "17841466000000001", "729300000000031"
+
+
+def events_of(field, value, *, flat=False):
+    change = {"field": field, "value": value}
+    entry = {"id": SHOP, "time": SECONDS - 3}
+    entry |= change if flat else {"changes": [change]}
+    events = normalise({"object": "instagram", "entry": [entry]}, received_at=NOW)
+    assert [ANY_EVENT.validate_json(event.to_json()) for event in events] == events
+    return events
+
+
+def event_of(field, value, **how):
+    [event] = events_of(field, value, **how)
+    return event
+
+
+def kind(event):
+    return event.type.removeprefix("com.jawab.")
+
+
+COMMENT = {
+    "id": "18050000000000077",
+    "from": {"id": AMINA, "username": "amina.kh"},
+    "media": {"id": "17970000000000005", "media_product_type": "FEED"},
+    "text": "شگد السعر؟",
+}
+
+
+def test_a_comment_tells_who_where_and_what():
+    event = event_of("comments", COMMENT | {"parent_id": "180"})
+    assert (kind(event), event.id) == ("comment.received.v1", f"{SHOP}:cm:18050000000000077")
+    assert event.subject == f"{SHOP}:{AMINA}"
+    assert event.time == NOW - timedelta(seconds=3)
+    data = event.data
+    assert (data.comment_id, data.text, data.username) == ("18050000000000077", "شگد السعر؟", "amina.kh")
+    assert (data.media_id, data.media_product_type, data.parent_id) == ("17970000000000005", "FEED", "180")
+    assert (data.envelope, data.from_account) == ("changes", False)
+    assert data.original == {"field": "comments", "value": COMMENT | {"parent_id": "180"}}
+
+
+def test_the_documented_name_of_the_id_works_as_well():
+    value = {name: part for name, part in COMMENT.items() if name != "id"} | {"comment_id": 18050000000000078}
+    assert event_of("comments", value).data.comment_id == "18050000000000078"
+
+
+def test_a_comment_under_an_advertisement_names_it():
+    media = {"id": "1", "media_product_type": "AD", "ad_id": 120210000000000123, "original_media_id": "2"}
+    assert event_of("comments", COMMENT | {"media": media}).data.ad_id == "120210000000000123"
+
+
+@pytest.mark.parametrize("author", [{"id": SHOP}, {"id": int(SHOP)}, {"id": "9", "self_ig_scoped_id": "9"}])
+def test_the_accounts_own_comment_is_marked_and_belongs_to_nobody(author):
+    event = event_of("comments", COMMENT | {"from": author})
+    assert (event.data.from_account, event.data.contact_id) == (True, None)
+
+
+def test_a_comment_without_author_is_a_comment():
+    """The dashboard's test sends no more than an id and a text."""
+    event = event_of("comments", {"id": "1", "text": "example"})
+    assert (kind(event), event.data.contact_id, event.data.from_account) == ("comment.received.v1", None, False)
+
+
+def test_a_live_comment_is_its_own_kind():
+    assert kind(event_of("live_comments", COMMENT)) == "livecomment.received.v1"
+
+
+def test_the_flat_form_is_the_same_comment():
+    flat, listed = event_of("comments", COMMENT, flat=True), event_of("comments", COMMENT)
+    assert (flat.id, flat.data.text, flat.data.envelope) == (listed.id, listed.data.text, "flat")
+
+
+def test_one_change_without_any_entry_is_read():
+    [event] = normalise({"field": "live_comments", "value": COMMENT}, received_at=NOW)
+    assert (kind(event), event.data.account_id) == ("livecomment.received.v1", "0")
+
+
+def test_mentions_in_a_caption_and_in_a_comment_differ():
+    caption = event_of("mentions", {"media_id": "17"})
+    comment = event_of("mentions", {"media_id": "17", "comment_id": "18"})
+    assert (kind(caption), caption.id) == ("mention.received.v1", f"{SHOP}:mn:17:")
+    assert (comment.id, comment.data.comment_id) == (f"{SHOP}:mn:17:18", "18")
+
+
+def test_story_figures_are_numbers_and_hidden_ones_are_minus_one():
+    event = event_of("story_insights", {"media_id": "17", "reach": 44, "replies": -1, "exits": "3", "x": [1]})
+    assert (kind(event), event.id) == ("storyinsights.received.v1", f"{SHOP}:si:17")
+    assert event.data.figures == {"reach": 44, "replies": -1, "exits": 3}
+
+
+@pytest.mark.parametrize("verb", ["add", "edited", "remove"])
+def test_a_page_feed_change_tells_what_was_done(verb):
+    value = {"item": "comment", "verb": verb, "comment_id": "1_2", "post_id": "3_1", "from": {"id": AMINA}}
+    event = event_of("feed", value | {"message": "حلو", "created_time": SECONDS - 60})
+    assert (kind(event), event.data.item, event.data.verb) == ("feed.changed.v1", "comment", verb)
+    assert (event.data.comment_id, event.data.text, event.data.contact_id) == ("1_2", "حلو", AMINA)
+    assert event.time == NOW - timedelta(seconds=60)
+    assert event_of("feed", value | {"from": {"id": SHOP}}).data.contact_id is None
+
+
+@pytest.mark.parametrize(
+    ("field", "content", "expected"),
+    [
+        ("messages", {"message": {"mid": "m", "text": "hi"}}, "message.received.v1"),
+        ("message_echoes", {"message": {"mid": "m", "is_echo": True}}, "echo.received.v1"),
+        ("messaging_postbacks", {"postback": {"mid": "m", "payload": "P"}}, "postback.received.v1"),
+        ("messaging_seen", {"read": {"mid": "m"}}, "message.read.v1"),
+        ("message_reactions", {"reaction": {"mid": "m", "action": "react"}}, "reaction.received.v1"),
+        ("message_edit", {"message_edit": {"mid": "m", "text": "t", "num_edit": 1}}, "message.edited.v1"),
+        ("messaging_referral", {"referral": {"ref": "r"}}, "referral.received.v1"),
+        ("messaging_handover", {"pass_thread_control": {"new_owner_app_id": "1"}}, "handover.received.v1"),
+        ("a name that does not exist yet", {"message": {"mid": "m", "text": "hi"}}, "message.received.v1"),
+    ],
+)
+def test_a_messaging_item_in_a_change_is_what_it_holds(field, content, expected):
+    item = {"sender": {"id": AMINA}, "recipient": {"id": SHOP}, "timestamp": str(SECONDS - 9), **content}
+    event = event_of(field, item)
+    assert (kind(event), event.data.contact_id, event.data.envelope) == (expected, AMINA, "changes")
+    assert event.time == NOW - timedelta(seconds=9)
+
+
+def test_a_standby_change_keeps_the_flag():
+    item = {"sender": {"id": AMINA}, "recipient": {"id": SHOP}, "message": {"mid": "m", "text": "hi"}}
+    assert event_of("standby", item).data.standby
+
+
+def test_the_guides_messages_are_messages():
+    listed = [
+        {"id": "msg_1", "from": {"id": "user_1"}, "timestamp": str(SECONDS - 5), "text": "Bonjour, le prix ?"},
+        {"id": "msg_2", "from": {"id": "user_2"}, "timestamp": SECONDS - 4, "text": "Salut"},
+    ]
+    first, second = events_of("messages", {"messages": listed})
+    assert kind(first) == kind(second) == "message.received.v1"
+    assert (first.id, first.data.text, first.data.contact_id) == (f"{SHOP}:msg:msg_1", "Bonjour, le prix ?", "user_1")
+    assert (first.data.envelope, first.data.original) == ("lists", listed[0])
+    assert first.time == NOW - timedelta(seconds=5)
+    assert second.data.contact_id == "user_2"
+
+
+def test_the_guides_comments_are_comments():
+    listed = [{"id": "c_1", "from": {"id": "u"}, "media": {"id": "p"}, "text": "Génial", "timestamp": str(SECONDS - 5)}]
+    event = event_of("comments", {"comments": listed})
+    assert (kind(event), event.data.comment_id, event.data.media_id) == ("comment.received.v1", "c_1", "p")
+    assert (event.data.envelope, event.time) == ("lists", NOW - timedelta(seconds=5))
+
+
+def test_the_guides_mentions_are_mentions():
+    first, second = events_of("mentions", {"mentions": [{"id": n, "from": {"id": "u"}, "media_id": "p"} for n in "ab"]})
+    assert kind(first) == kind(second) == "mention.received.v1"
+    assert (first.data.media_id, first.data.contact_id) == ("p", "u")
+    assert first.id != second.id
+
+
+def test_a_guides_message_given_without_its_list_is_read():
+    event = event_of("messages", {"id": "msg_1", "from": {"id": "user_1"}, "text": "Bonjour"})
+    assert (kind(event), event.data.mid, event.data.text) == ("message.received.v1", "msg_1", "Bonjour")
+
+
+def test_a_guides_message_of_the_account_is_an_echo():
+    value = {"id": "m", "from": {"id": SHOP}, "to": {"id": AMINA}, "text": "Bonjour"}
+    assert (kind(event_of("messages", value)), event_of("messages", value).data.contact_id) == (
+        "echo.received.v1",
+        AMINA,
+    )
+
+
+def test_a_list_whose_elements_are_messaging_items_is_read():
+    item = {"sender": {"id": AMINA}, "recipient": {"id": SHOP}, "message": {"mid": "m", "text": "hi"}}
+    assert kind(event_of("messages", {"messages": [item]})) == "message.received.v1"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("hologram", {"x": 1}, "hologram"),
+        ("comments", {"text": "no id"}, "comments"),
+        ("comments", None, "comments"),
+        ("comments", [COMMENT], "comments"),
+        ("mentions", {}, "mentions"),
+        ("story_insights", {"reach": 5}, "story_insights"),
+        ("feed", {"x": 1}, "feed"),
+        ("messages", {"text": "of nobody"}, "messages"),
+        ("messages", {"from": {"id": "5"}}, "messages"),
+        ("messages", {"messages": []}, "messages"),
+        ("messages", {"messages": [3]}, "messages"),
+        (None, {"x": 1}, None),
+        (["a"], {"x": 1}, None),
+        (7, {"x": 1}, "7"),
+    ],
+)
+def test_what_is_not_understood_is_kept_with_its_field(field, value, named):
+    event = event_of(field, value)
+    assert (kind(event), event.data.field) == ("unknown.received.v1", named)
+
+
+def test_a_very_long_field_name_is_cut():
+    assert len(event_of("x" * 5000, {}).data.field) == 200

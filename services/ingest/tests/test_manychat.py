@@ -1,0 +1,130 @@
+"""ManyChat's External Request: a contact's data becomes the message they wrote."""
+
+from datetime import timedelta
+
+import pytest
+
+PATH = "/webhooks/manychat"
+
+
+def contact(world, **changed):
+    """Return the full contact data ManyChat sends, with some of it changed; None leaves a field out."""
+    data = {
+        "id": "1234567",
+        "key": "user:1234567",
+        "page_id": "555",
+        "ig_id": 729300000000041,
+        "ig_username": "noor.alhuda",
+        "last_input_text": "شگد السعر؟",
+        "ig_last_interaction": (world.now - timedelta(seconds=9)).isoformat(),
+        "custom_fields": {"size": "M"},
+    }
+    return {name: value for name, value in (data | changed).items() if value is not None}
+
+
+MINE = object()
+
+
+async def post(world, body, secret=MINE):
+    """Post with the right secret, another one, or (None) without."""
+    headers = {} if secret is None else {"X-Jawab-Secret": world.manychat_secret if secret is MINE else secret}
+    return await world.client.post(PATH, json=body, headers=headers)
+
+
+async def test_the_last_input_is_a_message_of_the_instagram_contact(world):
+    answer = await post(world, contact(world))
+    assert (answer.status_code, answer.json()) == (200, {"status": "accepted", "events": 1})
+    [event] = world.publisher.events
+    assert event.type == "com.jawab.message.received.v1"
+    assert event.source == "/ingest/manychat"
+    assert event.subject == event.partitionkey == f"{world.account}:729300000000041"
+    assert event.time == world.now - timedelta(seconds=9)
+    assert (event.data.text, event.data.envelope) == ("شگد السعر؟", "external_request")
+    assert event.data.original["custom_fields"] == {"size": "M"}
+    assert await world.metric('ingest_webhook_seconds_count{platform="manychat"}') == 1
+
+
+async def test_the_same_request_has_the_same_id_and_another_message_another(world):
+    later = (world.now - timedelta(seconds=1)).isoformat()
+    for body in ({}, {}, {"ig_last_interaction": later}, {"last_input_text": "هلو"}, {"ig_id": 5}):
+        await post(world, contact(world, **body))
+    first, again, *others = (event.id for event in world.publisher.events)
+    assert first == again
+    assert len({first, *others}) == 4
+
+
+async def test_without_the_contacts_own_time_the_minute_of_arrival_tells_messages_apart(world, clock):
+    for seconds in (0, 1, 120):
+        clock.advance(timedelta(seconds=seconds))
+        await post(world, contact(world, ig_last_interaction=None))
+    first, again, later = (event.id for event in world.publisher.events)
+    assert first == again != later
+
+
+async def test_a_contact_without_instagram_id_is_known_by_manychats(world):
+    await post(world, contact(world, ig_id=None))
+    assert world.publisher.events[0].data.contact_id == "1234567"
+
+
+async def test_another_account_may_be_named(world):
+    await post(world, contact(world, account_id="42"))
+    assert world.publisher.events[0].data.account_id == "42"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ig_id": None, "id": None}, "ig_id"),
+        ({"ig_id": True, "id": []}, "ig_id"),
+        ({"last_input_text": None}, "last_input_text"),
+        ({"last_input_text": ""}, "last_input_text"),
+        ({"last_input_text": {"a": 1}}, "last_input_text"),
+    ],
+)
+async def test_what_is_missing_is_named(world, changed, says):
+    answer = await post(world, contact(world, **changed))
+    assert answer.status_code == 400
+    assert says in answer.json()["detail"]
+    assert world.publisher.events == []
+
+
+@pytest.mark.parametrize("settings", [{"account_id": None}], indirect=True)
+async def test_without_any_account_it_is_said_where_to_name_one(world):
+    answer = await post(world, contact(world))
+    assert answer.status_code == 400
+    assert "INSTAGRAM_PAGE_ID" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("secret", [None, "", "wrong", "manychat-secret-of-the-test"])
+async def test_without_the_shared_secret_nothing_is_read(world, secret):
+    assert (await post(world, contact(world), secret)).status_code == 401
+    assert world.publisher.events == []
+
+
+async def test_a_secret_outside_ascii_is_refused_too(world):
+    answer = await world.client.post(PATH, json={}, headers={"X-Jawab-Secret": "سر".encode()})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("settings", [{"manychat_secrets": ()}], indirect=True)
+async def test_without_a_configured_secret_the_route_is_off(world):
+    for secret in (None, "", "x"):
+        assert (await post(world, contact(world), secret)).status_code == 404
+    assert world.publisher.events == []
+
+
+@pytest.mark.parametrize("settings", [{"manychat_secrets": "new-one, old-one"}], indirect=True)
+async def test_a_secret_is_rotated_by_naming_both(world):
+    for secret in ("new-one", "old-one"):
+        assert (await post(world, contact(world), secret)).status_code == 200
+
+
+async def test_a_body_that_is_no_object_or_too_large_is_refused(world):
+    headers = {"X-Jawab-Secret": world.manychat_secret}
+    assert (await world.client.post(PATH, content=b"[]", headers=headers)).status_code == 400
+    assert (await world.client.post(PATH, content=b"x" * 70_000, headers=headers)).status_code == 413
+
+
+async def test_kafka_away_is_503(world):
+    world.publisher.away = True
+    assert (await post(world, contact(world))).status_code == 503
