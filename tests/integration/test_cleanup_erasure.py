@@ -16,6 +16,7 @@ from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
 from common.clock import ManualClock
 from common.events.privacy import DeauthorizationReceived, ErasureRequested, PrivacyRequest
+from common.events.replies import DirectMessage, Reply
 from common.mongo import (
     COLLECTIONS,
     CONTACTS,
@@ -29,6 +30,8 @@ from common.mongo import (
     Database,
     database,
 )
+from delivery.ledger import arrived, begin, opened
+from delivery.mongo import MongoLedger
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = datetime(2026, 3, 2, tzinfo=UTC)
@@ -194,15 +197,30 @@ async def test_a_crash_before_the_end_is_told_as_erased_by_the_next_try(db: Data
     assert await eraser(db).erase(requested()) == "erased"
 
 
-@pytest.mark.parametrize("state", ["claimed", "attempting", "unknown"])
-async def test_a_reply_in_flight_keeps_what_its_next_step_is_checked_against(db: Database, state: str):
-    await db[DELIVERIES].insert_one(
-        {"_id": "rep", "conversation_id": f"{ACCOUNT}:{PERSON}", "state": state, "token": 7, "at": AT, "text": TEXT}
+async def test_a_reply_in_flight_can_neither_be_written_back_nor_sent_again(db: Database):
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    ledger = MongoLedger(db)
+    reply = Reply(
+        reply_id="rep",
+        merchant_id="m",
+        account_id=ACCOUNT,
+        contact_id=PERSON,
+        origin="model",
+        action=DirectMessage(text=TEXT),
     )
+    claimed = opened(reply, ["key"], now)
+    attempting = begin(claimed, "graph", now)
+    assert await ledger.insert(claimed) is None
+    assert await ledger.put(attempting, over=claimed)
+
     await eraser(db).erase(requested())
-    assert await db[DELIVERIES].find_one({"_id": "rep"}) == {
-        "_id": "rep", "state": state, "token": 7, "at": AT, "erased": True,
-    }  # fmt: skip
+
+    assert await ledger.put(arrived(attempting, 0, "mid", now), over=attempting) is False
+    left = await ledger.find("rep")
+    assert left is not None
+    assert left.finished
+    assert left.state == "attempting"
+    assert PERSON not in await everything(db)
 
 
 def deauthorized(user_id: str) -> DeauthorizationReceived:

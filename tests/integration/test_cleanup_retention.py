@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pymongo import AsyncMongoClient
 
 from cleanup.retention import ATTENTION, Cutoffs, retain
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, USAGE, Database, database
+from delivery.ledger import TERMINAL, State
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CUT = Cutoffs(messages=NOW, decisions=NOW, usage=NOW, deliveries=NOW)
@@ -42,16 +43,43 @@ async def test_what_is_older_than_its_day_goes_and_the_rest_stays(db: Database):
 
 
 async def test_a_ledger_row_that_is_not_closed_is_never_deleted(db: Database):
-    states = ("claimed", "attempting", "unknown", "delivered", "failed", "suppressed", "a state of tomorrow")
+    states = (*get_args(State), "a state of tomorrow")
     await db[DELIVERIES].insert_many([{"_id": s, "conversation_id": f"178:{s}", "state": s, "at": OLD} for s in states])
-    assert (await retain(db, CUT))[DELIVERIES] == 3
+    assert (await retain(db, CUT))[DELIVERIES] == len(TERMINAL)
     assert await ids(db, DELIVERIES) == {"claimed", "attempting", "unknown", "a state of tomorrow"}
+
+
+async def test_a_row_that_an_erasure_left_goes_with_age_whatever_its_state(db: Database):
+    await db[DELIVERIES].insert_many(
+        [
+            {"_id": "old", "state": "unknown", "at": OLD, "erased": True},
+            {"_id": "new", "state": "unknown", "at": NEW, "erased": True},
+        ]
+    )
+    await retain(db, CUT)
+    assert await ids(db, DELIVERIES) == {"new"}
+
+
+async def test_who_took_a_conversation_over_for_good_keeps_it(db: Database):
+    await db[CONVERSATIONS].insert_many(
+        [{"_id": "178:1", "updated_at": OLD, "owner": "human"}, {"_id": "178:2", "updated_at": OLD, "owner": "bot"}]
+    )
+    await db[CONTACTS].insert_many(
+        [
+            {"_id": "178:1", "updated_at": OLD, "owner": "human", "owner_until": None},
+            {"_id": "178:2", "updated_at": OLD, "owner": "human", "owner_until": OLD},
+            {"_id": "178:3", "updated_at": OLD},
+        ]
+    )
+    await retain(db, CUT)
+    assert await ids(db, CONVERSATIONS) == {"178:1"}
+    assert await ids(db, CONTACTS) == {"178:1"}
 
 
 async def test_what_a_person_still_has_to_see_stays_with_its_messages(db: Database):
     await db[CONVERSATIONS].insert_many(
         [
-            {"_id": "178:waits", "updated_at": OLD, "attention": {"reason": "escalated"}},
+            {"_id": "178:waits", "updated_at": OLD, "attention": "escalated"},
             {"_id": "178:seen", "updated_at": OLD, "attention": None},
             {"_id": "178:never", "updated_at": OLD},
         ]
@@ -76,7 +104,7 @@ async def test_a_reply_whose_outcome_is_open_keeps_its_conversation(db: Database
 
 @pytest.mark.parametrize("batch", [1, 3, 500])
 async def test_batches_of_any_size_delete_the_same(db: Database, batch: int):
-    await db[CONVERSATIONS].insert_one({"_id": "178:open", "updated_at": OLD, "attention": {"reason": "x"}})
+    await db[CONVERSATIONS].insert_one({"_id": "178:open", "updated_at": OLD, "attention": "escalated"})
     await db[MESSAGES].insert_many(
         [{"_id": n, "conversation_id": "178:open" if n % 5 == 0 else "178:done", "at": OLD} for n in range(20)]
     )

@@ -29,7 +29,8 @@ log = structlog.get_logger("erasure")
 BATCH = 500
 BY_CONVERSATION = (MESSAGES, DECISIONS)
 BY_ID = (CONVERSATIONS, CONTACTS)
-KEPT_IN_LEDGER = frozenset({"_id", "state", "at", "token"})
+KEPT_IN_LEDGER = frozenset({"_id", "state", "at"})
+"""Delivery takes a row with nothing else, marked `erased`, as finished: it is never sent again."""
 
 
 def conversations_of(request: PrivacyRequest, accounts: Iterable[str]) -> list[str]:
@@ -44,7 +45,10 @@ def conversations_of(request: PrivacyRequest, accounts: Iterable[str]) -> list[s
 
 
 def stripped(row: Mapping[str, object]) -> dict[str, object]:
-    """Return the update that leaves of a ledger row only what keeps its reply from being sent again."""
+    """Return the update that leaves of a ledger row only what keeps its reply from being sent again.
+
+    The fence goes too, so that a delivery which has the row in hand cannot write it back.
+    """
     telling = {name: "" for name in row if name not in KEPT_IN_LEDGER}
     return {"$unset": telling, "$set": {"erased": True}}
 
@@ -107,9 +111,12 @@ class Eraser:
         ledger = self._db[DELIVERIES]
         for some in batches(conversations):
             while rows := await ledger.find({"conversation_id": {"$in": some}}).limit(BATCH).to_list():
-                # A stripped row no longer names its conversation, so every round finds other rows.
-                await ledger.bulk_write([UpdateOne({"_id": row["_id"]}, stripped(row)) for row in rows], ordered=False)
-                self._metrics.erased.labels(DELIVERIES).inc(len(rows))
+                # A stripped row no longer names its conversation, so a round finds other rows, or those that changed
+                # between reading and writing.
+                as_read = [{"_id": row["_id"], "state": row["state"], "fence": row.get("fence")} for row in rows]
+                updates = [UpdateOne(read, stripped(row)) for read, row in zip(as_read, rows, strict=True)]
+                result = await ledger.bulk_write(updates, ordered=False)
+                self._metrics.erased.labels(DELIVERIES).inc(result.modified_count)
 
 
 def batches(ids: list[str], size: int = BATCH) -> list[list[str]]:

@@ -14,11 +14,16 @@ from cleanup.settings import Settings
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, USAGE, Database, Document
 
 BATCH = 500
-CLOSED_STATES = ("delivered", "failed", "suppressed")
+CLOSED_STATES = ("delivered", "failed", "suppressed", "handed_to_human")
 """Ledger states that nothing follows. Named instead of the open ones: a state nobody here knows is kept."""
 
 ATTENTION: Document = {"attention": {"$nin": [None, False]}}
 """Selects the conversations that wait for a person."""
+
+FINISHED_ROW: Document = {"$or": [{"state": {"$in": list(CLOSED_STATES)}}, {"erased": True}]}
+NOT_TAKEN_OVER: Document = {"owner": {"$ne": "human"}}
+NOT_TAKEN_OVER_FOR_GOOD: Document = {"$or": [NOT_TAKEN_OVER, {"owner_until": {"$type": "date"}}]}
+"""A person who took a conversation over without an end keeps it: forgetting that would let Jawab answer again."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,9 @@ def kinds(at: Cutoffs) -> tuple[Kind, ...]:
         Kind(MESSAGES, "at", at.messages, conversation="conversation_id"),
         Kind(DECISIONS, "at", at.decisions, conversation="conversation_id"),
         Kind(USAGE, "at", at.usage),
-        Kind(DELIVERIES, "at", at.deliveries, closed={"state": {"$in": list(CLOSED_STATES)}}),
-        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id"),
-        Kind(CONTACTS, "updated_at", at.messages, conversation="_id"),
+        Kind(DELIVERIES, "at", at.deliveries, closed=FINISHED_ROW),
+        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id", closed=NOT_TAKEN_OVER),
+        Kind(CONTACTS, "updated_at", at.messages, conversation="_id", closed=NOT_TAKEN_OVER_FOR_GOOD),
     )
 
 
