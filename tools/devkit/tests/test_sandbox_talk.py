@@ -136,6 +136,11 @@ def test_our_own_schema_is_filled_with_what_was_understood():
     assert decision.lead == _Lead(name=None, phone=None, email=None, interest=None)
 
 
+def test_a_choice_that_the_schema_offers_is_taken_as_it_is():
+    decision = _Decision.model_validate(fill(_Decision.model_json_schema(), _known("Merci, c'est génial")))
+    assert (decision.sentiment, decision.language) == ("positive", "fr")
+
+
 @given(st.text())
 def test_any_schema_is_filled_validly(text):
     stranger = _Stranger.model_validate(fill(_Stranger.model_json_schema(), _known(text)))

@@ -529,9 +529,7 @@ class Simulator:
 
     def plural_mentions(self, *contacts: str) -> Update:
         """Return the guide's ``value.mentions[]``."""
-        listed = [
-            {"id": self.ids.comment(), "from": {"id": c}, "media_id": self.ids.media()} for c in contacts
-        ]
+        listed = [{"id": self.ids.comment(), "from": {"id": c}, "media_id": self.ids.media()} for c in contacts]
         return self._plural("mentions", listed, list(contacts))
 
     # How they are made
@@ -555,9 +553,7 @@ class Simulator:
         outgoing: bool = False,
     ) -> Update:
         mid = mid or self.ids.message(self.account)
-        return self._messaging(
-            contact, "message", {"mid": mid, **content}, id_=mid, kind=kind, outgoing=outgoing
-        )
+        return self._messaging(contact, "message", {"mid": mid, **content}, id_=mid, kind=kind, outgoing=outgoing)
 
     def _messaging(
         self,
@@ -574,9 +570,7 @@ class Simulator:
         item = {"sender": {"id": sender}, "recipient": {"id": recipient}, "timestamp": at, key: value}
         return Update(kind or key, "messaging", self.account, item, at, contact, id_)
 
-    def _change(
-        self, name: str, value: Item, *, contact: str = "", id_: str = "", kind: str | None = None
-    ) -> Update:
+    def _change(self, name: str, value: Item, *, contact: str = "", id_: str = "", kind: str | None = None) -> Update:
         item = {"field": name, "value": value}
         return Update(kind or name, "changes", self.account, item, self._at(), contact, id_)
 

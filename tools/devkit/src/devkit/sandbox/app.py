@@ -93,4 +93,5 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
         ],
         lifespan=[posting],
         openapi_config=None,
+        logging_config=None,
     )

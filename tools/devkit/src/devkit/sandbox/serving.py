@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 
 from devkit.sandbox.app import create_sandbox
 from devkit.sandbox.settings import SandboxSettings
+
+log = structlog.get_logger(__name__)
 
 START_SECONDS = 15.0
 BACKLOG = 2048
@@ -31,6 +34,7 @@ def _server(settings: SandboxSettings) -> uvicorn.Server:
 
 def serve(settings: SandboxSettings) -> None:
     """Serve until the process is told to stop."""
+    log.info("sandbox.starting", host=settings.host, port=settings.port, webhook_url=settings.webhook_url)
     _server(settings).run()
 
 

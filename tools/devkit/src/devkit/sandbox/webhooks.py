@@ -6,6 +6,7 @@ does this: what is due at the same moment leaves in one body, a few attempts are
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -23,7 +24,8 @@ log = structlog.get_logger(__name__)
 QUEUE_LIMIT = 50_000
 BATCH_LIMIT = 50
 POSTERS = 4
-READ_LAG_SECONDS = 0.05
+READ_LAG_SECONDS = 0.06
+TICK_SECONDS = 0.02
 TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 MAX_NAP_SECONDS = 0.02
@@ -101,6 +103,8 @@ class WebhookPoster:
         if not self.url:
             return
         due = asyncio.get_running_loop().time() + self.settings.delay_seconds
+        if self.settings.delay_seconds:
+            due = math.ceil(due / TICK_SECONDS) * TICK_SECONDS  # so that one body carries what falls in one tick
         for update in self._chosen(updates):
             if len(self._queue) >= self._queue_limit:
                 self.counts.refused += 1
