@@ -121,6 +121,12 @@ class Plan:
     key: str | None = None
     only_tagged: bool = False
 
+    def starting_at(self, row: Row) -> tuple[Route, ...]:
+        """Return the routes to try: a message whose first parts went one way goes on that way."""
+        if row.route in self.routes and any(part.state == "delivered" for part in row.parts):
+            return self.routes[self.routes.index(row.route) :]
+        return self.routes
+
     def after(self, route: Route) -> tuple[Route, ...]:
         """Return the routes behind `route`."""
         return self.routes[self.routes.index(route) + 1 :] if route in self.routes else ()
@@ -331,7 +337,7 @@ class InstagramMessageSender:
             work.plan = await self._plan(work)
         plan = work.plan
         chosen: Route | Withhold | Impossible = (
-            await self._choose(work, plan, plan.routes) if isinstance(plan, Plan) else plan
+            await self._choose(work, plan, plan.starting_at(row)) if isinstance(plan, Plan) else plan
         )
         if isinstance(chosen, str):
             return await self._put(work, rows.begin(row, chosen, self._clock.now()), over=row)

@@ -1,0 +1,139 @@
+"""One outside call on real sockets: when may the other side have seen the request?"""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+
+from delivery.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, retry_after
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def server(behave):
+    """Run `behave(reader, writer)` for each connection."""
+
+    async def connected(reader, writer):
+        try:
+            await behave(reader, writer)
+        except (asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    running = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    finally:
+        running.close()
+
+
+async def called(url, timeout=0.5, path="/x"):
+    seconds = []
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        api = OutsideApi("graph", client, url, timeout=timeout, observe=lambda *said: seconds.append(said))
+        answer = await api.call("POST", path, name="send", token="t", body={"a": 1})
+    assert [one[:2] for one in seconds] == [("graph", "send")]
+    return answer
+
+
+def answering(status, body=b"{}", headers=b""):
+    async def behave(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n%s\r\n" % (status, len(body), headers) + body
+        )
+        await writer.drain()
+
+    return behave
+
+
+async def test_an_answer_is_its_status_its_json_and_how_long_to_wait():
+    async with server(answering(429, b'{"a": 1}', b"retry-after: 7\r\n")) as url:
+        assert await called(url) == Answer(429, {"a": 1}, 7.0)
+
+
+async def test_an_answer_that_is_no_json_has_no_body():
+    async with server(answering(502, b"<html>")) as url:
+        assert await called(url) == Answer(502, None)
+
+
+async def test_an_endless_answer_is_not_kept():
+    async with server(answering(200, b"[" + b"1," * MAX_ANSWER_BYTES)) as url:
+        assert await called(url, timeout=5) == Answer(200, None)
+
+
+async def test_a_redirect_is_not_followed():
+    async with server(answering(302, b"", b"location: http://127.0.0.1:1/\r\n")) as url:
+        assert await called(url) == Answer(302, None)
+
+
+async def test_a_refused_connection_sent_nothing():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert await called(f"http://127.0.0.1:{port}") == NoAnswer(left=False, evidence="ConnectError")
+
+
+async def test_a_hanging_server_may_have_seen_the_request():
+    async def hang(reader, writer):
+        await reader.read(10)
+        await asyncio.sleep(30)
+
+    async with server(hang) as url:
+        answer = await called(url, timeout=0.2)
+    assert isinstance(answer, NoAnswer)
+    assert answer.left
+
+
+async def test_a_connection_that_is_cut_after_the_request_may_have_seen_it():
+    async def cut(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with server(cut) as url:
+        answer = await called(url)
+    assert isinstance(answer, NoAnswer)
+    assert answer.left
+
+
+async def test_an_answer_that_trickles_ends_with_the_whole_calls_timeout():
+    async def trickle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        for _ in range(200):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with server(trickle) as url:
+        began = asyncio.get_running_loop().time()
+        answer = await called(url, timeout=0.3)
+        assert asyncio.get_running_loop().time() - began < 2
+    assert answer == NoAnswer(left=True, evidence="TimeoutError")
+
+
+async def test_an_address_that_is_none_sent_nothing():
+    assert await called("", path="no-address") == NoAnswer(left=False, evidence="UnsupportedProtocol")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("999999", 3600.0),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", 30.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("nan", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds):
+    assert retry_after(header, NOW) == seconds

@@ -1,0 +1,215 @@
+"""Whose an echo is: our own replies are never taken for a person's, and a person is noticed."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import Retryable, UnknownOutcome
+from common.events.replies import CommentReply, DirectMessage, PrivateReply
+
+ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
+CONVERSATION = f"{ACCOUNT}:{CONTACT}"
+
+
+def owner(world):
+    contact = world.contacts.known.get(CONVERSATION)
+    return contact.owner if contact else "bot"
+
+
+class TestOwnReplies:
+    async def test_the_echo_of_a_delivered_reply_changes_nothing(self, world):
+        await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
+        before = dict(world.ledger.rows)
+        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        assert world.ledger.rows == before
+        assert (world.kinds(), owner(world)) == (["delivered"], "bot")
+
+    async def test_an_echo_that_comes_before_the_sends_own_answer_is_ours(self, world):
+        event = world.reply(DirectMessage(text="Hello"))
+        original = world.platform.direct_message
+
+        async def echo_first(token, account, contact, text):
+            sent = await original(token, account, contact, text)
+            await world.echoes.read(world.echo(sent.message_id, text), "shop")
+            return sent
+
+        world.platform.direct_message = echo_first
+        await world.sender.deliver(event)
+        assert (world.kinds(), owner(world)) == (["delivered"], "bot")
+        assert world.row(event).message_ids == ("mid.1",)
+
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_a_manychat_reply_gets_its_id_from_the_echo_however_often_it_comes(self, world, times):
+        world.with_manychat()
+        event = world.reply(DirectMessage(text="Hello"))
+        await world.sender.deliver(event)
+        assert world.row(event).message_ids == ()
+        for _ in range(times):
+            await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        assert world.row(event).message_ids == ("mid.1",)
+        assert (world.kinds(), owner(world)) == (["delivered"], "bot")
+
+    async def test_an_echo_that_is_delivered_hours_later_is_ours_by_the_time_the_platform_gives_it(self, world):
+        world.with_manychat()
+        event = world.reply(DirectMessage(text="Hello"))
+        await world.sender.deliver(event)
+        sent_at = world.clock.now() + timedelta(seconds=2)
+        world.clock.advance(timedelta(hours=20))
+        await world.echoes.read(world.echo("mid.1", "Hello", at=sent_at), "shop")
+        assert (world.row(event).message_ids, owner(world)) == (("mid.1",), "bot")
+
+    async def test_two_equal_manychat_replies_get_their_ids_in_order(self, world):
+        world.with_manychat()
+        first, second = world.reply(DirectMessage(text="Hello")), world.reply(DirectMessage(text="Hello"))
+        await world.sender.deliver(first)
+        world.clock.advance(timedelta(seconds=4))
+        await world.sender.deliver(second)
+        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        await world.echoes.read(world.echo("mid.2", "Hello"), "shop")
+        assert (world.row(first).message_ids, world.row(second).message_ids) == (("mid.1",), ("mid.2",))
+        assert owner(world) == "bot"
+
+    async def test_trimmed_and_composed_text_is_recognised(self, world):
+        world.with_manychat()
+        await world.sender.deliver(world.reply(DirectMessage(text=" Cafe\u0301  noir \n")))
+        await world.echoes.read(world.echo("mid.1", "Caf\u00e9 noir"), "shop")
+        assert owner(world) == "bot"
+
+    async def test_the_echo_of_a_private_reply_is_ours(self, world):
+        await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello")))
+        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        assert owner(world) == "bot"
+
+    async def test_the_echo_of_a_reply_that_was_handed_to_a_person_is_still_ours(self, world):
+        world.platform.script = [("arrives", UnknownOutcome("reset"))]
+        world.platform.readable = False
+        event = world.reply(DirectMessage(text="Hello"))
+        at = world.clock.now()
+        await world.deliver_until_done(event)
+        await world.echoes.read(world.echo("mid.1", "Hello", at=at), "shop")
+        assert (world.row(event).state, world.row(event).message_ids) == ("handed_to_human", ("mid.1",))
+        assert owner(world) == "bot"
+
+    async def test_an_echo_of_our_own_app_is_ours_whatever_it_says(self, world):
+        await world.echoes.read(world.echo("mid.9", "Something else", app_id="4242"), "shop")
+        assert (world.kinds(), owner(world)) == ([], "bot")
+
+    async def test_the_same_text_a_moment_later_under_another_id_counts_as_ours(self, world):
+        await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
+        await world.echoes.read(world.echo("mid.77", "Hello"), "shop")
+        assert (world.kinds(), owner(world)) == (["delivered"], "bot")
+        assert world.value("delivery_echoes_total", kind="repeats") == 1
+
+    async def test_an_echo_waits_for_a_call_that_may_have_sent_it(self, world):
+        """The platform may change a text; the call's answer will say the id."""
+        event = world.reply(DirectMessage(text="Hello"))
+        waited = []
+        original = world.platform.direct_message
+
+        async def echo_first(token, account, contact, text):
+            sent = await original(token, account, contact, text)
+            with pytest.raises(Retryable):
+                await world.echoes.read(world.echo(sent.message_id, "HELLO!"), "shop")
+            waited.append(True)
+            return sent
+
+        world.platform.direct_message = echo_first
+        await world.sender.deliver(event)
+        await world.echoes.read(world.echo("mid.1", "HELLO!"), "shop")
+        assert waited
+        assert (world.kinds(), owner(world)) == (["delivered"], "bot")
+
+    async def test_an_echo_does_not_wait_for_ever_for_a_call_whose_process_died(self, world, crash):
+        world.platform.script = [crash()]
+        with pytest.raises(crash):
+            await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
+        echo = world.echo("mid.9", "A person wrote this")
+        with pytest.raises(Retryable):
+            await world.echoes.read(echo, "shop")
+        world.clock.advance(timedelta(seconds=world.patience.in_flight))
+        await world.echoes.read(echo, "shop")
+        assert owner(world) == "human"
+
+
+class TestPeople:
+    async def test_a_persons_message_is_published_and_silences_jawab(self, world):
+        await world.echoes.read(world.echo("mid.9", "I will help you", at=world.clock.now()), "shop")
+        (event,) = world.published
+        assert event.type == "com.jawab.human.replied.v1"
+        assert (event.data.mid, event.data.text, event.data.contact_id) == ("mid.9", "I will help you", CONTACT)
+        assert event.id == f"out_{ACCOUNT}:msg:mid.9:human"
+        reply = world.reply()
+        await world.sender.deliver(reply)
+        assert world.published[-1].data.reason == "human_owns"
+
+    async def test_jawab_answers_again_after_the_pause(self, world):
+        await world.echoes.read(world.echo("mid.9", "I will help you"), "shop")
+        world.clock.advance(world.patience.human_pause)
+        await world.sender.deliver(world.reply())
+        assert world.kinds()[-1] == "delivered"
+
+    async def test_a_person_who_sends_a_picture_is_a_person(self, world):
+        await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
+        await world.echoes.read(world.echo("mid.9", None, attachments=[{"type": "image"}]), "shop")
+        assert owner(world) == "human"
+
+    async def test_a_public_answers_text_does_not_hide_a_person_in_the_thread(self, world):
+        await world.sender.deliver(world.reply(CommentReply(comment_id="c1", text="Thank you")))
+        await world.echoes.read(world.echo("mid.9", "Thank you"), "shop")
+        assert owner(world) == "human"
+
+    async def test_a_person_who_repeats_our_text_long_after_is_a_person(self, world):
+        await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
+        world.clock.advance(timedelta(minutes=6))
+        await world.echoes.read(world.echo("mid.9", "Hello"), "shop")
+        assert owner(world) == "human"
+
+    async def test_an_old_echo_of_a_person_is_told_but_silences_nobody(self, world):
+        old = world.clock.now() - world.patience.human_pause
+        await world.echoes.read(world.echo("mid.9", "Hi", at=old), "shop")
+        assert (world.kinds(), owner(world)) == (["replied"], "bot")
+
+    async def test_a_persons_echo_that_comes_again_after_a_release_does_not_take_the_conversation_back(self, world):
+        echo = world.echo("mid.9", "Hi")
+        await world.echoes.read(echo, "shop")
+        world.clock.advance(timedelta(minutes=1))
+        await world.contacts.set_owner(CONVERSATION, "bot", by="person", since=world.clock.now(), until=None)
+        await world.echoes.read(echo, "shop")
+        assert owner(world) == "bot"
+        first, second = world.published
+        assert first.id == second.id
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+async def test_no_order_of_sends_and_echoes_makes_jawab_take_its_own_reply_for_a_persons(make_world, data):
+    world = make_world()
+    if data.draw(st.booleans(), label="by ManyChat"):
+        world.with_manychat()
+    texts = data.draw(st.lists(st.sampled_from(["Hello", "Yes", "x " * 700]), min_size=1, max_size=4), label="texts")
+    faults = [None, ("arrives", UnknownOutcome("reset")), UnknownOutcome("reset"), Retryable("429")]
+    world.platform.script = data.draw(st.lists(st.sampled_from(faults), max_size=4), label="faults")
+    told = set()
+    for text in texts:
+        event = world.reply(DirectMessage(text=text.strip()))
+        for _ in range(100):
+            try:
+                await world.sender.deliver(event)
+                break
+            except Retryable as wait:
+                world.clock.advance(timedelta(seconds=wait.after or 0.5))
+            await some_echoes(world, data, told)
+        await some_echoes(world, data, told)
+    assert "replied" not in world.kinds()
+    assert owner(world) == "bot"
+    assert all(row.finished for row in world.ledger.rows.values())
+
+
+async def some_echoes(world, data, told):
+    """Let some of the echoes come now, some again, some never."""
+    for shown in list(world.platform.thread):
+        if data.draw(st.booleans(), label=f"echo of {shown.id} now"):
+            await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
+            told.add(shown.id)

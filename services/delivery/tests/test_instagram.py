@@ -1,0 +1,283 @@
+"""The Graph API: exactly what is asked of it, and what its answers mean."""
+
+import json
+
+import httpx2
+import pytest
+
+from common.errors import Permanent, Retryable, UnknownOutcome
+from delivery.calls import Answer, NoAnswer, OutsideApi
+from delivery.instagram import REFUSALS, Graph, meaning
+from delivery.reading import Reading
+from delivery.sending import ALREADY_ANSWERED, Refused, Sent
+
+BASE = "https://graph.example/v25.0"
+WROTE = {"recipient_id": "222", "message_id": "mid.1"}
+
+
+class Api:
+    """Answers with what it is told and keeps what it was asked."""
+
+    def __init__(self, status=200, body=None, headers=None, error=None):
+        self.asked = []
+        self.observed = []
+
+        def answer(request):
+            self.asked.append(request)
+            if error is not None:
+                raise error
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            return httpx2.Response(status, content=content, headers=headers)
+
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        self.graph = Graph(
+            OutsideApi("graph", self.client, BASE, timeout=5, observe=lambda *said: self.observed.append(said[:2]))
+        )
+
+    @property
+    def request(self):
+        (request,) = self.asked
+        return request
+
+    def said(self):
+        request = self.request
+        body = json.loads(request.content) if request.content else None
+        return request.method, str(request.url), request.headers["authorization"], body
+
+
+class TestContract:
+    async def test_a_direct_message(self):
+        api = Api(body=WROTE)
+        assert await api.graph.direct_message("tok", "111", "222", "مرحبا") == Sent("mid.1")
+        assert api.said() == (
+            "POST",
+            f"{BASE}/111/messages",
+            "Bearer tok",
+            {"recipient": {"id": "222"}, "messaging_type": "RESPONSE", "message": {"text": "مرحبا"}},
+        )
+        assert api.observed == [("graph", "direct_message")]
+
+    async def test_a_private_reply(self):
+        api = Api(body=WROTE)
+        assert await api.graph.private_reply("tok", "111", "c9", "Hi") == Sent("mid.1")
+        assert api.said() == (
+            "POST",
+            f"{BASE}/111/messages",
+            "Bearer tok",
+            {"recipient": {"comment_id": "c9"}, "messaging_type": "RESPONSE", "message": {"text": "Hi"}},
+        )
+
+    async def test_a_comment_reply(self):
+        api = Api(body={"id": "c10"})
+        assert await api.graph.comment_reply("tok", "c9", "Thanks") == Sent("c10")
+        assert api.said() == ("POST", f"{BASE}/c9/replies", "Bearer tok", {"message": "Thanks"})
+
+    @pytest.mark.parametrize(("hidden", "word"), [(True, "true"), (False, "false")])
+    async def test_hiding_a_comment(self, hidden, word):
+        api = Api(body={"success": True})
+        await api.graph.hide_comment("tok", "c9", hidden=hidden)
+        assert api.said() == ("POST", f"{BASE}/c9?hide={word}", "Bearer tok", None)
+
+    @pytest.mark.parametrize(("on", "word"), [(True, "typing_on"), (False, "typing_off")])
+    async def test_typing(self, on, word):
+        api = Api(body={"recipient_id": "222"})
+        await api.graph.typing("tok", "111", "222", on=on)
+        assert api.said() == (
+            "POST",
+            f"{BASE}/111/messages",
+            "Bearer tok",
+            {"recipient": {"id": "222"}, "sender_action": word},
+        )
+
+    async def test_reading_a_conversation(self):
+        messages = [
+            {"id": "m2", "created_time": "2026-03-01T12:00:05+0000", "from": {"id": "111"}, "message": "Hello"},
+            {"id": "m1", "created_time": "2026-03-01T12:00:00+0000", "from": {"id": "222"}, "message": "Hi"},
+        ]
+        api = Api(body={"data": [{"messages": {"data": messages}, "id": "t"}]})
+        reading = await api.graph.conversation("tok", "111", "222")
+        assert api.request.method == "GET"
+        assert api.request.url.path == "/v25.0/111/conversations"
+        assert dict(api.request.url.params) == {
+            "platform": "instagram",
+            "user_id": "222",
+            "fields": "messages.limit(20){id,created_time,from,message}",
+        }
+        assert reading.complete
+        assert [(one.id, one.text, one.from_account, one.at.second) for one in reading.shown] == [
+            ("m2", "Hello", True, 5),
+            ("m1", "Hi", False, 0),
+        ]
+
+    async def test_reading_the_replies_of_a_comment(self):
+        api = Api(body={"data": [{"id": "c10", "text": "Thanks", "timestamp": "2026-03-01T12:00:00+0000"}]})
+        reading = await api.graph.comment_replies("tok", "111", "c9")
+        assert api.said()[1] == f"{BASE}/c9/replies?fields=id%2Ctext%2Ctimestamp%2Cfrom"
+        assert reading.shown[0].from_account, "a sender that is left out may be the account"
+
+    async def test_an_id_is_one_segment_of_the_path_whatever_is_in_it(self):
+        api = Api(body={"id": "c10"})
+        await api.graph.comment_reply("tok", "../111/messages?x=", "Thanks")
+        assert api.request.url.raw_path == b"/v25.0/..%2F111%2Fmessages%3Fx%3D/replies"
+
+
+class TestReading:
+    async def test_a_person_without_a_thread_has_no_messages(self):
+        assert await Api(body={"data": []}).graph.conversation("t", "1", "2") == Reading((), complete=True)
+
+    @pytest.mark.parametrize(
+        "messages",
+        [
+            {"data": [{"id": str(n), "from": {"id": "1"}} for n in range(20)]},
+            {"data": [{"id": "m"}], "paging": {"next": "https://graph.example/more"}},
+            {"data": [{"id": "m"}, "not a message"]},
+        ],
+    )
+    async def test_a_page_that_may_not_be_all_is_not_complete(self, messages):
+        reading = await Api(body={"data": [{"messages": messages}]}).graph.conversation("t", "1", "2")
+        assert not reading.complete
+
+    @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["x"]}, {"data": [{}]}, {"data": [{"messages": 1}]}, []])
+    async def test_what_is_no_page_proves_nothing(self, body):
+        with pytest.raises(Retryable):
+            await Api(body=body).graph.conversation("t", "1", "2")
+
+    @pytest.mark.parametrize("time", [None, 17, "yesterday"])
+    async def test_a_message_without_a_readable_time_has_none(self, time):
+        page = {"data": [{"messages": {"data": [{"id": "m", "created_time": time}]}}]}
+        reading = await Api(body=page).graph.conversation("t", "1", "2")
+        assert reading.shown[0].at is None
+
+    async def test_a_time_without_a_zone_is_utc(self):
+        page = {"data": [{"messages": {"data": [{"id": "m", "created_time": "2026-03-01T12:00:00"}]}}]}
+        reading = await Api(body=page).graph.conversation("t", "1", "2")
+        assert reading.shown[0].at.utcoffset().total_seconds() == 0
+
+
+def error(code, subcode=None, status=400, **more):
+    body = {"error": {"message": "token EAAsecret", "type": "OAuthException", "code": code, **more}}
+    if subcode is not None:
+        body["error"]["error_subcode"] = subcode
+    return Answer(status, body)
+
+
+REFUSED = [
+    (error(10, 2534022, 403), "window_closed"),
+    (error(10, 2018278), "window_closed"),
+    (error(10, 2018300), "other_app_owns_thread"),
+    (error(100, 2534037), "other_app_owns_thread"),
+    (error(10, 2018108), "person_unavailable"),
+    (error(551, 1545041), "person_unavailable"),
+    (error(551), "person_unavailable"),
+    (error(200, 1545041), "person_unavailable"),
+    (error(10, 1893063), "account_restricted"),
+    (error(100, 2534029), "account_restricted"),
+    (error(2022), "account_restricted"),
+    (error(10, 2534077), "permission_missing"),
+    (error(10), "permission_missing"),
+    (error(3), "permission_missing"),
+    (error(200, 2534041), "permission_missing"),
+    (error(299), "permission_missing"),
+    (error(190), "token_expired"),
+    (error(190, 463, 401), "token_expired"),
+    (error(190, status=500), "token_expired"),
+    (error(100, 2534014), "no_such_recipient"),
+    (error(100, 2018001), "no_such_recipient"),
+    (error(100, 33), "no_such_recipient"),
+    (error(100, 2534025), ALREADY_ANSWERED),
+    (error(100, 2534013), "account_not_linked"),
+    (error(100, 2534015), "bad_request"),
+    (error(100, 2018047), "bad_request"),
+    (error(100), "bad_request"),
+    (error(36000), "bad_request"),
+    (error(1609005), "bad_request"),
+    (error(506), "duplicate_content"),
+    (error(368), "blocked_for_policy"),
+    (error(4711), "refused"),
+    (Answer(401), "token_expired"),
+    (Answer(403), "permission_missing"),
+    (Answer(404), "no_such_recipient"),
+    (Answer(400, {"error": "odd"}), "refused"),
+    (Answer(302), "refused"),
+]
+
+THROTTLED = [error(code) for code in (4, 17, 32, 341, 613, 80001, 80002, 80006)] + [
+    error(613, 2534040),
+    Answer(429),
+    error(4711, status=429),
+]
+
+UNCLEAR = [
+    error(1),
+    error(1, 1357046, 500),
+    error(2, 1545133, 503),
+    error(-1, status=500),
+    error(4711, status=500),
+    Answer(500),
+    Answer(502, None),
+    Answer(408),
+    Answer(200, {}),
+    Answer(200, None),
+    NoAnswer(left=True, evidence="ReadTimeout"),
+]
+
+
+class TestMeaning:
+    @pytest.mark.parametrize(("answer", "reason"), REFUSED)
+    @pytest.mark.parametrize("repeatable", [True, False])
+    def test_a_refusal_is_final_and_says_why(self, answer, reason, repeatable):
+        said = meaning(answer, repeatable=repeatable)
+        assert isinstance(said, Refused)
+        assert (said.reason, said.elsewhere) == (reason, False)
+        assert said.detail
+
+    @pytest.mark.parametrize("answer", THROTTLED)
+    @pytest.mark.parametrize("repeatable", [True, False])
+    def test_a_limit_is_waited_out_because_nothing_was_sent(self, answer, repeatable):
+        assert isinstance(meaning(answer, repeatable=repeatable), Retryable)
+
+    def test_the_platforms_own_wait_is_kept(self):
+        assert meaning(Answer(429, retry_after=12.0), repeatable=False).after == 12.0
+
+    @pytest.mark.parametrize("answer", UNCLEAR)
+    def test_a_send_without_a_clear_answer_is_of_unknown_outcome(self, answer):
+        assert isinstance(meaning(answer, repeatable=False), UnknownOutcome)
+
+    @pytest.mark.parametrize("answer", UNCLEAR)
+    def test_a_call_that_may_be_repeated_is(self, answer):
+        assert isinstance(meaning(answer, repeatable=True), Retryable)
+
+    def test_a_request_that_never_left_may_be_made_again(self):
+        assert isinstance(meaning(NoAnswer(left=False, evidence="ConnectError"), repeatable=False), Retryable)
+
+    @pytest.mark.parametrize("answer", [*[one for one, _ in REFUSED], *THROTTLED, *UNCLEAR])
+    def test_what_the_provider_said_is_never_repeated(self, answer):
+        """Its sentence may quote a token or a customer."""
+        said = meaning(answer, repeatable=False)
+        assert "EAAsecret" not in f"{said} {getattr(said, 'detail', '')}"
+
+    def test_every_refusal_says_what_to_do(self):
+        assert all(reason and advice for reason, advice in REFUSALS.values())
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("body", [{}, {"message_id": ""}, {"recipient_id": "2"}, [], b"<html>"])
+    async def test_a_success_without_a_message_id_is_of_unknown_outcome(self, body):
+        with pytest.raises(UnknownOutcome):
+            await Api(body=body).graph.direct_message("t", "1", "2", "x")
+
+    async def test_an_error_in_a_success_is_an_error(self):
+        with pytest.raises(Permanent):
+            await Api(body={"message_id": "m", **error(190).body}).graph.direct_message("t", "1", "2", "x")
+
+    async def test_a_refused_connection_may_be_tried_again(self):
+        with pytest.raises(Retryable):
+            await Api(error=httpx2.ConnectError("refused")).graph.direct_message("t", "1", "2", "x")
+
+    async def test_a_reset_is_of_unknown_outcome(self):
+        with pytest.raises(UnknownOutcome):
+            await Api(error=httpx2.ReadError("reset")).graph.direct_message("t", "1", "2", "x")
+
+    async def test_hiding_may_be_repeated_after_a_reset(self):
+        with pytest.raises(Retryable):
+            await Api(error=httpx2.ReadError("reset")).graph.hide_comment("t", "c", hidden=True)

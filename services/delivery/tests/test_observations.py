@@ -1,0 +1,110 @@
+"""What delivery learns from a conversation, and how little it costs."""
+
+from datetime import timedelta
+
+import pytest
+
+from common.events import ANY_EVENT
+from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
+
+ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
+CONVERSATION = f"{ACCOUNT}:{CONTACT}"
+
+
+def interaction(world, kind, account=ACCOUNT, contact=CONTACT, **data):
+    return ANY_EVENT.validate_python(
+        {
+            "id": f"{account}:x",
+            "source": "/ingest/instagram",
+            "type": f"com.jawab.{kind}.v1",
+            "subject": CONVERSATION,
+            "time": world.clock.now(),
+            "partitionkey": CONVERSATION,
+            "data": {"account_id": account, "contact_id": contact, **data},
+        }
+    )
+
+
+def control(world, kind, by="person"):
+    return kind(
+        id="c1",
+        source="/delivery",
+        subject=CONVERSATION,
+        time=world.clock.now(),
+        partitionkey=CONVERSATION,
+        data={"merchant_id": "shop", "account_id": ACCOUNT, "contact_id": CONTACT, "by": by},
+    )
+
+
+async def test_a_message_opens_the_window_with_one_write(world):
+    await world.observer.observe(interaction(world, "message.received", mid="m"))
+    assert world.contacts.known[CONVERSATION].last_customer_at == world.clock.now()
+    assert world.contacts.calls == ["contacts.customer_acted"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("reaction.received", {"mid": "m"}),
+        ("message.read", {"mid": "m"}),
+        ("comment.received", {"comment_id": "c"}),
+        ("unknown.received", {}),
+    ],
+)
+async def test_what_opens_nothing_costs_nothing(world, kind, data):
+    await world.observer.observe(interaction(world, kind, **data))
+    assert world.contacts.calls + world.ledger.calls == []
+
+
+async def test_an_echo_costs_one_read(world):
+    await world.sender.deliver(world.reply())
+    world.ledger.calls.clear()
+    world.contacts.calls.clear()
+    await world.observer.observe(interaction(world, "echo.received", mid="mid.1", text="Answer 1"))
+    assert world.ledger.calls + world.contacts.calls == ["ledger.around"]
+
+
+async def test_events_of_accounts_that_nobody_here_has_are_counted_and_dropped(world):
+    await world.observer.observe(interaction(world, "message.received", account="999", mid="m"))
+    await world.observer.observe(interaction(world, "echo.received", account="999", mid="m", text="x"))
+    assert world.contacts.known == {}
+    assert world.published == []
+    assert world.value("delivery_foreign_account_events_total") == 2
+
+
+async def test_an_interaction_of_nobody_is_left_alone(world):
+    await world.observer.observe(interaction(world, "message.received", contact=None, mid="m"))
+    assert world.contacts.calls == []
+
+
+async def test_a_takeover_silences_jawab_until_it_is_released(world):
+    await world.observer.control(control(world, ConversationTakenOver))
+    await world.sender.deliver(world.reply())
+    assert world.published[-1].data.reason == "human_owns"
+    world.clock.advance(timedelta(seconds=1))
+    await world.observer.control(control(world, ConversationReleased))
+    await world.sender.deliver(world.reply())
+    assert world.kinds()[-1] == "delivered"
+
+
+async def test_a_takeover_ends_by_itself_after_the_pause(world):
+    await world.observer.control(control(world, ConversationTakenOver))
+    world.clock.advance(world.patience.human_pause)
+    await world.sender.deliver(world.reply())
+    assert world.kinds()[-1] == "delivered"
+
+
+async def test_a_resolved_conversation_is_jawabs_again(world):
+    await world.observer.control(control(world, ConversationTakenOver))
+    world.clock.advance(timedelta(seconds=1))
+    await world.observer.control(control(world, ConversationResolved))
+    assert world.contacts.known[CONVERSATION].owner == "bot"
+
+
+async def test_an_older_control_event_that_comes_again_does_not_undo_a_later_one(world):
+    taken = control(world, ConversationTakenOver)
+    await world.observer.control(taken)
+    world.clock.advance(timedelta(seconds=1))
+    await world.observer.control(control(world, ConversationReleased))
+    await world.observer.control(taken)
+    assert world.contacts.known[CONVERSATION].owner == "bot"

@@ -1,0 +1,86 @@
+"""Telling the merchant's people."""
+
+import json
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from common.merchants import Merchant
+from delivery.calls import OutsideApi
+from delivery.metrics import DeliveryMetrics
+from delivery.operator import TRIES, Notice, Operator
+from delivery.sending import Refused
+
+NOTICE = Notice(
+    reason="escalated",
+    text="They want a person",
+    conversation_id="1:2",
+    account_id="1",
+    contact_id="2",
+    reply_id="rep_1",
+    at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),
+)
+
+
+def merchant(webhook="https://shop.example/alerts"):
+    return Merchant(id="shop", name="Shop", account_id="1", operator_webhook=webhook)
+
+
+class Inbox:
+    def __init__(self, *statuses):
+        self.statuses = list(statuses)
+        self.asked = []
+        self.registry = CollectorRegistry()
+        client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
+        api = OutsideApi("operator", client, "", timeout=5, observe=lambda *_: None)
+        self.operator = Operator(api, metrics=DeliveryMetrics(self.registry))
+
+    def answer(self, request):
+        self.asked.append(request)
+        return httpx2.Response(self.statuses.pop(0))
+
+    def counted(self, result):
+        return self.registry.get_sample_value("delivery_operator_notifications_total", {"result": result})
+
+
+async def test_a_notice_is_posted_as_json_without_any_token():
+    inbox = Inbox(201)
+    await inbox.operator.notify(merchant(), NOTICE)
+    (request,) = inbox.asked
+    assert (request.method, str(request.url)) == ("POST", "https://shop.example/alerts")
+    assert "authorization" not in request.headers
+    assert json.loads(request.content) == {
+        "merchant_id": "shop",
+        "account_id": "1",
+        "contact_id": "2",
+        "conversation_id": "1:2",
+        "reply_id": "rep_1",
+        "reason": "escalated",
+        "text": "They want a person",
+        "at": "2026-03-01T12:00:00+00:00",
+    }
+    assert inbox.counted("posted") == 1
+
+
+async def test_a_merchant_without_an_address_is_told_by_the_log_alone(capsys):
+    inbox = Inbox()
+    await inbox.operator.notify(merchant(None), NOTICE)
+    assert inbox.counted("logged") == 1
+    said = capsys.readouterr().out
+    assert "operator.needed" in said
+    assert "They want a person" not in said
+
+
+async def test_a_failing_address_is_tried_again_at_once():
+    inbox = Inbox(500, 200)
+    await inbox.operator.notify(merchant(), NOTICE)
+    assert inbox.counted("posted") == 1
+
+
+async def test_an_address_that_keeps_failing_is_given_up_and_counted():
+    inbox = Inbox(*[500] * TRIES)
+    with pytest.raises(Refused, match="operator_unreachable"):
+        await inbox.operator.notify(merchant(), NOTICE)
+    assert inbox.counted("unreachable") == 1

@@ -1,0 +1,83 @@
+"""The HTTP API's tokens: what is believed and what is not."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+
+from delivery.tokens import SEND_MESSAGES, Caller, Forbidden, Unauthenticated, caller_of, issue_token
+
+SECRET = "a secret of the right length for HS256"
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def check(token, *, merchant="shop", now=NOW, scope=SEND_MESSAGES, scheme="Bearer"):
+    return caller_of(f"{scheme} {token}", secret=SECRET, merchant=merchant, now=now, scope=scope)
+
+
+def signed(secret=SECRET, algorithm="HS256", **changes):
+    claims = {"sub": "erp", "merchant": "shop", "scope": SEND_MESSAGES, "exp": int(NOW.timestamp()) + 60, **changes}
+    return jwt.encode({k: v for k, v in claims.items() if v is not None}, secret, algorithm=algorithm)
+
+
+def test_an_issued_token_is_believed_until_it_ends():
+    token = issue_token(SECRET, "shop", now=NOW, subject="erp", lifetime=timedelta(hours=1))
+    assert check(token) == Caller("erp", "shop")
+    assert check(token, scheme="bearer") == Caller("erp", "shop")
+    assert check(token, now=NOW + timedelta(minutes=59, seconds=59)) == Caller("erp", "shop")
+    with pytest.raises(Unauthenticated, match="expired"):
+        check(token, now=NOW + timedelta(hours=1))
+
+
+def test_a_token_for_another_merchant_is_forbidden():
+    with pytest.raises(Forbidden, match="another merchant"):
+        check(issue_token(SECRET, "other", now=NOW))
+
+
+@pytest.mark.parametrize("scope", ["", "messages:read", "messages:sendx", None])
+def test_a_token_without_the_scope_is_forbidden(scope):
+    with pytest.raises(Forbidden, match=SEND_MESSAGES):
+        check(signed(scope=scope))
+
+
+def test_one_of_several_scopes_is_enough():
+    assert check(signed(scope="messages:read messages:send")).subject == "erp"
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        (signed(secret="another secret of the right length xx"), "another JWT_SECRET"),
+        (signed(secret=SECRET.ljust(64, "x"), algorithm="HS512"), "HS256"),
+        (signed(exp=None), "claim exp"),
+        (signed(exp=True), "claim exp"),
+        (signed(sub=None), "claim sub"),
+        (signed(sub=""), "claim sub"),
+        (signed(nbf=int(NOW.timestamp()) + 3600), "claim nbf"),
+        ("not.a.token", "JSON Web Token"),
+        ("x", "JSON Web Token"),
+        (signed()[:-3], "JWT_SECRET|JSON Web Token"),
+    ],
+)
+def test_what_cannot_be_believed_is_refused_with_the_reason(token, why):
+    with pytest.raises(Unauthenticated, match=why):
+        check(token)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "RS256"])
+def test_the_algorithm_is_not_the_tokens_choice(algorithm):
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    claims = {"sub": "x", "merchant": "shop", "scope": SEND_MESSAGES, "exp": int(NOW.timestamp()) + 60}
+    for signature in ("", "AAAA"):
+        with pytest.raises(Unauthenticated):
+            check(f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims)}.{signature}")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "abc"])
+def test_a_missing_or_other_authorization_is_refused(header):
+    with pytest.raises(Unauthenticated):
+        caller_of(header, secret=SECRET, merchant="shop", now=NOW, scope=SEND_MESSAGES)

@@ -1,0 +1,201 @@
+"""Finding out what became of a send, and what may be concluded from what is seen."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import Retryable
+from common.events.replies import CommentReply, DirectMessage, HideComment, Reply
+from delivery import ledger
+from delivery.patience import Patience
+from delivery.reading import Reading, Shown, oldest
+from delivery.unknown_outcomes import (
+    Absent,
+    CannotTell,
+    Found,
+    HandOver,
+    Look,
+    SendAgain,
+    Wait,
+    after_looking,
+    before_looking,
+    judge,
+    known_ids,
+    look,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PATIENCE = Patience()
+TEXT = "Hello"
+
+
+def reply(action=None):
+    return Reply(
+        reply_id="r",
+        merchant_id="shop",
+        account_id="1",
+        contact_id="2",
+        origin="model",
+        action=action or DirectMessage(text=TEXT),
+    )
+
+
+def unknown_row(unknowns=1):
+    row = ledger.opened(reply(), (ledger.text_key(TEXT),), NOW)
+    for _ in range(unknowns):
+        row = ledger.lost_sight(ledger.begin(row, "graph", NOW), "reset", NOW)
+    return row
+
+
+def shown(text=TEXT, seconds=1.0, id_="m1", *, from_account=True):
+    return Shown(id_, text, from_account, NOW + timedelta(seconds=seconds))
+
+
+def seen(*messages, complete=True, known=frozenset()):
+    return judge(Reading(messages, complete), unknown_row().parts[0], known_ids=frozenset(known))
+
+
+class TestJudging:
+    def test_the_message_is_found_by_its_text(self):
+        assert seen(shown("Other", id_="m0", from_account=False), shown()) == Found("m1")
+
+    def test_an_empty_place_proves_absence(self):
+        assert seen() == Absent()
+
+    def test_the_customers_messages_are_no_obstacle(self):
+        assert seen(shown("Hi there", from_account=False), shown(TEXT, from_account=False)) == Absent()
+
+    def test_a_message_the_ledger_knows_is_another_one(self):
+        assert seen(shown(), known={"m1"}) == Absent()
+
+    def test_an_unknown_message_of_the_account_may_be_ours_changed(self):
+        assert seen(shown("HELLO!")) == CannotTell()
+        assert seen(shown(None)) == CannotTell()
+
+    def test_an_older_message_of_the_account_is_not_ours(self):
+        assert seen(shown(seconds=-61)) == Absent()
+
+    def test_a_platform_clock_that_is_behind_does_not_hide_the_message(self):
+        assert seen(shown(seconds=-59)) == Found("m1")
+
+    def test_a_page_that_does_not_reach_back_to_the_attempt_proves_nothing(self):
+        assert seen(shown("Hi", from_account=False), complete=False) == CannotTell()
+        assert seen(complete=False) == CannotTell()
+
+    def test_a_page_that_reaches_back_beyond_the_attempt_proves_absence(self):
+        assert seen(shown("Hi", seconds=-3600, from_account=False), complete=False) == Absent()
+
+    def test_a_message_without_a_time_may_be_of_any_time(self):
+        assert judge(
+            Reading((Shown("m1", TEXT, from_account=True, at=None),), complete=False),
+            unknown_row().parts[0],
+            known_ids=frozenset(),
+        ) == Found("m1")
+
+    def test_the_earliest_fitting_message_is_taken(self):
+        assert seen(shown(id_="late", seconds=9), shown(id_="early", seconds=2)) == Found("early")
+
+    def test_a_part_that_was_never_attempted_cannot_be_told(self):
+        assert judge(Reading((), complete=True), ledger.Part("k"), known_ids=frozenset()) == CannotTell()
+
+    @given(
+        st.lists(
+            st.builds(
+                Shown,
+                st.uuids().map(str),
+                st.sampled_from([TEXT, "Other", None]),
+                st.booleans(),
+                st.none() | st.integers(-200, 200).map(lambda s: NOW + timedelta(seconds=s)),
+            ),
+            max_size=8,
+        ),
+        st.booleans(),
+    )
+    def test_absence_is_never_concluded_while_anything_could_be_ours(self, messages, complete):
+        verdict = seen(*messages, complete=complete)
+        since = NOW - timedelta(seconds=60)
+        possible = [one for one in messages if one.from_account and (one.at is None or one.at >= since)]
+        if verdict == Absent():
+            assert not possible
+            assert complete or oldest(messages) < since
+
+    def test_ids_of_other_messages_are_known_and_the_parts_own_is_not(self):
+        delivered = ledger.arrived(ledger.begin(ledger.opened(reply(), ("a", "b"), NOW), "graph", NOW), 0, "m1", NOW)
+        other = ledger.Row(**{**vars(ledger.after_arrival(unknown_row(), 0, "m9", NOW)), "reply_id": "other"})
+        assert known_ids([delivered, other], delivered, 1) == {"m1", "m9"}
+        assert known_ids([delivered, other], delivered, 0) == {"m9"}
+
+
+class TestPatience:
+    @pytest.mark.parametrize(
+        ("seconds", "step"), [(0, Wait(1.0)), (13.5, Wait(0.5)), (14, Look()), (1000, Look())]
+    )
+    def test_nobody_looks_before_the_request_can_no_longer_be_under_way(self, seconds, step):
+        part = unknown_row().parts[0]
+        assert before_looking(part, NOW + timedelta(seconds=seconds), PATIENCE) == step
+
+    def test_a_part_without_a_time_is_looked_for_at_once(self):
+        assert before_looking(ledger.Part("k"), NOW, PATIENCE) == Look()
+
+    def after(self, sight, *, unknowns=1, seconds=20):
+        row = unknown_row(unknowns)
+        return after_looking(row, row.parts[0], sight, NOW + timedelta(seconds=seconds), PATIENCE)
+
+    def test_what_is_found_is_delivered_however_often_it_was_unknown(self):
+        assert self.after(Found("m1")) == Found("m1")
+        assert self.after(Found("m1"), unknowns=2, seconds=1000) == Found("m1")
+
+    def test_what_is_absent_is_sent_again_once(self):
+        assert self.after(Absent()) == SendAgain()
+        assert isinstance(self.after(Absent(), unknowns=2), HandOver)
+
+    def test_what_cannot_be_told_waits_until_the_deadline_and_then_goes_to_a_person(self):
+        assert self.after(CannotTell(), seconds=59) == Wait(1.0)
+        assert self.after(CannotTell(), seconds=20) == Wait(5.0)
+        assert isinstance(self.after(CannotTell(), seconds=60), HandOver)
+
+
+class Reader:
+    def __init__(self, reading):
+        self.reading = reading
+        self.asked = []
+
+    async def conversation(self, token, account, contact):
+        self.asked.append(("conversation", token, account, contact))
+        return self._read()
+
+    async def comment_replies(self, token, account, comment):
+        self.asked.append(("comment", token, account, comment))
+        return self._read()
+
+    def _read(self):
+        if isinstance(self.reading, Exception):
+            raise self.reading
+        return self.reading
+
+
+class TestLooking:
+    async def test_a_direct_message_is_looked_for_in_the_thread(self):
+        reader = Reader(Reading((shown(),), complete=True))
+        assert await look(reader, "t", reply(), unknown_row().parts[0], frozenset()) == Found("m1")
+        assert reader.asked == [("conversation", "t", "1", "2")]
+
+    async def test_a_comment_reply_is_looked_for_under_its_comment(self):
+        reader = Reader(Reading((), complete=True))
+        action = CommentReply(comment_id="c", text=TEXT)
+        assert await look(reader, "t", reply(action), unknown_row().parts[0], frozenset()) == Absent()
+        assert reader.asked == [("comment", "t", "1", "c")]
+
+    @pytest.mark.parametrize(
+        ("token", "reading", "action"),
+        [
+            (None, Reading((), complete=True), None),
+            ("t", Retryable("429"), None),
+            ("t", Reading((), complete=True), HideComment(comment_id="c")),
+        ],
+    )
+    async def test_what_cannot_be_read_cannot_be_told(self, token, reading, action):
+        sight = await look(Reader(reading), token, reply(action), unknown_row().parts[0], frozenset())
+        assert sight == CannotTell()
