@@ -60,7 +60,7 @@ class FakeBacklog:
         }
         self.error: Exception | None = None
 
-    async def stages(self) -> dict[str, Stage]:
+    async def stages(self, *, published: int) -> dict[str, Stage]:
         """Return or raise."""
         if self.error:
             raise self.error

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.body import MAX_NESTING, BadBody, deeper_than, json_object
@@ -73,11 +73,13 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=4), st.booleans())
 def test_any_json_object_is_read_as_it_is(value, escaped):
     assert json_object(json.dumps(value, ensure_ascii=escaped).encode()) == value
 
 
+@settings(deadline=None)
 @given(json_values, st.integers(0, 5))
 def test_depth_is_what_a_recursive_count_says(value, limit):
     def depth(part):

@@ -175,10 +175,10 @@ NAMES = re.findall(
     r"\w+",
     """
     entry id time object messaging standby changes field value sender recipient timestamp message mid text is_echo
-    is_self is_deleted is_unsupported attachments type payload url title reply_to story quick_reply referral product postback
-    ads_context_data reaction action read watermark message_edit num_edit optin pass_thread_control app_roles comments
-    new_owner_app_id live_comments mentions messages story_insights feed from media media_id comment_id verb item to
-    self_ig_scoped_id created_time
+    is_self is_deleted is_unsupported attachments type payload url title reply_to story quick_reply referral product
+    postback ads_context_data reaction action read watermark message_edit num_edit optin pass_thread_control app_roles
+    comments new_owner_app_id live_comments mentions messages story_insights feed from media media_id comment_id verb item
+    to self_ig_scoped_id created_time
     """,
 )
 keys = st.sampled_from(NAMES) | st.text(max_size=6)
@@ -204,12 +204,13 @@ def check(body):
     return events
 
 
+@settings(deadline=None)
 @given(objects)
 def test_any_json_object_becomes_events(body):
     check(body)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(objects, max_size=2), st.lists(objects, max_size=2), st.lists(objects, max_size=2))
 def test_any_items_become_one_event_each(messaging, standby, changes):
     events = check({"entry": [{"id": "1", "messaging": messaging, "standby": standby, "changes": changes}]})
@@ -231,7 +232,7 @@ def places(value, path=()):
 PLACES = [path for path in places(VALID) if path]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), values), min_size=1, max_size=4))
 def test_a_valid_body_with_anything_in_any_place_becomes_events(mutations):
     body = copy.deepcopy(VALID)

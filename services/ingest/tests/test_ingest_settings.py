@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
+
+from common.service import misconfiguration
+from ingest.settings import Settings
 
 GOOD = {
     "JAWAB_ENV": "development",
@@ -27,11 +31,29 @@ GOOD = {
         ({"JAWAB_ENV": ""}, "development value"),
     ],
 )
-def test_a_wrong_variable_is_named_in_one_line_and_nothing_starts(changed, says):
+def test_a_wrong_variable_is_named_in_one_line(monkeypatch, changed, says):
+    for name, value in (GOOD | changed).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    told = misconfiguration(refused.value)
+    assert says in told
+    assert "\n" not in told
+
+
+def test_the_status_page_is_ours_unless_said_otherwise(monkeypatch):
+    for name, value in (GOOD | {"PUBLIC_URL": "https://jawab.example/"}).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().status_url == "https://jawab.example/privacy"
+    monkeypatch.setenv("PRIVACY_STATUS_URL", "https://elsewhere.example/")
+    assert Settings().status_url == "https://elsewhere.example"
+
+
+def test_a_process_without_a_secret_ends_at_once_and_says_why():
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "PYTHONPATH"}}
     done = subprocess.run(
         [sys.executable, "-m", "ingest"],
-        env=kept | GOOD | changed,
+        env=kept | GOOD | {"META_APP_SECRET": ""},
         capture_output=True,
         text=True,
         timeout=60,
@@ -39,5 +61,4 @@ def test_a_wrong_variable_is_named_in_one_line_and_nothing_starts(changed, says)
     )
     assert done.returncode == 78
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("ingest cannot start: ")
-    assert says in done.stderr
+    assert done.stderr.startswith("ingest cannot start: META_APP_SECRET")

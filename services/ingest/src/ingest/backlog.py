@@ -38,8 +38,8 @@ class BacklogUnknown(Exception):
 class BacklogReader(Protocol):
     """Where the consuming stages are read from."""
 
-    async def stages(self) -> dict[str, Stage]:
-        """Return each consuming stage. Raises BacklogUnknown."""
+    async def stages(self, *, published: int) -> dict[str, Stage]:
+        """Return each consuming stage, no older than the publication number `published`. Raises BacklogUnknown."""
         ...
 
     async def close(self) -> None:
@@ -57,19 +57,24 @@ class Backlog:
         self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._lock = asyncio.Lock()
         self._taken_at = float("-inf")
+        self._published = 0
         self._stages: dict[str, Stage] = {}
 
-    async def stages(self) -> dict[str, Stage]:
-        """Return each consuming stage, at most two seconds old. Raises BacklogUnknown within two seconds or so."""
+    async def stages(self, *, published: int) -> dict[str, Stage]:
+        """Return each consuming stage, at most two seconds old. Raises BacklogUnknown within two seconds or so.
+
+        `published` counts what this process has published: an answer from before the latest of it is not given, so
+        whoever sends a webhook and then finds nothing waiting knows that it was worked off.
+        """
         async with self._lock:
-            if time.monotonic() - self._taken_at > KEEP_SECONDS:
+            if published != self._published or time.monotonic() - self._taken_at > KEEP_SECONDS:
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         self._stages = await self._read()
                 except (KafkaError, OSError, BacklogUnknown) as error:  # TimeoutError is an OSError
                     await self._let_go()
                     raise BacklogUnknown(_reason(error)) from None
-                self._taken_at = time.monotonic()
+                self._taken_at, self._published = time.monotonic(), published
             return self._stages
 
     async def close(self) -> None:
@@ -106,12 +111,15 @@ class Backlog:
         admin, consumer = await self._connected()
         sources = [topic for _, topic in CONSUMED.values()]
         everything = [tp for topic in sources for tp in (*PARTITIONS[topic], *PARTITIONS[f"{topic}.dlq"])]
+        # First the commits, along the way of a message, then the ends: what moved on in between is seen waiting at its
+        # next stage, never nowhere.
+        commits = {stage: await _commits(admin, group) for stage, (group, _) in CONSUMED.items()}
         beginnings: dict[TopicPartition, int] = await consumer.beginning_offsets(everything)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(everything)
         now_ms = milliseconds(self._clock.now())
         stages = {}
-        for stage, (group, topic) in CONSUMED.items():
-            committed = await _commits(admin, group)
+        for stage, (_, topic) in CONSUMED.items():
+            committed = commits[stage]
             partitions = {
                 tp: _partition(beginnings[tp], max(ends[tp], beginnings[tp]), committed.get(tp))
                 for tp in PARTITIONS[topic]

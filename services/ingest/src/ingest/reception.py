@@ -65,6 +65,7 @@ class Reception:
         self._settings = settings
         self._publisher = publisher
         self._limit = FailureLimit(settings.failures_per_minute)
+        self.published = 0
         self._publishing = 0
         self._buffered = 0
         self._arrivals: dict[int, float] = {}
@@ -164,6 +165,7 @@ class Reception:
             raise Refused(503, "kafka_away", "the events could not be stored; send them again", retry_after=5) from None
         finally:
             self._publishing -= 1
+            self.published += 1
         for event in events:
             self.metrics.events.labels(event.type).inc()
 
