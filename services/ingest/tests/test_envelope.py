@@ -177,8 +177,8 @@ NAMES = re.findall(
     entry id time object messaging standby changes field value sender recipient timestamp message mid text is_echo
     is_self is_deleted is_unsupported attachments type payload url title reply_to story quick_reply referral product
     postback ads_context_data reaction action read watermark message_edit num_edit optin pass_thread_control app_roles
-    comments new_owner_app_id live_comments mentions messages story_insights feed from media media_id comment_id verb item
-    to self_ig_scoped_id created_time
+    comments new_owner_app_id live_comments mentions messages story_insights feed from media media_id comment_id verb
+    item to self_ig_scoped_id created_time
     """,
 )
 keys = st.sampled_from(NAMES) | st.text(max_size=6)
