@@ -298,3 +298,21 @@ async def test_a_service_that_starts_before_kafka_connects_when_kafka_comes(kafk
     finally:
         if not kafka.running:
             await asyncio.to_thread(kafka.start)
+
+
+async def test_a_producer_that_has_written_to_one_topic_still_sees_that_the_others_are_there(kafka, settings, topic):
+    broker = kafka_broker(settings, client_id="one-topic")
+    link = KafkaLink(broker, [topic, f"{topic}.dlq"])
+    async with link.running():
+        async with asyncio.timeout(30):
+            await link.started.wait()
+        await broker.publish(event("c0", 0), topic, key=b"c0")
+        for _ in range(3):
+            await link.check()
+
+
+async def test_a_missing_topic_keeps_a_service_unready_and_is_named(kafka, settings):
+    link = KafkaLink(kafka_broker(settings, client_id="no-topic"), ["nobody-made-this"])
+    async with link.running(), asyncio.timeout(30):
+        while "topics are missing: nobody-made-this" not in await problem(link):
+            await asyncio.sleep(0.05)

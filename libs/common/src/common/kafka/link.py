@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from common.health import Unhealthy
@@ -79,10 +80,14 @@ class KafkaLink:
         """Ask the cluster for its topics. Raises Unhealthy when it does not answer or one is missing."""
         if not self.started.is_set():
             raise self._problem
-        client = producer_of(self._broker).client
-        if not await client.force_metadata_update():
-            raise Unhealthy("Kafka does not answer", "see whether its brokers are running")
-        _refuse_missing(self._topics, client.cluster.topics())
+        # All topics: the producer's own metadata covers only those it has written to.
+        try:
+            cluster = await producer_of(self._broker).client.fetch_all_metadata()
+        except KafkaError as error:
+            raise Unhealthy(
+                f"Kafka does not answer ({type(error).__name__})", "see whether its brokers are running"
+            ) from None
+        _refuse_missing(self._topics, cluster.topics())
 
 
 def _refuse_missing(wanted: Sequence[str], found: Iterable[str]) -> None:
