@@ -44,9 +44,7 @@ async def called(url, timeout=0.5, path="/x"):
 def answering(status, body=b"{}", headers=b""):
     async def behave(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n%s\r\n" % (status, len(body), headers) + body
-        )
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n%s\r\n" % (status, len(body), headers) + body)
         await writer.drain()
 
     return behave

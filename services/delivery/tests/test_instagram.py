@@ -137,7 +137,9 @@ class TestReading:
         reading = await Api(body={"data": [{"messages": messages}]}).graph.conversation("t", "1", "2")
         assert not reading.complete
 
-    @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["x"]}, {"data": [{}]}, {"data": [{"messages": 1}]}, []])
+    @pytest.mark.parametrize(
+        "body", [{}, {"data": {}}, {"data": ["x"]}, {"data": [{}]}, {"data": [{"messages": 1}]}, []]
+    )
     async def test_what_is_no_page_proves_nothing(self, body):
         with pytest.raises(Retryable):
             await Api(body=body).graph.conversation("t", "1", "2")

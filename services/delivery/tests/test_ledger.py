@@ -81,11 +81,11 @@ def test_a_delivered_part_cannot_arrive_again():
         ledger.arrived(ledger.begin(row, "graph", NOW), 0, "mid.1", NOW)
 
 
-def test_a_private_reply_gives_its_comment_free_when_it_was_not_sent():
+def test_a_private_reply_keeps_its_comment_unless_it_was_withheld():
     row = ledger.opened(reply(PrivateReply(comment_id="c9", text="Hi")), ("k",), NOW)
     assert row.private_reply_to == "1:c9"
-    assert ledger.refused(ledger.begin(row, "graph", NOW), "bad_request", "", NOW).private_reply_to is None
     assert ledger.withheld(row, "human_owns", "", NOW).private_reply_to is None
+    assert ledger.refused(ledger.begin(row, "graph", NOW), "bad_request", "", NOW).private_reply_to == "1:c9"
     unknown = ledger.lost_sight(ledger.begin(row, "graph", NOW), "timeout", NOW)
     assert ledger.handed_over(unknown, "", NOW).private_reply_to == "1:c9"
 

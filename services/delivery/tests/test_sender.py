@@ -270,11 +270,12 @@ class TestOtherActions:
         assert world.kinds() == ["delivered", "suppressed", "suppressed"]
         assert world.published[1].data.reason == ALREADY_ANSWERED
 
-    async def test_a_comment_whose_private_reply_was_refused_may_be_answered_again(self, world):
-        world.platform.script = [Refused("bad_request")]
-        await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello")))
+    async def test_a_comment_whose_private_reply_was_withheld_may_be_answered_by_another(self, world):
+        now = world.clock.now()
+        late = world.reply(PrivateReply(comment_id="c1", text="Hello"), customer_acted_at=now - timedelta(days=8))
+        await world.sender.deliver(late)
         await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello again")))
-        assert world.kinds() == ["failed", "delivered"]
+        assert world.kinds() == ["suppressed", "delivered"]
 
     async def test_a_comment_that_has_had_its_private_reply_counts_as_answered(self, world):
         world.platform.script = [Refused(ALREADY_ANSWERED)]
@@ -534,6 +535,43 @@ class TestUnknownOutcomes:
             await world.sender.deliver(event)
         assert len(world.platform.sends()) == 1
 
+    async def test_a_row_that_vanished_between_two_steps_is_only_begun_anew_if_nothing_was_sent(self, world):
+        event = world.reply(origin="api")
+        claimed = ledger.opened(event.data, (text_key("Answer 1"),), world.clock.now())
+
+        def withdraw(step):
+            if step == "ledger.put":
+                world.ledger.rows.clear()
+
+        await world.contacts.customer_acted(f"{ACCOUNT}:{CONTACT}", world.clock.now())
+        world.ledger.rows["rep_1"] = claimed
+        world.ledger.before = withdraw
+        with pytest.raises(Retryable, match="withdrawn"):
+            await world.sender.deliver(event)
+        world.ledger.rows["rep_1"] = ledger.nothing_sent(ledger.begin(claimed, "graph", world.clock.now()))
+        with pytest.raises(Permanent, match="vanished"):
+            await world.sender.deliver(event)
+        assert world.platform.asked == []
+
+    async def test_without_the_merchants_token_nobody_looks_and_a_person_is_told(self, world):
+        world.with_manychat()
+        world.platform.script = [("arrives", UnknownOutcome("reset"))]
+        event = world.reply()
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        world.directory.merchants = [world.merchant(access_token="sealed with a lost key")]
+        await world.deliver_until_done(event)
+        assert world.row(event).state == "handed_to_human"
+
+    async def test_a_merchant_who_left_meanwhile_ends_the_reply_without_anybody_to_tell(self, world):
+        world.platform.script = [UnknownOutcome("reset")]
+        event = world.reply()
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        world.directory.merchants = []
+        await world.deliver_until_done(event)
+        assert (world.row(event).state, world.people.told) == ("handed_to_human", [])
+
     async def test_an_erased_person_gets_nothing(self, world):
         event = world.reply()
         row = Row(**{**vars_of_erased(event), "state": "attempting"})
@@ -576,6 +614,18 @@ class TestSeveralOwners:
         await old.deliver(event)
         assert world.row(event).state == "delivered"
         assert world.row(event).message_ids == ("mid.1",)
+
+    async def test_two_owners_of_a_claimed_row_send_it_once(self, world):
+        """The compare-and-set lets one of them begin; the other finds the row begun and looks what came of it."""
+        event = world.reply(origin="api")
+        await world.contacts.customer_acted(f"{ACCOUNT}:{CONTACT}", world.clock.now())
+        world.ledger.rows["rep_1"] = ledger.opened(event.data, (text_key("Answer 1"),), world.clock.now())
+        first = world.sender
+        world.restart()
+        done = await asyncio.gather(first.deliver(event), world.sender.deliver(event), return_exceptions=True)
+        assert all(one is None or isinstance(one, Retryable) for one in done)
+        await world.deliver_until_done(event)
+        assert len(world.platform.thread) == 1
 
     async def test_an_owner_that_was_overtaken_cannot_free_the_row(self, world):
         event = world.reply()

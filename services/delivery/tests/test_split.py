@@ -84,7 +84,9 @@ def test_a_cut_falls_at_white_space_where_the_last_sentence_ended_too_early():
 
 
 def test_a_closing_quotation_mark_belongs_to_its_sentence():
-    assert split('She said: "we are open until ten." Come and see us then', 45)[0] == 'She said: "we are open until ten."'
+    assert (
+        split('She said: "we are open until ten." Come and see us then', 45)[0] == 'She said: "we are open until ten."'
+    )
 
 
 def test_arabic_counts_two_bytes_a_letter():

@@ -129,9 +129,7 @@ class TestJudging:
 
 
 class TestPatience:
-    @pytest.mark.parametrize(
-        ("seconds", "step"), [(0, Wait(1.0)), (13.5, Wait(0.5)), (14, Look()), (1000, Look())]
-    )
+    @pytest.mark.parametrize(("seconds", "step"), [(0, Wait(1.0)), (13.5, Wait(0.5)), (14, Look()), (1000, Look())])
     def test_nobody_looks_before_the_request_can_no_longer_be_under_way(self, seconds, step):
         part = unknown_row().parts[0]
         assert before_looking(part, NOW + timedelta(seconds=seconds), PATIENCE) == step

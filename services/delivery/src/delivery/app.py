@@ -152,13 +152,13 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-async def indexes(db: Database) -> None:
-    """Create the indexes, however late MongoDB can be reached."""
+async def indexes(db: Database, *, pause: float = INDEX_RETRY_SECONDS) -> None:
+    """Create the indexes, however late MongoDB can be reached; `pause` seconds between tries."""
     while True:
         try:
             await ensure_indexes(db, owner="delivery")
         except PyMongoError as error:
             log.warning("indexes.not_made", error=type(error).__name__)
-            await asyncio.sleep(INDEX_RETRY_SECONDS)
+            await asyncio.sleep(pause)
         else:
             return

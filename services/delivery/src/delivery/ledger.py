@@ -154,7 +154,8 @@ def _with_part(row: Row, index: int, **changes: object) -> tuple[Part, ...]:
     return (*row.parts[:index], changed, *row.parts[index + 1 :])
 
 
-def _current(row: Row) -> int:
+def part_to_send(row: Row) -> int:
+    """Return the part that is being sent, or is next. Raises IllegalTransition when all are delivered."""
     if row.current is None:
         raise IllegalTransition(f"{row.reply_id} has no part left to send")
     return row.current
@@ -162,7 +163,7 @@ def _current(row: Row) -> int:
 
 def begin(row: Row, route: Route, now: datetime) -> Row:
     """Return the row that must be stored before its next part is sent by `route`."""
-    index = _current(row)
+    index = part_to_send(row)
     part = row.parts[index]
     if part.unknowns >= MOST_UNKNOWN:
         raise IllegalTransition(f"part {index} was unknown {part.unknowns} times and must not be sent again")
@@ -173,7 +174,7 @@ def begin(row: Row, route: Route, now: datetime) -> Row:
 
 def nothing_sent(row: Row) -> Row:
     """Return the row after a call that certainly sent nothing and may be made again."""
-    return _next(row, "claimed", parts=_with_part(row, _current(row), state="waiting"))
+    return _next(row, "claimed", parts=_with_part(row, part_to_send(row), state="waiting"))
 
 
 def arrived(row: Row, index: int, message_id: str | None, now: datetime) -> Row:
@@ -193,7 +194,7 @@ def named(row: Row, index: int, message_id: str) -> Row:
 
 def lost_sight(row: Row, evidence: str, now: datetime) -> Row:
     """Return the row after a call of which nobody knows whether it sent anything; `evidence` says why."""
-    index = _current(row)
+    index = part_to_send(row)
     parts = _with_part(row, index, state="unknown", unknowns=row.parts[index].unknowns + 1)
     return _next(row, "unknown", parts=parts, evidence=evidence, unknown_since=to_milliseconds(now))
 
@@ -201,12 +202,11 @@ def lost_sight(row: Row, evidence: str, now: datetime) -> Row:
 def refused(row: Row, reason: str, detail: str, now: datetime) -> Row:
     """Return the row of a reply that will not be sent, because it cannot be."""
     parts = row.parts if row.current is None else _with_part(row, row.current, state="waiting")
-    finished = to_milliseconds(now)
-    return _next(row, "failed", parts=parts, reason=reason, detail=detail, finished_at=finished, private_reply_to=None)
+    return _next(row, "failed", parts=parts, reason=reason, detail=detail, finished_at=to_milliseconds(now))
 
 
 def withheld(row: Row, reason: str, detail: str, now: datetime) -> Row:
-    """Return the row of a reply that is not sent on purpose."""
+    """Return the row of a reply that is not sent on purpose; a private reply leaves its comment to another one."""
     finished = to_milliseconds(now)
     return _next(row, "suppressed", reason=reason, detail=detail, finished_at=finished, private_reply_to=None)
 

@@ -29,7 +29,8 @@ class DeliveryMetrics:
             registry=registry,
             buckets=ANSWER_BUCKETS,
         )
-        # Sends nobody saw the end of, and how each was settled: echo, read, sent_again, handed_to_human.
+        # Sends nobody saw the end of, and how each was settled: echo, read, sent_again,
+        # not_sent_again (absent, and by then not allowed any more), handed_to_human.
         self.unknown = Counter("delivery_unknown_outcomes", "Sends of unknown outcome", ["route"], registry=registry)
         self.resolved = Counter(
             "delivery_unknown_resolved", "Sends of unknown outcome by how they were settled", ["how"], registry=registry

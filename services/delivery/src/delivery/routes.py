@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 from pydantic import ValidationError
 from pymongo.errors import PyMongoError
@@ -36,7 +37,7 @@ def utility_message_routes(
     """Return the routes of the utility messages."""
 
     @post(PREFIX + "/{merchant_id:str}/send", summary="Send a message to a customer", status_code=202)
-    async def send(request: AnyRequest, merchant_id: str) -> Response[dict[str, Any]]:
+    async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
         if (answer := refusal(request, merchant_id, jwt_secret, clock.now())) is not None:
             return answer
         parsed = parse(await request.body(), request.headers.get("idempotency-key"))
@@ -50,7 +51,9 @@ def utility_message_routes(
         return Response(described(accepted.row), status_code=202, headers={"Location": location})
 
     @get(PREFIX + "/{merchant_id:str}/{reply_id:str}", summary="What became of a message")
-    async def status(request: AnyRequest, merchant_id: str, reply_id: str) -> Response[dict[str, Any]]:
+    async def status(
+        request: AnyRequest, merchant_id: FromPath[str], reply_id: FromPath[str]
+    ) -> Response[dict[str, Any]]:
         if (answer := refusal(request, merchant_id, jwt_secret, clock.now())) is not None:
             return answer
         try:

@@ -219,7 +219,7 @@ class InstagramMessageSender:
         work.plan = await self._plan(work)
         now = self._clock.now()
         fresh = rows.opened(reply, keys_of(texts_of(reply.action)), now)
-        first = await self._first_row(work, fresh)
+        first = await self._first_row(work, work.plan, fresh)
         there = await self._ledger.insert(first)
         if isinstance(there, CommentTaken):
             first = rows.withheld(fresh, ALREADY_ANSWERED, "another reply answers this comment privately", now)
@@ -230,24 +230,15 @@ class InstagramMessageSender:
         work.finished_here = first.finished
         return first
 
-    async def _first_row(self, work: _Work, fresh: Row) -> Row:
-        plan = work.plan
-        if isinstance(plan, Plan):
-            chosen = await self._choose(work, plan, plan.routes)
-            if isinstance(chosen, str):
-                return rows.begin(fresh, chosen, self._clock.now())
-            plan = chosen
-        return self._ended(fresh, plan)
+    async def _first_row(self, work: _Work, plan: Plan | Withhold | Impossible, fresh: Row) -> Row:
+        chosen = await self._choose(work, plan, plan.routes) if isinstance(plan, Plan) else plan
+        if isinstance(chosen, str):
+            return rows.begin(fresh, chosen, self._clock.now())
+        return self._ended(fresh, chosen)
 
-    def _ended(self, row: Row, plan: Withhold | Impossible | None) -> Row:
-        now = self._clock.now()
-        match plan:
-            case Withhold(reason, detail) if row.state == "claimed":
-                return rows.withheld(row, reason, detail, now)
-            case Withhold(reason, detail) | Impossible(reason, detail):
-                return rows.refused(row, reason, detail, now)
-            case None:
-                raise ValueError("there is no plan yet")
+    def _ended(self, row: Row, why: Withhold | Impossible) -> Row:
+        end = rows.withheld if isinstance(why, Withhold) and row.state == "claimed" else rows.refused
+        return end(row, why.reason, why.detail, self._clock.now())
 
     # Deciding
 
@@ -357,10 +348,9 @@ class InstagramMessageSender:
 
     async def _attempt(self, work: _Work, row: Row) -> Row:
         """Send the part this pass wrote `attempting` for, and write what came of it."""
-        index = row.current
-        plan = work.plan
-        if index is None or not isinstance(plan, Plan):
-            raise ValueError("nothing is being attempted")
+        index, plan = rows.part_to_send(row), work.plan
+        if not isinstance(plan, Plan):
+            raise rows.IllegalTransition(f"{row.reply_id} is attempted without a plan")
         attempt, began = row.parts[index].attempts, row.parts[index].attempted_at
         if began is None or (self._clock.now() - began).total_seconds() > self._patience.settle:
             # This process was frozen in between: others already count the seconds after which nothing is under way.
@@ -424,9 +414,7 @@ class InstagramMessageSender:
     # Unknown outcomes
 
     async def _lose_sight(self, row: Row, evidence: str) -> Row:
-        index = row.current
-        if index is None:
-            raise ValueError("every part is delivered")
+        index = rows.part_to_send(row)
         now, attempt = self._clock.now(), row.parts[index].attempts
         lost = await write_fact(
             self._ledger,
@@ -440,9 +428,7 @@ class InstagramMessageSender:
 
     async def _resolve(self, work: _Work, row: Row) -> Row:
         """Find out what became of an unknown send. Raises Retryable until that is known or given up."""
-        index = row.current
-        if index is None:
-            raise ValueError("every part is delivered")
+        index = rows.part_to_send(row)
         if row.reply_id not in self._unresolved:
             await self._publish([outcome_of(work.event, row)])
             self._remember(row.reply_id)
@@ -461,8 +447,8 @@ class InstagramMessageSender:
             case unknown_outcomes.SendAgain():
                 work.plan = None
                 again = await self._begin(work, row)
-                self._metrics.resolved.labels("sent_again").inc()
-                log.warning("reply.sent_again", reply=row.reply_id, part=index)
+                self._metrics.resolved.labels("sent_again" if again.state == "attempting" else "not_sent_again").inc()
+                log.warning("reply.proven_absent", reply=row.reply_id, part=index, now=again.state)
                 return again
             case unknown_outcomes.HandOver(detail):
                 await self._tell(work, detail)

@@ -1,0 +1,226 @@
+"""Delivery's ledger and contacts on a real server: compare-and-set, unique ids, one private reply per comment."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from cleanup.erasure import stripped
+from common.clock import ManualClock
+from common.events.replies import DirectMessage, PrivateReply, Reply
+from common.mongo import DELIVERIES, database, ensure_indexes, mongo_client
+from common.settings import MongoSettings
+from delivery import ledger
+from delivery.ledger import CommentTaken
+from delivery.mongo import MongoContacts, MongoLedger
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CONVERSATION = "1:2"
+
+pytestmark = pytest.mark.mongo
+
+
+@pytest.fixture
+async def db(mongo_url):
+    client = mongo_client(MongoSettings(mongodb_url=SecretStr(mongo_url)), service="test")
+    db = database(client)
+    await ensure_indexes(db, owner="delivery")
+    yield db
+    await client.close()
+
+
+@pytest.fixture
+def store(db):
+    return MongoLedger(db)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def contacts(db, clock):
+    return MongoContacts(db, clock)
+
+
+def opened(number=1, action=None, now=NOW, contact="2"):
+    reply = Reply(
+        reply_id=f"rep_{number}",
+        decision_id="dec_1",
+        merchant_id="shop",
+        account_id="1",
+        contact_id=contact,
+        origin="model",
+        action=action or DirectMessage(text="Hello"),
+        received_at_ms=17,
+    )
+    return ledger.opened(reply, ("a", "b"), now)
+
+
+def every_state():
+    begun = ledger.begin(opened(), "graph", NOW)
+    first = ledger.begin(ledger.arrived(begun, 0, "mid.1", NOW), "graph", NOW)
+    lost = ledger.lost_sight(first, "reset", NOW)
+    return [
+        opened(),
+        begun,
+        first,
+        lost,
+        ledger.arrived(first, 1, None, NOW),
+        ledger.refused(first, "window_closed", "write first", NOW),
+        ledger.withheld(opened(), "human_owns", "", NOW),
+        ledger.handed_over(lost, "look", NOW),
+        ledger.opened(
+            Reply(
+                reply_id="rep_1",
+                merchant_id="shop",
+                account_id="1",
+                origin="rule",
+                action=PrivateReply(comment_id="c", text="Hi"),
+            ),
+            ("a",),
+            NOW,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("row", every_state(), ids=lambda row: row.state)
+async def test_a_row_reads_back_as_it_was_written(store, row):
+    assert await store.insert(row) is None
+    assert await store.find("rep_1") == row
+
+
+async def test_a_row_is_there_once(store):
+    first = ledger.begin(opened(), "graph", NOW)
+    assert await store.insert(first) is None
+    assert await store.insert(opened()) == first
+
+
+async def test_of_many_who_insert_one_wins(store):
+    there = await asyncio.gather(*(store.insert(opened()) for _ in range(8)))
+    assert sum(one is None for one in there) == 1
+
+
+async def test_only_who_read_the_latest_row_may_write(store):
+    row = opened()
+    await store.insert(row)
+    begun = ledger.begin(row, "graph", NOW)
+    assert await store.put(begun, over=row)
+    assert not await store.put(ledger.withheld(row, "human_owns", "", NOW), over=row)
+    assert await store.find("rep_1") == begun
+
+
+async def test_of_many_who_begin_one_wins(store):
+    row = opened()
+    await store.insert(row)
+    won = await asyncio.gather(*(store.put(ledger.begin(row, "graph", NOW), over=row) for _ in range(8)))
+    assert won.count(True) == 1
+
+
+async def test_a_fact_is_written_onto_what_another_owner_made_of_the_row(store):
+    begun = ledger.begin(opened(), "graph", NOW)
+    await store.insert(begun)
+    assert await store.put(ledger.lost_sight(begun, "found begun", NOW), over=begun)
+    row = await ledger.write_fact(store, begun, lambda latest: ledger.after_arrival(latest, 0, "mid.1", NOW))
+    assert (row.state, row.message_ids) == ("claimed", ("mid.1",))
+    assert await store.find("rep_1") == row
+
+
+async def test_a_comment_is_answered_privately_once_whatever_decided_it(store):
+    action = PrivateReply(comment_id="c1", text="Hi")
+    first = ledger.begin(opened(1, action), "graph", NOW)
+    assert await store.insert(first) is None
+    assert await store.insert(opened(2, action)) == CommentTaken()
+    assert await store.find("rep_2") is None
+    assert await store.insert(opened(3, PrivateReply(comment_id="c2", text="Hi"))) is None
+    assert await store.insert(opened(4)) is None
+    assert await store.insert(opened(5)) is None
+
+
+async def test_a_private_reply_that_is_withheld_from_the_start_leaves_its_comment_free(store):
+    action = PrivateReply(comment_id="c1", text="Hi")
+    assert await store.insert(ledger.withheld(opened(1, action), "human_owns", "", NOW)) is None
+    assert await store.insert(ledger.withheld(opened(2, action), "human_owns", "", NOW)) is None
+    assert await store.insert(opened(3, action)) is None
+
+
+async def test_a_row_is_discarded_only_as_it_was_read(store):
+    row = opened()
+    await store.insert(row)
+    begun = ledger.begin(row, "graph", NOW)
+    await store.put(begun, over=row)
+    assert not await store.discard(row)
+    assert await store.discard(begun)
+    assert await store.find("rep_1") is None
+
+
+async def test_an_echo_finds_the_conversations_rows_of_its_time_and_the_row_with_its_id(store):
+    old = ledger.arrived(ledger.begin(opened(1, now=NOW - timedelta(days=2)), "graph", NOW), 0, "mid.old", NOW)
+    await store.insert(old)
+    await store.insert(opened(2))
+    await store.insert(opened(3, contact="somebody else"))
+    await store.insert(opened(4, now=NOW + timedelta(minutes=6)))
+    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, "mid.new")} == {"rep_2"}
+    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, "mid.old")} == {"rep_1", "rep_2"}
+    assert {row.reply_id for row in await store.around(CONVERSATION, "9", NOW, "mid.old")} == {"rep_2"}
+    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, None)} == {"rep_2"}
+
+
+async def test_an_erased_row_is_finished_and_shuts_its_owner_out(db, store):
+    begun = ledger.begin(opened(), "graph", NOW)
+    await store.insert(begun)
+    document = await db[DELIVERIES].find_one({"_id": "rep_1"})
+    await db[DELIVERIES].update_one({"_id": "rep_1"}, stripped(document))
+    row = await store.find("rep_1")
+    assert row.erased
+    assert row.finished
+    assert not await store.put(ledger.arrived(begun, 0, "mid.1", NOW), over=begun)
+    assert await store.insert(opened()) == row
+
+
+async def test_the_latest_moment_of_a_customer_stays(contacts):
+    assert await contacts.find(CONVERSATION) is None
+    await contacts.customer_acted(CONVERSATION, NOW - timedelta(hours=1))
+    await contacts.customer_acted(CONVERSATION, NOW - timedelta(hours=2))
+    assert (await contacts.find(CONVERSATION)).last_customer_at == NOW - timedelta(hours=1)
+
+
+async def test_a_moment_in_the_future_counts_as_now(contacts):
+    await contacts.customer_acted(CONVERSATION, NOW + timedelta(days=9))
+    assert (await contacts.find(CONVERSATION)).last_customer_at == NOW
+
+
+async def test_the_latest_owner_stays_whatever_comes_again(contacts):
+    until = NOW + timedelta(hours=12)
+    await contacts.customer_acted(CONVERSATION, NOW)
+    await contacts.set_owner(CONVERSATION, "human", by="person", since=NOW, until=until)
+    contact = await contacts.find(CONVERSATION)
+    assert (contact.owner, contact.owner_by, contact.owner_since, contact.owner_until) == (
+        "human",
+        "person",
+        NOW,
+        until,
+    )
+    await contacts.set_owner(CONVERSATION, "bot", by="person", since=NOW + timedelta(seconds=1), until=None)
+    await contacts.set_owner(CONVERSATION, "human", by="person", since=NOW, until=until)
+    contact = await contacts.find(CONVERSATION)
+    assert (contact.owner, contact.owner_until, contact.last_customer_at) == ("bot", None, NOW)
+
+
+async def test_a_contact_may_begin_with_an_owner_or_a_subscriber(contacts):
+    await contacts.set_owner("1:a", "human", by="person", since=NOW, until=None)
+    assert (await contacts.find("1:a")).owner == "human"
+    await contacts.remember_subscriber("1:b", 9_007_199_254_740_993)
+    assert (await contacts.find("1:b")).subscriber_id == 9_007_199_254_740_993
+    await contacts.remember_subscriber("1:b", None)
+    assert (await contacts.find("1:b")).subscriber_id is None
+
+
+async def test_rows_differ_only_where_they_should(store):
+    """The document keeps nothing that says what was written to the customer."""
+    row = replace(opened(), detail="")
+    await store.insert(row)
+    assert "Hello" not in str(await store.find("rep_1"))
