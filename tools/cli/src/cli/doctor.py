@@ -15,7 +15,7 @@ from rich.text import Text
 from cli import screen
 from cli.checks.environment import SEE, environment_checks
 from cli.checks.kafka import kafka_checks
-from cli.checks.mongo import mongo_checks
+from cli.checks.mongo import answers, mongo_checks
 from cli.checks.providers import Keys, Providers, keys_of, provider_checks
 from cli.checks.services import service_checks
 from cli.checks.webhook import Webhook, webhook_checks
@@ -48,6 +48,8 @@ MARKS: dict[State, tuple[str, str]] = {
 }
 TITLES = {"mongodb": "MongoDB"}
 MOST_MERCHANTS = 20
+MONGO_SHARE = 0.8
+"""Of the patience, so that the driver says what is wrong before the patience ends."""
 
 B = TypeVar("B", bound=BaseSettings)
 
@@ -100,9 +102,8 @@ async def doctor(
     addresses = {service: address.rstrip("/") for service, address in addresses.items()}
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=limit, follow_redirects=False))
-        mongo = _valid(MongoSettings)
-        db = database(await stack.enter_async_context(mongo_client(mongo, service="doctor"))) if mongo else None
         with screen.working(f"Looking at {', '.join(groups)}"):
+            db = await _database(stack, limit)
             checks = [check for check in await _checks(client, db, addresses, groups) if check.group in groups]
             findings = await examine_all(checks, limit=limit)
     well = healthy(findings)
@@ -113,12 +114,21 @@ async def doctor(
     return 0 if well else EXIT_FAILED
 
 
+async def _database(stack: AsyncExitStack, limit: float) -> Database | None:
+    settings = _valid(MongoSettings)
+    if settings is None:
+        return None
+    hurried = settings.model_copy(update={"mongodb_timeout": min(settings.mongodb_timeout, limit * MONGO_SHARE)})
+    return database(await stack.enter_async_context(mongo_client(hurried, service="doctor")))
+
+
 async def _checks(
     client: httpx2.AsyncClient, db: Database | None, addresses: dict[str, str], groups: Sequence[Group]
 ) -> list[Check]:
     place = _valid(Place)
     production = place is None or place.environment != "development"
-    answered = await _answered(db) if {"merchants", "providers"} & set(groups) else Answered()
+    there = await answers(db) if {"merchants", "providers", "mongodb"} & set(groups) else False
+    answered = await _answered(db if there else None)
     sealing = _valid(SealingSettings)
     sealer = Sealer([key.get_secret_value() for key in sealing.encryption_keys]) if sealing else None
     keys = [keys_of(merchant, sealer) for merchant in answered.merchants[:MOST_MERCHANTS]]
@@ -126,7 +136,7 @@ async def _checks(
     return [
         *environment_checks(),
         *kafka_checks(_valid(KafkaSettings), production=production),
-        *mongo_checks(db),
+        *mongo_checks(db, there=there),
         *webhook_checks(webhook, place.public_url if place else None, production=production),
         *service_checks(client, addresses),
         merchants_check(answered, keys, sealed=sealer is not None),

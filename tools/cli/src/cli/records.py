@@ -126,7 +126,8 @@ async def _sought(
             f"the range holds about {count} records, at most {MOST_RECORDS} are read",
             "narrow it with --from and --to, or name a --conversation",
         )
-    consumer.assign(list(begun))
+    # Not assigned anew: aiokafka's fetcher, stopped right after a second assignment, can wait for ever.
+    consumer.pause(*(place for place in assigned if place not in begun))
     for place, offset in begun.items():
         consumer.seek(place, offset)
     return {place: ends[place] for place in begun}

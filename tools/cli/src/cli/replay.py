@@ -49,7 +49,9 @@ MARKS: dict[Mark, tuple[str, str]] = {
     "covered": ("·", "dim"),
     "model": ("?", "yellow"),
 }
-TEXT_CELLS = 34
+TAKEN_CELLS = 28
+"""Columns of a table that are no text: the mark, the time, the gaps."""
+FEWEST_CELLS = 14
 
 
 class HumanPause(Block):
@@ -277,22 +279,27 @@ def _became(then: Decided | None, outcomes: Mapping[str, OutcomeEvent]) -> str:
 
 
 def _show(compared: Sequence[Compared]) -> None:
-    if not compared:
-        return
-    shown = screen.table("", "at", "conversation", "became", "customer", "then", "now")
-    for one in compared:
-        symbol, style = MARKS[one.mark]
-        now = "asks the model" if one.mark == "model" else one.note or sketch(one.now)
-        screen.row(
-            shown,
-            [
-                Text(symbol, style=style),
-                f"{one.at.astimezone(UTC):%m-%d %H:%M:%S}",
-                one.conversation,
-                one.became,
-                screen.words(one.said, cells=TEXT_CELLS),
-                screen.words(sketch(one.then), cells=TEXT_CELLS),
-                screen.words(now if one.mark != "same" else "the same", cells=TEXT_CELLS),
-            ],
-        )
-    screen.console().print(shown)
+    """Print a table for each conversation. What differs is shown in full, the rest cut to its line."""
+    cells = max((screen.console().width - TAKEN_CELLS) // 3, FEWEST_CELLS)
+    for conversation in dict.fromkeys(one.conversation for one in compared):
+        screen.say(conversation, style="bold")
+        shown = screen.table("", "at", "customer", "then", "now")
+        for one in compared:
+            if one.conversation == conversation:
+                screen.row(shown, _row(one, cells))
+        screen.console().print(shown)
+        screen.say("")
+
+
+def _row(one: Compared, cells: int) -> list[str | Text]:
+    symbol, style = MARKS[one.mark]
+    now = "the same" if one.mark == "same" else one.note or sketch(one.now)
+    if one.mark == "model":
+        now = "the model would be asked"
+    if one.mark == "different":
+        texts = [screen.folded(text, cells) for text in (one.said, sketch(one.then), now)]
+    else:
+        texts = [screen.words(text, cells=cells) for text in (one.said, sketch(one.then), now)]
+    if one.became:
+        texts[1] = Text.assemble(texts[1], "\n", (screen.shortened(one.became, cells), "dim"), no_wrap=True)
+    return [Text(symbol, style=style), f"{one.at.astimezone(UTC):%m-%d %H:%M:%S}", *texts]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
-from rich.cells import cell_len, split_graphemes
+from rich.cells import cell_len, chop_cells, split_graphemes
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -58,13 +58,35 @@ def shortened(text: str, cells: int) -> str:
     return kept.rstrip() + ELLIPSIS
 
 
+def isolated(text: str) -> str:
+    """Return `text` so that its direction ends with it; text that is only left-to-right stays as it is."""
+    if any(unicodedata.bidirectional(character) in {"R", "AL", "AN"} for character in text):
+        return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"
+    return text
+
+
 def words(text: str | None, *, cells: int | None = None) -> Text:
-    """Return a customer's or a reply's words for a table cell or a line; a dash where there are none."""
+    """Return somebody's words as one line, cut to `cells` columns; a dash where there are none."""
     if not text:
         return Text("-", style="dim")
     clean = plain(text)
-    clean = clean if cells is None else shortened(clean, cells)
-    return Text(f"{FIRST_STRONG_ISOLATE}{clean}{POP_ISOLATE}", no_wrap=cells is not None)
+    return Text(isolated(clean if cells is None else shortened(clean, cells)), no_wrap=cells is not None)
+
+
+def folded(text: str | None, cells: int) -> Text:
+    """Return somebody's words in full, on as many lines of `cells` columns as they need."""
+    if not text:
+        return Text("-", style="dim")
+    lines = [""]
+    for word in plain(text).split(" "):
+        for piece in chop_cells(word, cells):
+            joined = f"{lines[-1]} {piece}".strip()
+            if cell_len(joined) <= cells:
+                lines[-1] = joined
+            else:
+                lines.append(piece)
+    # An isolate ends with its line, so each line has its own.
+    return Text("\n".join(map(isolated, lines)), no_wrap=True)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

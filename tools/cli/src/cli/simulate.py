@@ -132,9 +132,11 @@ async def simulate(
     if not accepted:
         raise _refused(posts, made, url)
     if follows and not answered:
+        silent = next(one for one in made.contacts if one not in {answer.contact for answer in answers})
         raise Failure(
-            f"no reply was delivered within {in_words(timedelta(seconds=longest))}",
-            "`jawab doctor` checks each part of the way; `jawab dlq list` shows what failed for good",
+            f"no reply reached {silent} within {in_words(timedelta(seconds=longest))}",
+            f"`jawab conversation {made.updates[0].account}:{silent}` tells whether one was meant to; "
+            "`jawab doctor` checks each part of the way",
         )
     return 0
 
@@ -227,8 +229,8 @@ def _show_answers(kind: str, made: Webhook, answers: list[Answer], *, follows: b
         screen.note(f"nothing is waited for: a {kind} is not answered")
     if not follows and made.answered:
         screen.following(f"jawab simulate {kind} --wait", "jawab doctor")
-    elif made.contacts and (account := first_of(ACCOUNT_NAMES)):
-        screen.following(f"jawab conversation {account}:{made.contacts[0]}")
+    elif made.contacts:
+        screen.following(f"jawab conversation {made.updates[0].account}:{made.contacts[0]}")
 
 
 def _as_data(kind: str, made: Webhook, posts: list[Posted], answers: list[Answer]) -> dict[str, object]:

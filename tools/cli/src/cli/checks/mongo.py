@@ -13,8 +13,18 @@ NEEDED = (unique_index_conflict, compare_and_set, upsert, journaled_majority)
 INVALID = NotLooked("MONGODB_URL is not valid", "see the lines of the environment")
 
 
-def mongo_checks(db: Database | None) -> list[Check]:
-    """Return the checks; without a database each says so."""
+async def answers(db: Database | None) -> bool:
+    """Whether the server is there: asked once, so that its absence is waited for once."""
+    try:
+        if db is not None:
+            await db.command("ping")
+    except PyMongoError:
+        return False
+    return db is not None
+
+
+def mongo_checks(db: Database | None, *, there: bool) -> list[Check]:
+    """Return the checks; without a database, or a server that is `there`, they say so."""
 
     async def reachable() -> str:
         if db is None:
@@ -23,11 +33,18 @@ def mongo_checks(db: Database | None) -> list[Check]:
         await check_mongo(db)
         return f"database {db.name} answered in {(time.perf_counter() - begun) * 1000:.0f} ms"
 
+    def known() -> Database:
+        if db is None:
+            raise INVALID
+        if not there:
+            raise NotLooked("MongoDB is away")
+        return db
+
     async def able() -> str:
-        return await abilities(await _there(db))
+        return await abilities(known())
 
     async def indexes() -> str:
-        return await indexes_of(await _there(db))
+        return await indexes_of(known())
 
     return [
         Check("mongodb", "reachable", reachable),
@@ -66,13 +83,3 @@ async def indexes_of(db: Database) -> str:
     if missing := sorted(f"{collection}.{index}" for collection, index in wanted - found):
         raise Doubtful(f"{len(missing)} of {len(wanted)} are not there yet", "the services create them when they start")
     return f"all {len(wanted)} there"
-
-
-async def _there(db: Database | None) -> Database:
-    if db is None:
-        raise INVALID
-    try:
-        await db.command("ping")
-    except PyMongoError:
-        raise NotLooked("MongoDB is away") from None
-    return db
