@@ -33,6 +33,8 @@ from common.mongo import (
 from delivery.ledger import arrived, begin, opened
 from delivery.mongo import MongoLedger
 
+pytestmark = pytest.mark.mongo
+
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = datetime(2026, 3, 2, tzinfo=UTC)
 ACCOUNT, OTHER_ACCOUNT = "178", "179"

@@ -11,6 +11,8 @@ from cleanup.retention import ATTENTION, Cutoffs, retain
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, USAGE, Database, database
 from delivery.ledger import TERMINAL, State
 
+pytestmark = pytest.mark.mongo
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CUT = Cutoffs(messages=NOW, decisions=NOW, usage=NOW, deliveries=NOW)
 OLD, NEW = NOW - timedelta(days=1), NOW + timedelta(days=1)

@@ -19,9 +19,10 @@ from common.mongo import CONTACTS, MESSAGES, database
 from devkit.kafka import EmbeddedKafka
 
 NOW = datetime.now(UTC)
-pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
 
+@pytest.mark.kafka
+@pytest.mark.mongo
 async def test_a_request_on_the_topic_becomes_an_erasure_and_a_page(kafka: EmbeddedKafka, mongo_url: str):
     settings = Settings(
         environment="development", bootstrap_servers=kafka.bootstrap, mongodb_url=SecretStr(mongo_url), port=0
@@ -56,6 +57,7 @@ async def test_a_request_on_the_topic_becomes_an_erasure_and_a_page(kafka: Embed
     assert 'cleanup_privacy_requests_total{result="erased"} 1.0' in figures
 
 
+@pytest.mark.mongo
 async def test_the_retention_job_deletes_and_ends_with_nought(mongo_url: str):
     client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongo_url, tz_aware=True)
     messages = database(client)[MESSAGES]
