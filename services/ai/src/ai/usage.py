@@ -67,6 +67,7 @@ class UsageTally:
         finally:
             ending.set()  # a write that is under way is waited for, not cancelled: its outcome would be unknown
             await writing
+            await self.flush()
 
     async def _until(self, ending: asyncio.Event) -> None:
         while not ending.is_set():
