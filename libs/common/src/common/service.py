@@ -109,6 +109,7 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who may name the client's address is each service's own setting
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
         backlog=1024,
