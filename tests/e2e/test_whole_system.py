@@ -145,9 +145,7 @@ async def test_a_utility_message_is_sent_once_and_can_be_looked_up(stack, outsid
     await outside.send(simulator.text(contact, "hello"))
     await outside.settled()
     environment = stack.environment()
-    token = issue_token(
-        environment["JWT_SECRET"], merchant=environment["JAWAB_MERCHANT_ID"], now=datetime.now(UTC)
-    )
+    token = issue_token(environment["JWT_SECRET"], merchant=environment["JAWAB_MERCHANT_ID"], now=datetime.now(UTC))
     url = f"{stack.url('delivery')}/api/utility-messages/{environment['JAWAB_MERCHANT_ID']}/send"
     headers = {"authorization": f"Bearer {token}", "idempotency-key": f"order-{contact}"}
     body = {"recipientId": contact, "message": "Votre commande est en route."}

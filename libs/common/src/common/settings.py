@@ -177,6 +177,12 @@ class MerchantSettings(Block):
     operator_webhook: str | None = named("OPERATOR_WEBHOOK_URL", default=None)
 
 
+class OwnershipSettings(Block):
+    """How long a person who answered in the app keeps the conversation, unless they release it earlier."""
+
+    human_pause_hours: float = named("HUMAN_PAUSE_HOURS", default=12.0, gt=0, le=24 * 30)
+
+
 class MetaAppSettings(Block):
     """What the Meta app's dashboard knows: secrets that sign webhooks, the verification token, the app's id."""
 

@@ -2,10 +2,10 @@
 
 from pydantic import SecretStr, field_validator
 
-from common.settings import KafkaSettings, MerchantSettings, MongoSettings, ServiceSettings, named
+from common.settings import KafkaSettings, MerchantSettings, MongoSettings, OwnershipSettings, ServiceSettings, named
 
 
-class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings):
+class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, OwnershipSettings):
     """The ai service's settings. Times in seconds."""
 
     port: int = named("PORT", default=8001, ge=0, le=65535)
@@ -20,8 +20,6 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings):
     model_concurrency: int = named("AI_MODEL_CONCURRENCY", default=64, ge=1, le=1000)
     # How many lines of a conversation are kept beside it and shown to the model.
     history_length: int = named("AI_HISTORY_LENGTH", default=20, ge=2, le=200)
-    # How long Jawab stays silent after a person answered from the account's inbox.
-    human_pause_hours: float = named("AI_HUMAN_PAUSE_HOURS", default=12.0, ge=0, le=24 * 30)
 
     @field_validator("openai_base_url")
     @classmethod

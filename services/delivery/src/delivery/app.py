@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Litestar:
         call_timeout=settings.call_timeout,
         settle=settings.settle,
         deadline=settings.unknown_deadline,
-        human_pause=timedelta(seconds=settings.human_pause),
+        human_pause=timedelta(hours=settings.human_pause_hours),
     )
     client = mongo_client(settings, service="delivery")
     db = database(client)

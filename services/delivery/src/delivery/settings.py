@@ -10,13 +10,16 @@ from common.settings import (
     KafkaSettings,
     MerchantSettings,
     MongoSettings,
+    OwnershipSettings,
     SealingSettings,
     ServiceSettings,
     named,
 )
 
 
-class Settings(ServiceSettings, KafkaSettings, MongoSettings, SealingSettings, JwtSettings, MerchantSettings):
+class Settings(
+    ServiceSettings, KafkaSettings, MongoSettings, SealingSettings, JwtSettings, MerchantSettings, OwnershipSettings
+):
     """Everything the delivery service reads from its environment."""
 
     port: int = named("PORT", default=8002, ge=0, le=65535)
@@ -31,8 +34,6 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, SealingSettings, J
     unknown_deadline: float = named("DELIVERY_UNKNOWN_DEADLINE", default=60.0, gt=0)
     # How soon after the ledger's `attempting` the call must have begun, and how long the platform gets to show it.
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
-    # How long Jawab keeps silent in a conversation after a person answered in it, unless it is released.
-    human_pause: float = named("DELIVERY_HUMAN_PAUSE", default=12 * 3600.0, gt=0)
     # Calls at once to each outside API.
     connections: int = named("DELIVERY_CONNECTIONS", default=100, ge=1)
 
