@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from ai.answer import Answer, schema
 from ai.completion import Completion, ModelFailed, Reason, Usage
 from ai.prompt import ChatMessage
+from common.http_client import http_client as bounded_client
 
 PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited"})
 """What may be different a moment later. A timeout only counts here if it left time in the budget."""
@@ -118,12 +119,7 @@ def openai_client(
         base_url=base_url,
         timeout=timeout,
         max_retries=0,
-        http_client=http_client
-        or httpx2.AsyncClient(
-            timeout=httpx2.Timeout(timeout, connect=min(timeout, 5.0)),
-            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-        ),
+        http_client=http_client or bounded_client(timeout=timeout, connections=connections),
     )
 
 

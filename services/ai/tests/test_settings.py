@@ -1,0 +1,68 @@
+"""The service's configuration, and that it starts with nothing else running."""
+
+import httpx2
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from ai.app import create_app
+from ai.settings import Settings
+from common.service import misconfiguration
+
+NEEDED = {"environment": "development", "openai_api_key": SecretStr("k")}
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_MODEL", "OPENAI_BASE_URL", "PORT", "JAWAB_ENV", "MONGODB_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_defaults_are_the_public_ones():
+    settings = Settings(**NEEDED)
+    assert (settings.port, settings.openai_model) == (8001, "gpt-4o-mini")
+    assert settings.openai_base_url == "https://api.openai.com/v1"
+    assert (settings.openai_max_tokens, settings.openai_temperature, settings.openai_timeout) == (500, 0.7, 20.0)
+
+
+def test_the_key_of_the_model_must_be_set():
+    with pytest.raises(ValidationError) as error:
+        Settings(environment="development")
+    assert "OPENAI_API_KEY is not set" in misconfiguration(error.value)
+
+
+def test_production_refuses_the_development_key():
+    with pytest.raises(ValidationError, match="OPENAI_API_KEY still has its development value"):
+        Settings(environment="production", openai_api_key=SecretStr("jawab-development-openai-key"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("openai_base_url", "api.openai.com"),
+        ("openai_timeout", 0),
+        ("openai_max_tokens", 1),
+        ("openai_temperature", 3),
+        ("model_concurrency", 0),
+        ("history_length", 1),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(name, value):
+    with pytest.raises(ValidationError):
+        Settings(**NEEDED, **{name: value})
+
+
+async def test_without_kafka_and_mongodb_the_service_lives_and_says_that_it_is_not_ready():
+    settings = Settings(
+        **NEEDED,
+        bootstrap_servers="127.0.0.1:9",
+        mongodb_url=SecretStr("mongodb://127.0.0.1:9/x"),
+        mongodb_timeout=0.2,
+    )
+    app = create_app(settings)
+    http_client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://ai")
+    async with app.lifespan(), http_client as http:
+        assert (await http.get("/livez")).status_code == 200
+        ready = await http.get("/readyz")
+        assert ready.status_code == 503
+        assert set(ready.json()["checks"]) == {"kafka", "mongodb"}
+        assert "ai_model_answers_in_progress" in (await http.get("/metrics")).text
