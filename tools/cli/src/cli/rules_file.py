@@ -3,9 +3,9 @@
 A rule that cannot work must not be stored: the services would skip it silently, or refuse the whole merchant.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from string import Formatter
 from typing import Any
 
 import yaml
@@ -17,6 +17,7 @@ from common.merchants import Rule
 RULES = TypeAdapter(tuple[Rule, ...])
 SENTIMENTS = frozenset({"positive", "neutral", "negative"})
 PLACEHOLDERS = frozenset({"price_link", "shop"})
+NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 MOST_RULES = 200
 MOST_BYTES = 1024 * 1024
 
@@ -80,12 +81,9 @@ def _impossible(rule: Rule) -> list[str]:
 
 
 def _wrong_placeholders(text: str) -> list[str]:
-    try:
-        names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-    except ValueError:
-        return ["then: a text has a lone brace; write {{ or }} for one"]
-    known = "there are {price_link} and {shop}"
-    return [f"then: {{{name}}} is unknown; {known}" for name in sorted(names - PLACEHOLDERS)]
+    """Find misspelt placeholders: a customer would read them. Other braces are left as they are when it is sent."""
+    unknown = sorted(set(NAMED.findall(text)) - PLACEHOLDERS)
+    return [f"then: {{{name}}} is unknown; there are {{price_link}} and {{shop}}" for name in unknown]
 
 
 def _place(loaded: list[Any], location: tuple[int | str, ...]) -> str:

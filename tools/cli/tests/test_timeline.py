@@ -1,0 +1,90 @@
+"""One conversation as it went, from what the services stored."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ai.decisions import Decision
+from cli.timeline import state_in_words, timeline
+from common.events.replies import Action, DirectMessage, OperatorNotification, Reply, ReplyGenerated
+from delivery.ledger import Row, State
+
+AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def row(reply_id: str, state: State = "delivered", **changes: Any) -> Row:
+    facts: dict[str, Any] = {
+        "fence": 1,
+        "at": AT,
+        "merchant_id": "dar",
+        "account_id": "1",
+        "contact_id": "5",
+        "conversation_id": "1:5",
+        "decision_id": "dec_1",
+        "kind": "direct_message",
+        "origin": "rule",
+        "received_at_ms": 0,
+        "parts": (),
+    }
+    return Row(reply_id=reply_id, state=state, **(facts | changes))
+
+
+def decision(*actions: Action) -> Decision:
+    replies = tuple(
+        ReplyGenerated(
+            id=f"rep_{number}",
+            source="/ai",
+            subject="1:5",
+            time=AT,
+            partitionkey="1:5",
+            data=Reply(
+                reply_id=f"rep_{number}",
+                merchant_id="dar",
+                account_id="1",
+                contact_id="5",
+                origin="rule",
+                action=action,
+            ),
+        )
+        for number, action in enumerate(actions)
+    )
+    return Decision("dec_1", "1:5", "dar", ("m_1",), AT + timedelta(seconds=1), "rule", replies, rule="price")
+
+
+def test_messages_replies_and_people_stand_in_the_order_of_their_times() -> None:
+    message = {"_id": "m_1", "at": AT, "channel": "direct_message", "text": "بيش؟", "attachments": [{"type": "image"}]}
+    line = {"id": "h_1", "role": "human", "text": "أهلاً", "at": AT + timedelta(seconds=2)}
+    ours = {"id": "rep_0", "role": "assistant", "text": "السعر", "at": AT}
+    told = timeline([message], [decision(DirectMessage(text="السعر"))], [row("rep_0")], [ours, line])
+    assert [(moment.who, moment.text) for moment in told] == [
+        ("customer", "[image] بيش؟"),
+        ("jawab", "السعر"),
+        ("person", "أهلاً"),
+    ]
+    assert told[1].about == "direct message by rule price, delivered"
+
+
+def test_a_called_person_is_a_note_and_an_unknown_reply_is_shown_without_its_text() -> None:
+    told = timeline([], [decision(OperatorNotification(reason="escalated", text="x"))], [row("rep_9", origin="api")])
+    assert [(moment.who, moment.text) for moment in told] == [
+        ("jawab", "(its text is not kept)"),
+        ("note", "a person was called: escalated"),
+    ]
+
+
+def test_what_was_taken_back_says_so() -> None:
+    (moment,) = timeline([{"_id": "m", "at": AT, "channel": "comment", "text": "", "unsent": True, "edits": 2}], [], [])
+    assert (moment.text, moment.about) == ("", "comment, taken back, edited 2 times")
+
+
+def test_every_state_of_the_ledger_has_words() -> None:
+    finished = AT + timedelta(milliseconds=150)
+    received = int(AT.timestamp() * 1000)
+    assert state_in_words(None) == "not with delivery yet"
+    assert (
+        state_in_words(row("r", route="graph", finished_at=finished, received_at_ms=received))
+        == "delivered over graph in 150 ms"
+    )
+    assert state_in_words(row("r", "failed", route="manychat", reason="window_closed")) == (
+        "failed over manychat: window_closed"
+    )
+    assert state_in_words(row("r", "handed_to_human")) == "handed to human"

@@ -1,0 +1,55 @@
+"""`jawab token` makes what the delivery service accepts."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from delivery.tokens import SEND_MESSAGES, Forbidden, Unauthenticated, caller_of
+
+Jawab = Callable[..., tuple[int, str, str]]
+SECRET = "a secret of more than thirty-two characters"
+
+
+@pytest.fixture(autouse=True)
+def secret(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JWT_SECRET", SECRET)
+
+
+def accepted(token: str, merchant: str, now: datetime) -> str:
+    return caller_of(f"Bearer {token}", secret=SECRET, merchant=merchant, now=now, scope=SEND_MESSAGES).subject
+
+
+def test_the_token_alone_is_on_standard_output_and_is_accepted(jawab: Jawab) -> None:
+    code, out, err = jawab("token", "--merchant", "dar", "--subject", "shop-backend", "--ttl", "2h")
+    now = datetime.now(UTC)
+    assert code == 0
+    assert accepted(out.strip(), "dar", now + timedelta(minutes=119)) == "shop-backend"
+    assert out.strip() not in err
+    with pytest.raises(Unauthenticated, match="expired"):
+        accepted(out.strip(), "dar", now + timedelta(minutes=121))
+    with pytest.raises(Forbidden):
+        accepted(out.strip(), "other", now)
+
+
+def test_json_says_what_it_allows_and_until_when(jawab: Jawab) -> None:
+    told = json.loads(jawab("token", "--merchant", "dar", "--json")[1])
+    assert told["scope"] == SEND_MESSAGES
+    assert told["merchant"] == "dar"
+    assert accepted(told["token"], "dar", datetime.now(UTC)) == "jawab-cli"
+
+
+@pytest.mark.parametrize("arguments", [("--ttl", "long"), ("--ttl", "0s"), ("--ttl", "400d"), ("--subject", " ")])
+def test_a_senseless_wish_is_refused(jawab: Jawab, arguments: tuple[str, str]) -> None:
+    code, out, err = jawab("token", "--merchant", "dar", *arguments)
+    assert (code, out) == (1, "")
+    assert arguments[0] in err
+
+
+def test_a_short_secret_is_misconfiguration_and_not_repeated(jawab: Jawab, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JWT_SECRET", "short-secret")
+    code, _, err = jawab("token", "--merchant", "dar")
+    assert code == 78
+    assert "JWT_SECRET must have at least 32 characters" in err
+    assert "short-secret" not in err
