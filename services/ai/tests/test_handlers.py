@@ -70,10 +70,12 @@ class Noting:
 
     def __init__(self):
         self.calls = []
+        self.answer = True
 
     def __getattr__(self, name):
         async def note(*args, **kwargs):
             self.calls.append((name, args, kwargs))
+            return self.answer
 
         return note
 
@@ -218,6 +220,12 @@ async def test_an_edit_reaches_the_message_and_its_line(scene):
     assert scene.messages.calls[0][:2] == ("edit", ("1:msg:m", "new"))
     assert scene.messages.calls[0][2]["number"] == 2
     assert scene.conversations.calls == [("reword", ("1:5", "1:msg:m", "new"), {})]
+
+
+async def test_an_edit_that_came_too_late_changes_no_line(scene):
+    scene.messages.answer = False
+    await scene.handlers.handle(event(MessageEdited, Edit(**who(mid="m", text="older", num_edit=1))))
+    assert scene.conversations.calls == []
 
 
 async def test_an_unsent_message_is_forgotten_in_both_places(scene):

@@ -31,6 +31,8 @@ def test_praise_is_positive(text):
             "C'est nul",
             "Arnaque !!",
             "trop cher",
+            "super cher",
+            "so pretty bad",
         ),
         *("jamais reçu ma commande, merci bien", "Ça ne marche pas", "super nul", "ce n'est vraiment pas top"),
         *(

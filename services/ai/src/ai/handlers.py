@@ -142,8 +142,8 @@ class Handlers:
             return "ignored"
         message_id = interaction_id(data.account_id, "msg", data.mid)
         about = _about(merchant, event)
-        await self.messages.edit(message_id, data.text.strip(), number=data.num_edit, about=about)
-        await self.conversations.reword(data.conversation_id, message_id, data.text.strip())
+        if await self.messages.edit(message_id, data.text.strip(), number=data.num_edit, about=about):
+            await self.conversations.reword(data.conversation_id, message_id, data.text.strip())
         return "observed"
 
     async def on_message_unsent(self, merchant: Merchant, event: MessageUnsent) -> Outcome:

@@ -44,16 +44,17 @@ class MongoMessages:
             return _stored(await self._collection.find_one({"_id": said.id}), said, now, fresh=False)
         return _stored(waiting, said, now, fresh=True)
 
-    async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> None:
-        """Replace a message's text, unless a later edit already did. `about` names where it belongs."""
+    async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> bool:
+        """Replace a message's text; False if a later edit or the unsend was first. `about` names where it belongs."""
         try:
             await self._collection.update_one(
-                {"_id": message_id, "edits": {"$not": {"$gte": number}}, "unsent": {"$ne": True}},
+                {"_id": message_id, "edits": {"$not": {"$gt": number}}, "unsent": {"$ne": True}},
                 {"$set": {"text": text, "edits": number}, "$setOnInsert": about},
                 upsert=True,
             )
         except DuplicateKeyError:
-            return  # a later edit, or the unsend, came first
+            return False
+        return True
 
     async def erase(self, message_id: str, *, about: Document) -> None:
         """Forget what an unsent message held."""
