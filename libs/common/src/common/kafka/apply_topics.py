@@ -34,7 +34,7 @@ class TopicSettings(KafkaSettings):
         return self
 
 
-async def apply_patiently(settings: TopicSettings, *, patience: float = PATIENCE) -> list[TopicReport]:
+async def apply_patiently(settings: TopicSettings, *, patience: float) -> list[TopicReport]:
     """Create what is missing, trying for `patience` seconds. Raises TopicsDiffer, and KafkaError or OSError at last."""
     deadline = time.monotonic() + patience
     while True:
@@ -57,7 +57,7 @@ def main() -> int:
     except (ValidationError, SettingsError, ValueError) as error:
         return _failed(misconfiguration(error), EXIT_MISCONFIGURED)
     try:
-        reports = asyncio.run(apply_patiently(settings))
+        reports = asyncio.run(apply_patiently(settings, patience=PATIENCE))
     except TopicsDiffer as error:
         return _failed(str(error), 1)
     except (KafkaError, OSError, TimeoutError) as error:
