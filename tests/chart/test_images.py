@@ -203,3 +203,13 @@ def test_prometheus_scrapes_every_service_where_it_listens(project_root: Path):
     config = yaml.safe_load((project_root / "deploy" / "prometheus" / "prometheus.yml").read_text())
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
     assert jobs == {name: [f"{name}:{port}"] for name, port in SERVICES.items()}
+
+
+def test_the_lock_knows_every_package_the_service_declares(project_root: Path, service: str):
+    """An image is built from the lock alone: what is declared and not locked is missing in it."""
+    lock = tomllib.loads((project_root / "uv.lock").read_text())
+    locked = {p["name"]: {d["name"] for d in p.get("dependencies", ())} for p in lock["package"]}
+    for folder, name in (("libs/common", "jawab-common"), (f"services/{service}", f"jawab-{service}")):
+        project = tomllib.loads((project_root / folder / "pyproject.toml").read_text())["project"]
+        declared = {re.split(r"[\[<>=!~; ]", need)[0].lower() for need in project["dependencies"]}
+        assert locked[name] == declared, f"{folder}/pyproject.toml and uv.lock differ: run uv lock"
