@@ -72,9 +72,9 @@ def test_an_unset_jawab_env_means_production(monkeypatch):
 
 
 def test_every_development_secret_of_the_example_file_is_known(project_root):
-    from devkit.environment import parse
+    from devkit.environment import read_variables
 
-    example = dict(parse(project_root / ".env.example"))
+    example = read_variables(project_root / ".env.example")
     secret = {
         value
         for name, value in example.items()

@@ -16,11 +16,14 @@ from typing import Any
 import structlog
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
-from cli.environment import read_dotenv
+from cli.environment import RUNNING_STACK, read_dotenv, read_running
 from cli.failures import EXIT_FAILED, Failure, show
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
+
+STARTING = (["up"], ["demo"])
+"""Commands that start a world of their own and must not take another's addresses for the operator's wishes."""
 
 TRYING = Group("Try it", sort_key=1)
 RUNNING = Group("Set it up", sort_key=2)
@@ -69,6 +72,8 @@ def create_app() -> App:
 def run(arguments: Sequence[str], app: App | None = None) -> int:
     """Run one command and return its exit code. Every failure becomes one line on standard error."""
     try:
+        if list(arguments[:1]) not in STARTING:
+            read_running(RUNNING_STACK, os.environ)
         read_dotenv(Path(".env"), os.environ)
         result: Any = (app or create_app())(list(arguments))
     except KeyboardInterrupt:

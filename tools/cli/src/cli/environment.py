@@ -11,6 +11,12 @@ from pydantic_settings import BaseSettings, SettingsError
 
 from cli.failures import Misconfigured
 
+ENVIRONMENT = "environment"
+RUNNING_STACK = Path(".run") / "up" / ENVIRONMENT
+"""Where a running `jawab up` says how its Kafka, MongoDB and services are reached."""
+PROCESS = "JAWAB_UP_PROCESS"
+"""The variable in that file that names the process: a file that outlived it is not believed."""
+
 S = TypeVar("S", bound=BaseSettings)
 
 SIGNING_NAMES = ("META_APP_SECRET", "IG_APP_SECRET", "INSTAGRAM_WEBHOOK_SECRET")
@@ -31,6 +37,24 @@ def read_dotenv(path: Path, environment: MutableMapping[str, str]) -> int:
     new = {name: value for name, value in values.items() if value is not None and name not in environment}
     environment.update(new)
     return len(new)
+
+
+def read_running(path: Path, environment: MutableMapping[str, str]) -> int:
+    """Add the variables of a running `jawab up`, if there is one, and return how many."""
+    process = dotenv_values(path, interpolate=False).get(PROCESS) if path.is_file() else None
+    if process is None or not process.isdigit() or not _alive(int(process)):
+        return 0
+    return read_dotenv(path, environment)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def settings(kind: type[S]) -> S:

@@ -1,14 +1,18 @@
 """`jawab up`: the whole system on the usual ports, until Ctrl-C."""
 
+import os
 import signal
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
+from cli.environment import ENVIRONMENT, PROCESS
 from cli.local import FAILURES, Interrupted, ended_by_signals, run_folder, start
-from devkit.stack import USUAL_PORTS, Ports, Stack
+from devkit.stack import SERVICES, USUAL_PORTS, Ports, Stack
+
+OWN = ("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URL", "OPENAI_BASE_URL", "MANYCHAT_BASE_URL", "INSTAGRAM_GRAPH_URL")
+"""Where one of these is set, what it names is used instead of what `up` would start."""
 
 
 def up(
@@ -23,16 +27,21 @@ def up(
     """Start everything, print the addresses, and stay up until Ctrl-C. A service that dies is started again."""
     console = Console(highlight=False, soft_wrap=True)
     folder = run_folder("up", keep=keep)
-    stack = Stack(folder, ports=Ports.free() if free_ports else USUAL_PORTS)
+    own = {name: os.environ[name] for name in OWN if name in os.environ}
+    for name in own:
+        console.print(f"Using your {name} instead of one of the development world's.")
+    stack = Stack(folder, ports=Ports.free() if free_ports else USUAL_PORTS, settings=own)
     try:
         with ended_by_signals():
             try:
                 start(stack, console)
+                _tell_commands(stack)
                 _show(stack, console)
                 with stack.kept_running(lambda name: console.print(f"[yellow]{name} ended; started again[/yellow]")):
                     signal.pause()
             finally:
                 console.print("Stopping everything …")
+                (folder / ENVIRONMENT).unlink(missing_ok=True)
                 stack.stop()
     except Interrupted:
         console.print("Stopped. Nothing was left running.")
@@ -44,17 +53,24 @@ def up(
     return 0
 
 
+def _tell_commands(stack: Stack) -> None:
+    """Leave the addresses where the other commands look for them, for as long as this runs."""
+    lines = [f"{name}='{value}'\n" for name, value in stack.environment().items()]
+    path = stack.home / ENVIRONMENT
+    path.touch(mode=0o600)
+    path.write_text("".join([f"{PROCESS}={os.getpid()}\n", *lines]), encoding="utf-8")
+
+
 def _show(stack: Stack, console: Console) -> None:
-    ingest = stack.url("ingest")
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("conversations, live", f"{stack.url('sandbox')}/sandbox/")
-    for name in ("ingest", "ai", "delivery", "cleanup"):
-        table.add_row(name, f"{stack.url(name)}  (/health, /metrics, /schema)")
     environment = stack.environment()
-    table.add_row("Kafka", environment["KAFKA_BOOTSTRAP_SERVERS"])
-    table.add_row("MongoDB", environment["MONGODB_URL"].rsplit("@", 1)[-1])
-    table.add_row("logs", str(stack.home))
-    console.print(table)
+    ingest = stack.url("ingest")
+    lines = [("conversations, live", f"{stack.url('sandbox')}/sandbox/")]
+    lines += [(name, f"{stack.url(name)}  (/health, /metrics, /schema)") for name in SERVICES]
+    lines.append(("Kafka", environment["KAFKA_BOOTSTRAP_SERVERS"]))
+    lines.append(("MongoDB", environment["MONGODB_URL"].rsplit("@", 1)[-1]))
+    lines.append(("logs", str(stack.home)))
+    for name, where in lines:
+        console.print(f"  {name:<20} {where}", markup=False)
     token = environment["IG_VERIFY_TOKEN"]
     console.print("\nTry:", style="bold")
     console.print(
