@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.kafka import topics
+from common.kafka import topic_admin
 from devkit.kafka import EmbeddedKafka
 from devkit.mongo import EmbeddedMongo
 
@@ -18,7 +18,7 @@ _databases = count(1)
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """Apache Kafka with Jawab's topics; `.bootstrap` is its address."""
     with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
-        asyncio.run(topics.apply({"bootstrap_servers": broker.bootstrap}))
+        asyncio.run(topic_admin.apply({"bootstrap_servers": broker.bootstrap}))
         yield broker
 
 

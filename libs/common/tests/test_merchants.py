@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from common.merchants import Merchant, MerchantDirectory, MerchantNotReadable, merchant_from_environment
+from common.merchant_directory import MerchantDirectory, merchant_from_environment
+from common.merchants import Merchant, MerchantNotReadable
 from common.mongo import MERCHANTS, database, ensure_indexes, mongo_client
 from common.sealing import Sealer
 from common.settings import MerchantSettings, MongoSettings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.kafka import topics
+from common.kafka import topic_admin, topics
 from common.kafka.topics import CONVERSATION_PARTITIONS, SOURCES, TOPICS, TopicsDiffer, differences
 
 
@@ -24,14 +24,14 @@ def test_another_number_of_partitions_is_a_difference_and_a_missing_topic_is_non
 
 @pytest.mark.kafka
 async def test_applying_twice_changes_nothing(kafka):
-    reports = await topics.apply({"bootstrap_servers": kafka.bootstrap})
+    reports = await topic_admin.apply({"bootstrap_servers": kafka.bootstrap})
     assert {report.state for report in reports} == {"there"}
 
 
 @pytest.mark.kafka
 async def test_a_topic_that_differs_stops_the_apply(kafka, monkeypatch):
     wrong = topics.Topic(TOPICS[0].name, TOPICS[0].partitions + 1, 1000, "conversation")
-    monkeypatch.setattr(topics, "TOPICS", (wrong,))
+    monkeypatch.setattr(topic_admin, "TOPICS", (wrong,))
     monkeypatch.setattr(differences, "__defaults__", ((wrong,),))
     with pytest.raises(TopicsDiffer, match="a key would move"):
-        await topics.apply({"bootstrap_servers": kafka.bootstrap})
+        await topic_admin.apply({"bootstrap_servers": kafka.bootstrap})

@@ -21,7 +21,7 @@ from common.kafka.broker import kafka_broker, publish
 from common.kafka.keyed import key_ordered_subscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
-from common.merchants import MerchantDirectory, merchant_from_environment
+from common.merchant_directory import MerchantDirectory, merchant_from_environment
 from common.metrics import service_registry
 from common.mongo import Database, check_mongo, database, ensure_indexes, mongo_client
 from common.sealing import Sealer

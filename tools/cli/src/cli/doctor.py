@@ -23,7 +23,8 @@ from cli.diagnosis import Check, Finding, NotLooked, State, Wrong, examine_all, 
 from cli.failures import EXIT_FAILED, Failure
 from cli.merchant_store import MerchantStore, Unreadable
 from cli.moments import parse_duration
-from common.merchants import Merchant, merchant_from_environment
+from common.merchant_directory import merchant_from_environment
+from common.merchants import Merchant
 from common.mongo import Database, database, mongo_client
 from common.sealing import Sealer
 from common.service import misconfiguration

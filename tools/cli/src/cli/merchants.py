@@ -25,7 +25,8 @@ from cli.failures import Failure
 from cli.merchant_store import MerchantStore, Unreadable, unknown
 from cli.rules_file import NotRules, read_rules, write_rules
 from cli.secret_sources import can_ask, read_secret
-from common.merchants import Merchant, RouteName, Rule, merchant_from_environment
+from common.merchant_directory import merchant_from_environment
+from common.merchants import Merchant, RouteName, Rule
 from common.mongo import database, mongo_client
 from common.sealing import NotOpenable, Sealer
 from common.service import misconfiguration

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from cli.failures import Failure
-from common.kafka.topics import partition_counts
+from common.kafka.topic_admin import partition_counts
 
 MOST_RECORDS = 200_000
 """Above this a range is refused: everything read is held in memory."""

@@ -35,7 +35,8 @@ from common.events.outcomes import (
 )
 from common.events.replies import REPLIES
 from common.kafka.broker import client_connection
-from common.merchants import Merchant, merchant_from_environment
+from common.merchant_directory import merchant_from_environment
+from common.merchants import Merchant
 from common.mongo import database, mongo_client
 from common.settings import Block, KafkaSettings, MerchantSettings, MongoSettings, named
 

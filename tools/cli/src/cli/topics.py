@@ -13,8 +13,9 @@ from cli.environment import settings
 from cli.failures import Failure, Misconfigured
 from cli.moments import in_words
 from common.kafka.broker import client_connection
-from common.kafka.topics import TOPICS, Topic, TopicReport, TopicsDiffer, partition_counts
-from common.kafka.topics import apply as apply_topics
+from common.kafka.topic_admin import apply as apply_topics
+from common.kafka.topic_admin import partition_counts
+from common.kafka.topics import TOPICS, Topic, TopicReport, TopicsDiffer
 from common.settings import KafkaSettings
 
 app = App(name="topics", help="Create and list the Kafka topics.")

@@ -18,7 +18,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
-from common.kafka import topics
+from common.kafka import topic_admin
 from devkit.environment import development_environment, project_root
 from devkit.kafka import EmbeddedKafka
 from devkit.mongo import EmbeddedMongo
@@ -240,7 +240,7 @@ class Stack:
 
     def _apply_topics(self) -> None:
         bootstrap = self.environment()["KAFKA_BOOTSTRAP_SERVERS"]
-        asyncio.run(topics.apply({"bootstrap_servers": bootstrap}))
+        asyncio.run(topic_admin.apply({"bootstrap_servers": bootstrap}))
 
     def _start_sandbox(self) -> None:
         environment = self.environment()

@@ -13,7 +13,8 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import SettingsError
 
 from common.kafka.broker import client_connection
-from common.kafka.topics import TopicReport, TopicsDiffer, apply
+from common.kafka.topic_admin import apply
+from common.kafka.topics import TopicReport, TopicsDiffer
 from common.service import EXIT_MISCONFIGURED, misconfiguration
 from common.settings import KafkaSettings, named
 

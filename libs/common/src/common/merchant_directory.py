@@ -1,0 +1,80 @@
+"""Finds merchants: in the database, or the one that the environment configures."""
+
+import asyncio
+import time
+from collections import OrderedDict
+
+from pydantic import ValidationError
+
+from common.merchants import Merchant, MerchantNotReadable
+from common.mongo import MERCHANTS, Database
+from common.sealing import Sealer
+from common.settings import MerchantSettings
+
+
+def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None) -> Merchant | None:
+    """Return the environment's merchant, or None when INSTAGRAM_PAGE_ID is not set. Keys are kept only if sealed."""
+    if settings.account_id is None:
+        return None
+    token, key = settings.access_token, settings.manychat_api_key
+    return Merchant(
+        id=settings.merchant_id,
+        name=settings.merchant_name,
+        account_id=settings.account_id,
+        access_token=sealer.seal(token.get_secret_value()) if sealer and token else None,
+        manychat_api_key=sealer.seal(key.get_secret_value()) if sealer and key else None,
+        manychat_igsid_field=settings.manychat_igsid_field,
+        price_link=settings.price_link,
+        operator_webhook=settings.operator_webhook,
+    )
+
+
+class MerchantDirectory:
+    """Merchants from the database, the environment's merchant where the database has none with its account or id.
+
+    Answers are kept for `keep` seconds (an edited rule works within that time), at most `most` of them.
+    """
+
+    def __init__(self, db: Database, environment: Merchant | None, *, keep: float = 5.0, most: int = 10_000) -> None:
+        self._collection = db[MERCHANTS]
+        self._environment = environment
+        self._keep = keep
+        self._most = most
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Merchant | None]] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def of_account(self, account_id: str) -> Merchant | None:
+        """Return the merchant of an Instagram account, or None. Raises MerchantNotReadable, PyMongoError."""
+        return await self._find("account_id", account_id)
+
+    async def by_id(self, merchant_id: str) -> Merchant | None:
+        """Return the merchant of that id, or None. Raises MerchantNotReadable, PyMongoError."""
+        return await self._find("_id", merchant_id)
+
+    async def _find(self, field: str, value: str) -> Merchant | None:
+        entry = self._kept.get((field, value))
+        if entry is not None and time.monotonic() - entry[0] < self._keep:
+            return entry[1]
+        async with self._lock:
+            entry = self._kept.get((field, value))
+            if entry is not None and time.monotonic() - entry[0] < self._keep:
+                return entry[1]
+            found = await self._read(field, value)
+            self._kept[field, value] = (time.monotonic(), found)
+            self._kept.move_to_end((field, value))
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+            return found
+
+    async def _read(self, field: str, value: str) -> Merchant | None:
+        document = await self._collection.find_one({field: value})
+        if document is not None:
+            try:
+                return Merchant.from_document(document)
+            except ValidationError as error:
+                places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
+                raise MerchantNotReadable(f"merchant {document['_id']}: not valid at {places}") from None
+        own = self._environment
+        if own is not None and value == (own.account_id if field == "account_id" else own.id):
+            return own
+        return None
