@@ -53,6 +53,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     [
         (14 * 86400, "14 days"),
         (86400, "1 day"),
+        (3 * 86400 + 1, "3 days"),
         (5400, "1.5 h"),
         (180, "3 min"),
         (42, "42 s"),

@@ -53,9 +53,14 @@ def in_words(duration: timedelta) -> str:
     for size, one, many in ((86400, "day", "days"), (3600, "h", "h"), (60, "min", "min")):
         if seconds >= size:
             count = seconds / size
-            shown = f"{count:.0f}" if count >= 10 or count == int(count) else f"{count:.1f}"  # noqa: PLR2004 two digits read well
+            shown = _number(count)
             return f"{shown} {one if shown == '1' else many}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"  # noqa: PLR2004
+    return f"{_number(seconds)} s"
+
+
+def _number(count: float) -> str:
+    """Write a number with two digits that count, and no needless zero."""
+    return f"{count:.0f}" if count >= 10 else f"{count:.1f}".removesuffix(".0")  # noqa: PLR2004
 
 
 def written(moment: datetime) -> str:

@@ -16,6 +16,9 @@ from common.kafka.topic_admin import partition_counts
 MOST_RECORDS = 200_000
 """Above this a range is refused: everything read is held in memory."""
 
+DISORDER_MS = 5 * 60_000
+"""How far behind a newer record an older one may lie: times are the producers', and a retry comes late."""
+
 STALL_SECONDS = 20.0
 POLL_MS = 500
 
@@ -117,8 +120,7 @@ async def _sought(
     starts = await consumer.offsets_for_times(dict.fromkeys(assigned, max(wanted.since_ms, 0)))
     ends = await consumer.end_offsets(assigned)
     if wanted.until_ms is not None:
-        # Times are the producers', so a record may lie a little before an older one: a minute more is read.
-        beyond = await consumer.offsets_for_times(dict.fromkeys(assigned, wanted.until_ms + 60_000))
+        beyond = await consumer.offsets_for_times(dict.fromkeys(assigned, wanted.until_ms + DISORDER_MS))
         ends = {place: found.offset if (found := beyond.get(place)) else end for place, end in ends.items()}
     begun = {place: found.offset for place, found in starts.items() if found and found.offset < ends[place]}
     if (count := sum(ends[place] - offset for place, offset in begun.items())) > MOST_RECORDS:

@@ -1,0 +1,313 @@
+"""`jawab merchants` and `jawab conversation` on the MongoDB wire: what is stored, refused, and never shown."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from ai.decisions import Decision, MongoDecisions
+from cli.app import run
+from cli.merchants import edited_text
+from common.events.replies import DirectMessage, Reply, ReplyGenerated
+from common.merchants import Merchant
+from common.mongo import CONVERSATIONS, DELIVERIES, MERCHANTS, MESSAGES, Database, database
+from common.sealing import Sealer
+from delivery.ledger import Row
+from delivery.mongo import to_document
+
+pytestmark = pytest.mark.mongo
+
+T = TypeVar("T")
+Jawab = Callable[..., tuple[int, str, str]]
+Stored = Callable[[Callable[[Database], Awaitable[T]]], T]
+
+KEY = "k" * 32
+TOKEN = "IGAA-a-token-nobody-may-see"
+RULES = """
+- name: hours
+  when: {channel: direct_message, match: contains, values: [دوام, hours]}
+  then: {reply: {ar: من 9 للـ 9, en: 9 to 9}}
+"""
+
+
+@pytest.fixture
+def jawab(mongo_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Jawab:
+    """Run a command against a database of the test's own, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("INSTAGRAM_PAGE_ID", "INSTAGRAM_ACCESS_TOKEN", "EDITOR", "VISUAL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"MONGODB_URL": mongo_url, "ENCRYPTION_KEY": KEY, "TOKEN": TOKEN}.items():
+        monkeypatch.setenv(name, value)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(arguments)
+        written = capsys.readouterr()
+        assert TOKEN not in written.out + written.err
+        return code, written.out, written.err
+
+    return command
+
+
+@pytest.fixture
+def on_database(mongo_url: str) -> Stored[Any]:
+    """Do something with the database itself."""
+
+    def do(act: Callable[[Database], Awaitable[Any]]) -> Any:
+        async def with_client() -> Any:
+            client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url, tz_aware=True)
+            async with client:
+                return await act(database(client))
+
+        return asyncio.run(with_client())
+
+    return do
+
+
+def merchant_in(on_database: Stored[Any], id_: str = "dar") -> Merchant:
+    return Merchant.from_document(on_database(lambda db: db[MERCHANTS].find_one({"_id": id_})))
+
+
+def add(jawab: Jawab, id_: str = "dar", account: str = "111", *more: str) -> tuple[int, str, str]:
+    return jawab("merchants", "add", id_, "--name", "دار الأزياء", "--account", account, *more)
+
+
+def test_a_merchant_is_added_with_its_token_sealed(jawab: Jawab, on_database: Stored[Any]) -> None:
+    code, out, err = add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--route", "graph")
+    assert code == 0, err
+    assert "merchant dar added" in out
+    stored = merchant_in(on_database)
+    assert (stored.name, stored.account_id, stored.routes) == ("دار الأزياء", "111", ("graph",))
+    assert stored.access_token is not None
+    assert TOKEN not in stored.access_token
+    assert Sealer([KEY]).open(stored.access_token) == TOKEN
+    assert stored.manychat_api_key is None
+
+
+def test_an_account_and_an_id_belong_to_one_merchant(jawab: Jawab, on_database: Stored[Any]) -> None:
+    assert add(jawab)[0] == 0
+    code, out, err = add(jawab, "other", "111")
+    assert (code, out) == (1, "")
+    assert "the Instagram account 111 already belongs to merchant dar" in err
+    code, _, err = add(jawab, "dar", "222")
+    assert code == 1
+    assert "there is a merchant dar already" in err
+    assert merchant_in(on_database).account_id == "111"
+    assert add(jawab, "other", "222")[0] == 0
+    code, _, err = jawab("merchants", "add", "other", "--update", "--account", "111")
+    assert code == 1
+    assert "already belongs to merchant dar" in err
+
+
+def test_an_update_changes_only_what_is_given(jawab: Jawab, on_database: Stored[Any], tmp_path: Path) -> None:
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--igsid-field", "77")
+    (tmp_path / "facts.txt").write_text("نفتح من 9 للـ 9", encoding="utf-8")
+    code, out, _ = jawab("merchants", "add", "dar", "--update", "--facts", "facts.txt", "--disconnected")
+    assert (code, "merchant dar changed" in out) == (0, True)
+    stored = merchant_in(on_database)
+    assert (stored.facts, stored.connected, stored.manychat_igsid_field) == ("نفتح من 9 للـ 9", False, 77)
+    assert stored.access_token is not None
+    jawab("merchants", "add", "dar", "--update", "--access-token", "none", "--connected")
+    stored = merchant_in(on_database)
+    assert (stored.access_token, stored.connected) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("add", "dar", "--account", "1"), "--name is needed"),
+        (("add", "Dar!", "--name", "x", "--account", "1"), "id String should match"),
+        (("add", "dar", "--name", "x", "--account", "@dar"), "account_id String should match"),
+        (("add", "dar", "--name", "x", "--account", "1", "--access-token", "IGAA-other"), "takes a source"),
+        (("add", "dar", "--name", "x", "--account", "1", "--route", "pigeon"), "pigeon"),
+        (("add", "dar", "--update"), "there is no merchant dar"),
+        (("show", "dar"), "there is no merchant dar"),
+        (("remove", "dar", "--yes"), "there is no merchant dar"),
+        (("remove", "dar"), "say --yes"),
+        (("rules", "set", "dar"), "--default"),
+        (("rules", "set", "dar", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    jawab: Jawab, on_database: Stored[Any], arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, err = jawab("merchants", *arguments)
+    assert (code, out) == (1, "")
+    assert said in err
+    assert on_database(lambda db: db[MERCHANTS].count_documents({})) == 0
+
+
+def test_show_and_list_say_whether_keys_are_there_and_never_what_they_are(
+    jawab: Jawab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN")
+    shown = json.loads(jawab("merchants", "show", "dar", "--json")[1])
+    assert (shown["access_token"], shown["manychat_api_key"]) == ("set", "not set")
+    assert "دار الأزياء" in jawab("merchants", "show", "dar")[1]
+    monkeypatch.setenv("ENCRYPTION_KEY", "o" * 32)
+    code, out, _ = jawab("merchants", "show", "dar")
+    assert code == 0
+    assert "set, cannot be opened" in out
+    assert "put that one behind the new one" in out
+    monkeypatch.setenv("ENCRYPTION_KEY", f"{'o' * 32},{KEY}")
+    assert json.loads(jawab("merchants", "show", "dar", "--json")[1])["access_token"] == "set"
+
+
+def test_the_environments_merchant_is_listed_until_the_database_has_its_account(
+    jawab: Jawab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSTAGRAM_PAGE_ID", "111")
+
+    def listed() -> list[tuple[str, str]]:
+        return [(one["id"], one["source"]) for one in json.loads(jawab("merchants", "list", "--json")[1])]
+
+    assert listed() == [("default", "environment")]
+    assert jawab("merchants", "show", "default")[0] == 0
+    add(jawab)
+    assert listed() == [("dar", "database")]
+
+
+def test_a_document_that_is_not_valid_is_listed_and_does_not_hide_the_others(
+    jawab: Jawab, on_database: Stored[Any]
+) -> None:
+    add(jawab)
+    on_database(lambda db: db[MERCHANTS].insert_one({"_id": "bad", "account_id": "222", "naem": "typo"}))
+    code, out, _ = jawab("merchants", "list")
+    assert code == 0
+    assert "not valid at" in out
+    assert "دار الأزياء" in out
+    code, _, err = jawab("merchants", "show", "bad")
+    assert code == 1
+    assert "is stored and not valid" in err
+
+
+def test_a_removed_merchant_is_gone(jawab: Jawab, on_database: Stored[Any]) -> None:
+    add(jawab)
+    assert jawab("merchants", "remove", "dar", "--yes")[0] == 0
+    assert on_database(lambda db: db[MERCHANTS].count_documents({})) == 0
+
+
+# Rules
+
+
+def test_rules_are_set_from_a_file_shown_as_they_were_and_given_back_to_the_default(
+    jawab: Jawab, on_database: Stored[Any], tmp_path: Path
+) -> None:
+    add(jawab)
+    assert "greeting" in jawab("merchants", "rules", "show", "dar")[1]
+    (tmp_path / "rules.yaml").write_text(RULES, encoding="utf-8")
+    assert jawab("merchants", "rules", "set", "dar", "rules.yaml")[0] == 0
+    rules = merchant_in(on_database).rules
+    assert rules is not None
+    assert rules[0].then.reply == {"ar": "من 9 للـ 9", "en": "9 to 9"}
+    code, out, _ = jawab("merchants", "rules", "show", "dar")
+    assert code == 0
+    (tmp_path / "again.yaml").write_text(out, encoding="utf-8")
+    assert jawab("merchants", "rules", "set", "dar", "again.yaml")[0] == 0
+    assert merchant_in(on_database).rules == rules
+    assert jawab("merchants", "rules", "set", "dar", "--default")[0] == 0
+    assert merchant_in(on_database).rules is None
+
+
+def test_rules_that_cannot_work_change_nothing(jawab: Jawab, on_database: Stored[Any], tmp_path: Path) -> None:
+    add(jawab)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("contains", "contians"), encoding="utf-8")
+    code, _, err = jawab("merchants", "rules", "set", "dar", "rules.yaml")
+    assert code == 1
+    assert "rules.yaml: hours.when.match" in err
+    assert merchant_in(on_database).rules is None
+
+
+def test_rules_are_edited_in_the_persons_own_editor(
+    jawab: Jawab, on_database: Stored[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add(jawab)
+    code, _, err = jawab("merchants", "rules", "edit", "dar")
+    assert (code, "EDITOR is not set" in err) == (1, True)
+    (tmp_path / "rules.yaml").write_text(RULES, encoding="utf-8")
+    monkeypatch.setenv("EDITOR", f"cp '{tmp_path / 'rules.yaml'}'")
+    code, out, err = jawab("merchants", "rules", "edit", "dar")
+    assert code == 0, err
+    assert "1 rules stored" in out
+    assert [rule.name for rule in merchant_in(on_database).rules or ()] == ["hours"]
+    monkeypatch.setenv("EDITOR", "true")
+    assert "Nothing was changed" in jawab("merchants", "rules", "edit", "dar")[1]
+    monkeypatch.setenv("EDITOR", "false")
+    assert "ended with code 1" in jawab("merchants", "rules", "edit", "dar")[2]
+
+
+def test_a_text_with_a_mistake_is_kept_for_its_writer() -> None:
+    kept: list[Path] = []
+
+    def edit(path: Path) -> None:
+        kept.append(path)
+        path.write_text("- name: [unclosed", encoding="utf-8")
+
+    with pytest.raises(Exception, match="were not stored") as caught:
+        edited_text("[]\n", edit)
+    assert str(kept[0]) in getattr(caught.value, "fix", "")
+    assert kept[0].read_text(encoding="utf-8") == "- name: [unclosed"
+    kept[0].unlink()
+
+
+# Conversations
+
+
+def test_a_conversation_is_told_in_order_with_what_became_of_each_reply(jawab: Jawab, on_database: Stored[Any]) -> None:
+    at = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    conversation = "111:5"
+
+    async def happen(db: Database) -> None:
+        about = {"conversation_id": conversation, "channel": "direct_message", "merchant_id": "dar"}
+        await db[MESSAGES].insert_one({"_id": "m_1", "at": at, "text": "بيش هذا؟", **about})
+        data = Reply(
+            reply_id="r_1",
+            merchant_id="dar",
+            account_id="111",
+            contact_id="5",
+            origin="rule",
+            action=DirectMessage(text="هذا الرابط"),
+        )
+        reply = ReplyGenerated(
+            id="r_1", source="/ai", subject=conversation, time=at, partitionkey=conversation, data=data
+        )
+        later = at + timedelta(seconds=1)
+        await MongoDecisions(db).store(
+            Decision("d_1", conversation, "dar", ("m_1",), later, "rule", (reply,), rule="price")
+        )
+        row = Row("r_1", "failed", 3, later, "dar", "111", "5", conversation, "d_1", "direct_message", "rule", 0, ())
+        await db[DELIVERIES].insert_one(to_document(row) | {"reason": "window_closed"})
+        line = {"id": "h_1", "role": "human", "text": "أني هنا", "at": at + timedelta(seconds=2)}
+        await db[CONVERSATIONS].insert_one(
+            {"_id": conversation, "merchant_id": "dar", "owner": "human", "recent": [line], "attention": "escalated"}
+        )
+
+    on_database(happen)
+    code, out, err = jawab("conversation", conversation)
+    assert code == 0, err
+    said = [out.index(text) for text in ("بيش هذا؟", "هذا الرابط", "أني هنا")]
+    assert said == sorted(said)
+    for told in ("answered by a person", "needs a person: escalated", "by rule price, failed: window_closed"):
+        assert told in out
+    told = json.loads(jawab("conversation", conversation, "--json")[1])
+    assert [moment["who"] for moment in told["moments"]] == ["customer", "jawab", "person"]
+
+
+def test_an_unknown_conversation_is_said(jawab: Jawab) -> None:
+    code, out, err = jawab("conversation", "111:404")
+    assert (code, out) == (1, "")
+    assert "nothing is known of 111:404" in err
+    assert "is not a conversation" in jawab("conversation", "111")[2]
+
+
+def test_the_doctor_finds_mongodb_able(jawab: Jawab, on_database: Stored[Any]) -> None:
+    code, out, err = jawab("doctor", "--only", "mongodb", "--patience", "30s")
+    assert code == 0, err + out
+    assert "compare-and-set" in out
+    names = on_database(lambda db: db.list_collection_names())
+    assert not [name for name in names if name.startswith("doctor_")]
