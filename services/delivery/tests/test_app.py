@@ -1,6 +1,7 @@
 """The service as a whole: its settings, its wiring, its lanes."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import httpx2
@@ -105,9 +106,31 @@ class TestHandler:
             await delivery_handler(world.sender, world.observer)(world.reply())
 
 
+@asynccontextmanager
+async def silent_server():
+    """A MongoDB that takes connections and never answers. (PyMongo leaks a socket whose connecting it cancels.)"""
+    writers = []
+
+    async def connected(_, writer):
+        writers.append(writer)
+
+    running = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"mongodb://127.0.0.1:{running.sockets[0].getsockname()[1]}/jawab"
+    finally:
+        running.close()
+        for writer in writers:
+            writer.transport.abort()
+        await running.wait_closed()
+
+
 class TestApp:
     async def test_it_starts_without_kafka_or_mongodb_and_says_what_is_missing(self, environment):
-        app = wiring.create_app(Settings())
+        async with silent_server() as url:
+            environment.setenv("MONGODB_URL", url)
+            await self.says_what_is_missing(wiring.create_app(Settings()))
+
+    async def says_what_is_missing(self, app):
         async with (
             app.lifespan(),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://delivery") as client,

@@ -1,6 +1,7 @@
 """One outside call on real sockets: when may the other side have seen the request?"""
 
 import asyncio
+import contextlib
 import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,21 +16,28 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @asynccontextmanager
 async def server(behave):
-    """Run `behave(reader, writer)` for each connection."""
+    """Run `behave(reader, writer)` for each connection; leave neither a task nor a socket behind."""
+    serving = set()
 
     async def connected(reader, writer):
+        serving.add(asyncio.current_task())
         try:
-            await behave(reader, writer)
-        except (asyncio.CancelledError, ConnectionError):
-            pass
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
+                await behave(reader, writer)
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     running = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}"
     finally:
         running.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await running.wait_closed()
 
 
 async def called(url, timeout=0.5, path="/x"):
