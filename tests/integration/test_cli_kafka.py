@@ -309,6 +309,15 @@ async def test_a_range_is_read_whole_in_order_from_every_partition(kafka: Embedd
     }  # where the producer's own partitioner put them
 
 
+async def test_records_larger_than_one_fetch_are_all_read(kafka: EmbeddedKafka, account: str) -> None:
+    begin, key = ms(now()), f"{account}:5"
+    async with producing(kafka) as producer:
+        for size in (900_000, 1_000_000, 700_000, 10):
+            await producer.send_and_wait(REPLIES, b"x" * size, key=key.encode(), timestamp_ms=begin)
+    found = await records.read({"bootstrap_servers": kafka.bootstrap}, [REPLIES], Range(begin, key=key))
+    assert [len(record.value) for record in found] == [900_000, 1_000_000, 700_000, 10]
+
+
 async def test_reading_ends_where_the_topic_ended_when_it_began(kafka: EmbeddedKafka, account: str) -> None:
     connection = {"bootstrap_servers": kafka.bootstrap}
     async with producing(kafka) as producer:

@@ -14,7 +14,17 @@ from common.events import Event
 from common.events.control import Control, ConversationReleased, ConversationTakenOver
 from common.events.interactions import Message, MessageReceived
 from common.events.outcomes import HumanReplied, HumanReply
-from common.events.replies import Action, DirectMessage, OperatorNotification, Reply, ReplyGenerated
+from common.events.replies import (
+    Action,
+    CommentReply,
+    DirectMessage,
+    HideComment,
+    OperatorNotification,
+    PrivateReply,
+    Reply,
+    ReplyGenerated,
+    Typing,
+)
 from common.merchants import Merchant, Rule, Then, When
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -193,6 +203,30 @@ def test_the_wording_of_a_notification_is_no_difference() -> None:
     then = model_said("a", OperatorNotification(reason="escalated", text="then"))
     now = model_said("a", OperatorNotification(reason="escalated", text="now"))
     assert mark("1:msg:m_1", then, now) == "same"
+
+
+def test_every_action_has_an_effect_and_words_but_typing() -> None:
+    actions = (
+        Typing(),
+        CommentReply(comment_id="18", text="شكراً"),
+        PrivateReply(comment_id="18", text="هلا"),
+        HideComment(comment_id="18"),
+        HideComment(comment_id="19", hidden=False),
+        OperatorNotification(reason="negative_comment", text="x"),
+    )
+    assert effects(actions) == [
+        ("comment_reply", "18", "شكراً"),
+        ("private_reply", "18", "هلا"),
+        ("hide_comment", "18", "True"),
+        ("hide_comment", "19", "False"),
+        ("operator_notification", "negative_comment"),
+    ]
+    said = sketch(Decided("rule", actions, ("m",), rule="thanks"))
+    assert said == (
+        "rule thanks: شكراً, in private: هلا, hides the comment, shows the comment, tells a person (negative_comment)"
+    )
+    assert sketch(Decided("rule", (), ("m",), rule="nothing-at-all")) == "rule nothing-at-all"
+    assert sketch(None) == "nothing"
 
 
 def test_a_summary_counts_in_words_and_data_carries_the_actions() -> None:

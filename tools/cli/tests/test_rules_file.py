@@ -3,16 +3,14 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai.rules import DEFAULT_RULES
 from cli.rules_file import NotRules, read_rules, write_rules
 from common.merchants import Rule, Then, When
 
-TEXTS = st.text(min_size=1, max_size=60).filter(
-    lambda text: text.strip() and all(mark not in text for mark in "{}\x00") and text.isprintable()
-)
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="{}"), min_size=1, max_size=30)
 RULES = st.builds(
     Rule,
     name=st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True),
@@ -36,7 +34,8 @@ def refused(*rules: dict[str, object]) -> str:
     return str(caught.value)
 
 
-@given(st.lists(RULES, max_size=5, unique_by=lambda one: one.name))
+@settings(max_examples=40)
+@given(st.lists(RULES, max_size=4, unique_by=lambda one: one.name))
 def test_rules_read_back_as_they_were_written(rules: list[Rule]) -> None:
     assert read_rules(write_rules(rules)) == tuple(rules)
 
@@ -60,7 +59,7 @@ def test_json_and_a_rules_key_are_read_too() -> None:
         ("a: [1", "line 1"),
         ("- {name: x", "line"),
         ("!!python/object/apply:os.system [true]", "constructor"),
-        ("[" * 5000, "YAML"),
+        ("[" * 1200, "YAML"),
     ],
 )
 def test_what_is_no_list_of_rules_is_said(text: str, said: str) -> None:

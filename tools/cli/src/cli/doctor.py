@@ -48,6 +48,9 @@ MARKS: dict[State, tuple[str, str]] = {
     "not_looked": (screen.BAD, "dim"),
 }
 TITLES = {"mongodb": "MongoDB"}
+NEVER_BY_PROXY: dict[str, httpx2.AsyncBaseTransport | None] = {"all://localhost": None, "all://127.0.0.1": None}
+"""A proxy of the environment is for the outside APIs; it does not know this machine."""
+
 MOST_MERCHANTS = 20
 MONGO_SHARE = 0.8
 """Of the patience, so that the driver says what is wrong before the patience ends."""
@@ -102,7 +105,9 @@ async def doctor(
     addresses = {"ingest": url, "ai": ai, "delivery": delivery, "cleanup": cleanup}
     addresses = {service: address.rstrip("/") for service, address in addresses.items()}
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx2.AsyncClient(timeout=limit, follow_redirects=False))
+        client = await stack.enter_async_context(
+            httpx2.AsyncClient(timeout=limit, follow_redirects=False, mounts=NEVER_BY_PROXY)
+        )
         with screen.working(f"Looking at {', '.join(groups)}"):
             db = await _database(stack, limit)
             checks = [check for check in await _checks(client, db, addresses, groups) if check.group in groups]

@@ -18,6 +18,7 @@ RULES = TypeAdapter(tuple[Rule, ...])
 SENTIMENTS = frozenset({"positive", "neutral", "negative"})
 PLACEHOLDERS = frozenset({"price_link", "shop"})
 NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+FOREIGN_LINE_ENDS = frozenset("\r\x85\u2028\u2029")
 MOST_RULES = 200
 MOST_BYTES = 1024 * 1024
 
@@ -97,4 +98,15 @@ def _place(loaded: list[Any], location: tuple[int | str, ...]) -> str:
 def write_rules(rules: Sequence[Rule]) -> str:
     """Return rules as YAML that `read_rules` reads to the same."""
     data = [rule.model_dump(mode="json", exclude_defaults=True) for rule in rules]
-    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=110) if data else "[]\n"
+    return yaml.dump(data, Dumper=_Exact, allow_unicode=True, sort_keys=False, width=110) if data else "[]\n"
+
+
+class _Exact(yaml.SafeDumper):
+    """Escapes the line ends that YAML would read back as another one."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if set(text) & FOREIGN_LINE_ENDS else None)
+
+
+_Exact.add_representer(str, _text)
