@@ -428,11 +428,18 @@ async def test_what_became_of_a_reply_is_noted_once(scene: Scene):
     assert (conversation["attention"], conversation["recent"][1]["state"]) == ("outcome_unknown", "unknown")
     delivered = outcome(ReplyDelivered, Delivered, reply, route="graph", message_ids=("p1", "p2"))
     assert await scene.handle(delivered) == 2
-    assert await scene.handle(delivered) == 1
+    assert await scene.handle(delivered) == 2
     await scene.handle(unknown)
     conversation = await scene.conversation()
     assert (conversation["attention"], conversation["recent"][1]["state"]) == (None, "delivered")
     assert conversation["counters"]["delivered"] == 1
+
+
+async def test_a_delivered_reply_is_noted_in_one_call(scene: Scene):
+    await scene.handle(message())
+    delivered = outcome(ReplyDelivered, Delivered, scene.published[0].id, route="graph", message_ids=("p1",))
+    assert await scene.handle(delivered) == 1
+    assert (await scene.conversation())["recent"][1]["mids"] == ["p1"]
 
 
 async def test_a_failed_notification_needs_a_person_too(scene: Scene):

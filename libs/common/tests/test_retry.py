@@ -5,7 +5,7 @@ from aiokafka.errors import KafkaConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from common.errors import Permanent, Retryable
 from common.events import ANY_EVENT
@@ -24,6 +24,13 @@ def not_an_event() -> ValidationError:
 def test_a_failure_that_passes_is_tried_again_however_often_until_it_is_too_old(error):
     assert isinstance(verdict(error, attempts=500, age=59, policy=POLICY), TryAgain)
     assert isinstance(verdict(error, attempts=1, age=60, policy=POLICY), GiveUp)
+
+
+def test_what_the_database_refuses_is_a_bug_unless_it_says_that_it_passes():
+    refused = OperationFailure("unknown operator, said the server about Ahmed", code=9)
+    assert verdict(refused, attempts=5, age=0, policy=POLICY) == GiveUp("failed 5 times: OperationFailure 9")
+    stepped_down = OperationFailure("x", code=91, details={"errorLabels": ["RetryableWriteError"]})
+    assert isinstance(verdict(stepped_down, attempts=5, age=0, policy=POLICY), TryAgain)
 
 
 def test_the_other_side_says_how_long_to_wait():

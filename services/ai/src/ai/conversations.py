@@ -162,19 +162,16 @@ class MongoConversations:
         self, conversation_id: str, reply_id: str, message_ids: Sequence[str], *, now: datetime
     ) -> None:
         """Mark a reply as delivered, once; what was unknown about it is known now."""
-        before = await self._collection.find_one_and_update(
-            {"_id": conversation_id, "recent": {"$elemMatch": {"id": reply_id, "state": {"$ne": "delivered"}}}},
-            {
-                "$set": {"recent.$.state": "delivered", "recent.$.mids": list(message_ids), "updated_at": now},
-                "$inc": {"counters.delivered": 1},
-            },
-            projection={"attention_reply": 1},
-            return_document=ReturnDocument.BEFORE,
+        line = {"$elemMatch": {"id": reply_id, "state": {"$ne": "delivered"}}}
+        known = {"recent.$.state": "delivered", "recent.$.mids": list(message_ids), "updated_at": now}
+        counted = {"$inc": {"counters.delivered": 1}}
+        marked = await self._collection.update_one(
+            {"_id": conversation_id, "attention_reply": {"$ne": reply_id}, "recent": line}, {"$set": known, **counted}
         )
-        if before is not None and before.get("attention_reply") == reply_id:
+        if not marked.matched_count:
             await self._collection.update_one(
-                {"_id": conversation_id, "attention_reply": reply_id},
-                {"$set": {"attention": None, "attention_reply": None}},
+                {"_id": conversation_id, "attention_reply": reply_id, "recent": line},
+                {"$set": {**known, "attention": None, "attention_reply": None}, **counted},
             )
 
     async def not_delivered(

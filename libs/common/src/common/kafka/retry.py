@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from common.errors import Permanent, Retryable
 
@@ -41,6 +41,8 @@ class GiveUp:
 
 def passes(error: BaseException) -> bool:
     """Tell whether an error is known to pass: the outside world was away, the record is not to blame."""
+    if isinstance(error, OperationFailure):  # the server answered, and refused: trying for an hour would not help
+        return error.timeout or error.has_error_label("RetryableWriteError")
     return isinstance(error, Retryable | PyMongoError | KafkaError | ConnectionError | TimeoutError)
 
 
@@ -74,4 +76,6 @@ def cause(error: BaseException) -> str:
         return "not a valid event: " + ", ".join(places[:5])
     if isinstance(error, Retryable | Permanent):
         return error.reason
+    if isinstance(error, OperationFailure):
+        return f"{type(error).__name__} {error.code}"
     return type(error).__name__
