@@ -113,6 +113,18 @@ async def test_only_who_read_the_latest_row_may_write(store):
     assert await store.find("rep_1") == begun
 
 
+async def test_a_row_that_came_back_to_the_same_state_is_another_row(store):
+    begun = ledger.begin(opened(), "graph", NOW)
+    await store.insert(begun)
+    lost = ledger.lost_sight(begun, "found begun", NOW)
+    again = ledger.begin(lost, "graph", NOW)
+    assert await store.put(lost, over=begun)
+    assert await store.put(again, over=lost)
+    assert again.state == begun.state
+    assert not await store.put(ledger.refused(begun, "bad_request", "", NOW), over=begun)
+    assert await store.find("rep_1") == again
+
+
 async def test_of_many_who_begin_one_wins(store):
     row = opened()
     await store.insert(row)

@@ -22,6 +22,7 @@ from delivery.ledger import TRANSITIONS, CommentTaken, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.observations import Observer
 from delivery.operator import Notice
+from delivery.pacing import Places
 from delivery.patience import Patience
 from delivery.reading import Reading, Shown
 from delivery.sender import InstagramMessageSender
@@ -235,6 +236,7 @@ class World:
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
     patience: Patience = field(default_factory=Patience)
+    places: int = 100
     sealer: Sealer = field(default_factory=lambda: Sealer(["k" * 32]))
 
     def __post_init__(self) -> None:
@@ -283,6 +285,7 @@ class World:
             metrics=self.metrics,
             patience=self.patience,
             margin=timedelta(seconds=60),
+            places=Places(self.places),
         )
         self.echoes = EchoReader(
             ledger=self.ledger,

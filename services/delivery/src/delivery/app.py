@@ -35,6 +35,7 @@ from delivery.metrics import DeliveryMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
 from delivery.operator import Operator
+from delivery.pacing import Places
 from delivery.patience import Patience
 from delivery.routes import utility_message_routes
 from delivery.sender import InstagramMessageSender
@@ -47,6 +48,8 @@ GROUP = "delivery"
 READ = (REPLIES, INTERACTIONS, CONTROL)
 NEEDED = (*READ, OUTCOMES, *(f"{topic}.dlq" for topic in READ))
 INDEX_RETRY_SECONDS = 2.0
+SPARE_CONNECTIONS = 20
+"""For what is not paced: lookups, typing, reading back."""
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -65,8 +68,8 @@ def create_app(settings: Settings) -> Litestar:
     ledger, contacts = MongoLedger(db), MongoContacts(db, clock)
     sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
     merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
-    graph_http = http_client(timeout=settings.call_timeout, connections=settings.connections)
-    manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections)
+    graph_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
+    manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
     graph = OutsideApi(
         "graph", graph_http, settings.graph_url, timeout=settings.call_timeout, observe=metrics.observe_call
     )
@@ -97,6 +100,7 @@ def create_app(settings: Settings) -> Litestar:
         metrics=metrics,
         patience=patience,
         margin=settings.margin,
+        places=Places(settings.connections),
     )
     echoes = EchoReader(
         ledger=ledger,

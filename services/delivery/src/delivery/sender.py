@@ -35,6 +35,7 @@ from delivery.manychat import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.operator import Notice
 from delivery.outcomes import Publish, outcome_of, outcome_without_row
+from delivery.pacing import Places, Turn
 from delivery.parts import keys_of, texts_of
 from delivery.patience import Patience
 from delivery.policy import Withhold
@@ -137,6 +138,7 @@ class _Work:
     """One pass over one record: what it found out, and which row it wrote itself."""
 
     event: ReplyGenerated
+    turn: Turn
     plan: Plan | Withhold | Impossible | None = None
     subscriber: int | None = None
     mine: int | None = None
@@ -165,6 +167,7 @@ class InstagramMessageSender:
         metrics: DeliveryMetrics,
         patience: Patience,
         margin: timedelta,
+        places: Places,
     ) -> None:
         self._merchants = merchants
         self._contacts = contacts
@@ -178,6 +181,7 @@ class InstagramMessageSender:
         self._metrics = metrics
         self._patience = patience
         self._margin = margin
+        self._places = places
         self._unresolved: OrderedDict[str, None] = OrderedDict()
         self._misses: OrderedDict[str, datetime] = OrderedDict()
 
@@ -190,7 +194,15 @@ class InstagramMessageSender:
         if isinstance(event.data.action, Typing):
             await self._show_typing(event)
             return
-        work = _Work(event)
+        work = _Work(event, self._places.turn())
+        try:
+            row = await self._advance(work)
+        finally:
+            work.turn.leave()
+        await self._finish(work, row)
+
+    async def _advance(self, work: _Work) -> Row:
+        """Take the reply from state to state until it is finished, and return its row."""
         row = await self._open(work)
         while not row.finished:
             if row.state == "claimed":
@@ -203,7 +215,7 @@ class InstagramMessageSender:
                 row = await self._begin(work, row)
             else:
                 row = await self._lose_sight(row, "found begun: whoever began it left no answer")
-        await self._finish(work, row)
+        return row
 
     # Opening
 
@@ -233,6 +245,7 @@ class InstagramMessageSender:
     async def _first_row(self, work: _Work, plan: Plan | Withhold | Impossible, fresh: Row) -> Row:
         chosen = await self._choose(work, plan, plan.routes) if isinstance(plan, Plan) else plan
         if isinstance(chosen, str):
+            await work.turn.take(chosen)
             return rows.begin(fresh, chosen, self._clock.now())
         return self._ended(fresh, chosen)
 
@@ -331,6 +344,7 @@ class InstagramMessageSender:
             await self._choose(work, plan, plan.starting_at(row)) if isinstance(plan, Plan) else plan
         )
         if isinstance(chosen, str):
+            await work.turn.take(chosen)
             return await self._put(work, rows.begin(row, chosen, self._clock.now()), over=row)
         return await self._put(work, self._ended(row, chosen), over=row)
 
@@ -358,6 +372,7 @@ class InstagramMessageSender:
             raise Retryable("the call was not begun in time")
         try:
             sent = await self._call(work, plan, row, index)
+            work.turn.leave()
         except Refused as refusal:
             return await self._refused(work, plan, row, index, refusal)
         except UnknownOutcome as unknown:
@@ -402,6 +417,7 @@ class InstagramMessageSender:
             chosen = await self._choose(work, plan, plan.after(row.route))
             if isinstance(chosen, str):
                 log.info("reply.rerouted", reply=row.reply_id, reason=refusal.reason, route=chosen)
+                await work.turn.take(chosen)
                 return await self._put(work, rows.begin(row, chosen, self._clock.now()), over=row)
         now = self._clock.now()
         change = _if_same(
@@ -520,7 +536,7 @@ class InstagramMessageSender:
 
     async def _show_typing(self, event: ReplyGenerated) -> None:
         """Show the typing indicator once, if it still makes sense: it is not worth a row, a wait or a second try."""
-        work = _Work(event)
+        work = _Work(event, self._places.turn())
         plan = await self._plan(work)
         reason = ""
         if not isinstance(plan, Plan):
