@@ -34,7 +34,7 @@ class Settings(
     unknown_deadline: float = named("DELIVERY_UNKNOWN_DEADLINE", default=60.0, gt=0)
     # How soon after the ledger's `attempting` the call must have begun, and how long the platform gets to show it.
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
-    # Sends at once over each route. At 0.2 s a call, 50 of them are 250 replies a second: more than one process handles.
+    # Sends at once over each route: at 0.2 s a call, 50 of them are 250 replies a second.
     connections: int = named("DELIVERY_CONNECTIONS", default=50, ge=1)
 
     @field_validator("manychat_url", "graph_url")
