@@ -1,14 +1,13 @@
 """What tests of several packages share: a real Kafka and a MongoDB server, started when first asked for."""
 
-import asyncio
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from common.kafka import topic_admin
 from devkit.kafka import EmbeddedKafka
+from devkit.kafka_with_topics import kafka_with_topics
 from devkit.mongo import EmbeddedMongo
 
 _databases = count(1)
@@ -17,8 +16,7 @@ _databases = count(1)
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """Apache Kafka with Jawab's topics; `.bootstrap` is its address."""
-    with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as broker:
-        asyncio.run(topic_admin.apply({"bootstrap_servers": broker.bootstrap}))
+    with kafka_with_topics(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
 
 
