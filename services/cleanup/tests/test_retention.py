@@ -48,14 +48,16 @@ def test_ids_may_never_be_forgotten_while_the_platform_still_redelivers(
     monkeypatch: pytest.MonkeyPatch, variable: str, days: str
 ):
     monkeypatch.setenv(variable, days)
-    with pytest.raises(ValidationError, match=f"{variable} must be at least 2: the platform redelivers for 36 hours"):
+    with pytest.raises(
+        ValidationError, match=f"{variable} must be at least 15: the topics keep what was said for 14 days"
+    ):
         Settings()
 
 
-def test_two_days_are_enough(monkeypatch: pytest.MonkeyPatch):
+def test_one_day_more_than_the_topics_keep_is_enough(monkeypatch: pytest.MonkeyPatch):
     for variable in VARIABLES:
-        monkeypatch.setenv(variable, "2")
-    assert Settings().deliveries_days == 2
+        monkeypatch.setenv(variable, "15")
+    assert Settings().deliveries_days == 15
 
 
 def test_a_ledger_row_goes_only_in_a_state_that_nothing_follows():

@@ -4,10 +4,12 @@ from typing import Self
 
 from pydantic import model_validator
 
+from common.kafka.topics import DAY_MS, SOURCES
 from common.settings import KafkaSettings, MongoSettings, ServiceSettings, named
 
-LEAST_DAYS = 2
-"""The platform redelivers a webhook for up to 36 hours; what a reply was sent for must be remembered for longer."""
+LEAST_DAYS = 1 + max(topic.retention_ms for topic in SOURCES if topic.keyed_by == "conversation") // DAY_MS
+"""What was answered must be remembered for longer than it can be read again: from the topics, which keep it longer than
+the 36 hours for which the platform redelivers a webhook."""
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings):
@@ -30,7 +32,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
         ):
             if days < LEAST_DAYS:
                 raise ValueError(
-                    f"{variable} must be at least {LEAST_DAYS}: the platform redelivers for 36 hours, and what is "
-                    "forgotten before that would be answered a second time"
+                    f"{variable} must be at least {LEAST_DAYS}: the topics keep what was said for {LEAST_DAYS - 1} days, "
+                    "and what is forgotten before that could be answered a second time"
                 )
         return self
