@@ -32,7 +32,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
         ):
             if days < LEAST_DAYS:
                 raise ValueError(
-                    f"{variable} must be at least {LEAST_DAYS}: the topics keep what was said for {LEAST_DAYS - 1} days, "
-                    "and what is forgotten before that could be answered a second time"
+                    f"{variable} must be at least {LEAST_DAYS}: the topics keep what was said for {LEAST_DAYS - 1} "
+                    "days, and what is forgotten before that could be answered a second time"
                 )
         return self
