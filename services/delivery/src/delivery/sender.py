@@ -7,14 +7,13 @@ contact, judge, choose the route, write `attempting`, call, write what came of i
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
 from common.clock import Clock
 from common.errors import Permanent, ProcessingError, Retryable, UnknownOutcome
-from common.events.outcomes import Route
 from common.events.replies import (
     CommentReply,
     DirectMessage,
@@ -25,11 +24,11 @@ from common.events.replies import (
     ReplyGenerated,
     Typing,
 )
-from common.merchants import Merchant, Merchants, RouteName
+from common.merchants import Merchant, Merchants
 from common.sealing import NotOpenable, Sealer
 from delivery import ledger as rows
-from delivery import policy, unknown_outcomes
-from delivery.contacts import Contact, Contacts
+from delivery import unknown_outcomes
+from delivery.contacts import Contacts
 from delivery.ledger import CommentTaken, Ledger, Row, write_fact
 from delivery.manychat import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
@@ -38,6 +37,7 @@ from delivery.outcomes import Publish, outcome_of, outcome_without_row
 from delivery.pacing import Places, Turn
 from delivery.parts import keys_of, texts_of
 from delivery.patience import Patience
+from delivery.plan import Chosen, Impossible, Plan, Planner, Subscribers
 from delivery.policy import Withhold
 from delivery.reading import Reading
 from delivery.sending import ALREADY_ANSWERED, Refused, Sent
@@ -83,15 +83,11 @@ class GraphApi(Protocol):
         ...
 
 
-class ManyChatApi(Protocol):
+class ManyChatApi(Subscribers, Protocol):
     """The calls of `delivery.manychat.ManyChat`."""
 
     async def send_text(self, key: str, subscriber: int, text: str, tag: str | None = None) -> Sent:
         """Send a text into the subscriber's Instagram thread."""
-        ...
-
-    async def find_subscriber(self, key: str, field_id: int, contact: str) -> int | None:
-        """Return the person's subscriber id, or None."""
         ...
 
 
@@ -101,36 +97,6 @@ class Notifier(Protocol):
     async def notify(self, merchant: Merchant, notice: Notice) -> Sent:
         """Tell the merchant's people."""
         ...
-
-
-@dataclass(frozen=True)
-class Impossible:
-    """The reply cannot be sent, whatever the rules say."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a reply can be sent: the routes in order, with the keys they need."""
-
-    merchant: Merchant
-    routes: tuple[Route, ...]
-    contact: Contact | None = None
-    token: str | None = None
-    key: str | None = None
-    only_tagged: bool = False
-
-    def starting_at(self, row: Row) -> tuple[Route, ...]:
-        """Return the routes to try: a message whose first parts went one way goes on that way."""
-        if row.route in self.routes and any(part.state == "delivered" for part in row.parts):
-            return self.routes[self.routes.index(row.route) :]
-        return self.routes
-
-    def after(self, route: Route) -> tuple[Route, ...]:
-        """Return the routes behind `route`."""
-        return self.routes[self.routes.index(route) + 1 :] if route in self.routes else ()
 
 
 @dataclass
@@ -147,6 +113,11 @@ class _Work:
     @property
     def reply(self) -> Reply:
         return self.event.data
+
+    async def take(self, chosen: Chosen) -> None:
+        """Wait for a place on the chosen route."""
+        self.subscriber = chosen.subscriber
+        await self.turn.take(chosen.route)
 
 
 class InstagramMessageSender:
@@ -169,21 +140,22 @@ class InstagramMessageSender:
         margin: timedelta,
         places: Places,
     ) -> None:
+        self._planner = Planner(
+            merchants=merchants, contacts=contacts, subscribers=manychat, sealer=sealer, clock=clock, margin=margin
+        )
         self._merchants = merchants
+        self._sealer = sealer
         self._contacts = contacts
         self._ledger = ledger
         self._graph = graph
         self._manychat = manychat
         self._operator = operator
-        self._sealer = sealer
         self._publish = publish
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
-        self._margin = margin
         self._places = places
         self._unresolved: OrderedDict[str, None] = OrderedDict()
-        self._misses: OrderedDict[str, datetime] = OrderedDict()
 
     async def deliver(self, event: ReplyGenerated) -> None:
         """Bring a reply to its end and publish what became of it.
@@ -228,7 +200,7 @@ class InstagramMessageSender:
                 return found
             if reply.reply_id in self._unresolved:
                 raise Permanent(f"{reply.reply_id}: its row in the ledger vanished while its outcome was unknown")
-        work.plan = await self._plan(work)
+        work.plan = await self._planner.plan(work.event)
         now = self._clock.now()
         fresh = rows.opened(reply, keys_of(texts_of(reply.action)), now)
         first = await self._first_row(work, work.plan, fresh)
@@ -243,109 +215,27 @@ class InstagramMessageSender:
         return first
 
     async def _first_row(self, work: _Work, plan: Plan | Withhold | Impossible, fresh: Row) -> Row:
-        chosen = await self._choose(work, plan, plan.routes) if isinstance(plan, Plan) else plan
-        if isinstance(chosen, str):
-            await work.turn.take(chosen)
-            return rows.begin(fresh, chosen, self._clock.now())
+        chosen = await self._planner.choose(work.reply, plan, plan.routes) if isinstance(plan, Plan) else plan
+        if isinstance(chosen, Chosen):
+            await work.take(chosen)
+            return rows.begin(fresh, chosen.route, self._clock.now())
         return self._ended(fresh, chosen)
 
     def _ended(self, row: Row, why: Withhold | Impossible) -> Row:
         end = rows.withheld if isinstance(why, Withhold) and row.state == "claimed" else rows.refused
         return end(row, why.reason, why.detail, self._clock.now())
 
-    # Deciding
-
-    async def _plan(self, work: _Work) -> Plan | Withhold | Impossible:
-        reply = work.reply
-        merchant = await self._merchants.by_id(reply.merchant_id)
-        if merchant is None or merchant.account_id != reply.account_id:
-            return Withhold("unknown_merchant", "no merchant here has this id and account")
-        if isinstance(reply.action, OperatorNotification):
-            return Plan(merchant, ("operator",))
-        if not merchant.connected:
-            return Withhold("disconnected", "the merchant removed the app; connect the account again")
-        contact = None
-        if not isinstance(reply.action, HideComment):
-            contact = await self._contacts.find(reply.conversation_id)
-        verdict = policy.judge(
-            reply, decided_at=work.event.time, contact=contact, now=self._clock.now(), margin=self._margin
-        )
-        if isinstance(verdict, Withhold):
-            return verdict
-        if not texts_of(reply.action):
-            return Impossible("empty_text", "the text is nothing but white space")
-        return self._routes(reply, merchant, contact, only_tagged=verdict.only_tagged)
-
-    def _routes(
-        self, reply: Reply, merchant: Merchant, contact: Contact | None, *, only_tagged: bool
-    ) -> Plan | Impossible:
-        try:
-            token = self._sealer.open(merchant.access_token) if merchant.access_token else None
-            key = self._sealer.open(merchant.manychat_api_key) if merchant.manychat_api_key else None
-        except NotOpenable as error:
-            return Impossible("keys_unreadable", str(error))
-        if not all(_fits_a_header(secret) for secret in (token, key)):
-            return Impossible("keys_unreadable", "a key holds characters that no key has: enter the keys again")
-        direct = isinstance(reply.action, DirectMessage)
-        if direct and reply.contact_id is None:
-            return Impossible("no_such_recipient", "a direct message needs contact_id")
-        usable = {"manychat": direct and key is not None, "graph": token is not None and not only_tagged}
-        named: tuple[RouteName, ...] = merchant.routes if direct else ("graph",)
-        return Plan(merchant, tuple(name for name in named if usable[name]), contact, token, key, only_tagged)
-
-    async def _choose(self, work: _Work, plan: Plan, routes: tuple[Route, ...]) -> Route | Withhold | Impossible:
-        """Return the first of `routes` that can be used, or why none can."""
-        for position, route in enumerate(routes):
-            if route != "manychat":
-                return route
-            try:
-                work.subscriber = await self._subscriber(work.reply, plan)
-            except Retryable:
-                if position + 1 == len(routes):
-                    raise
-                log.warning("manychat.lookup_failed", conversation=work.reply.conversation_id)
-            except Refused as refusal:
-                return Impossible(refusal.reason, refusal.detail)
-            else:
-                if work.subscriber is not None:
-                    return route
-        if plan.only_tagged:
-            return Withhold("window_closed", "the window is closed, and no route can use the message tag")
-        return Impossible("no_route", "no route can send this: give the merchant an access token or a ManyChat key")
-
-    async def _subscriber(self, reply: Reply, plan: Plan) -> int | None:
-        """Return who the contact is in ManyChat. Raises Retryable, Refused."""
-        if plan.contact is not None and plan.contact.subscriber_id is not None:
-            return plan.contact.subscriber_id
-        field = plan.merchant.manychat_igsid_field
-        conversation, now = reply.conversation_id, self._clock.now()
-        missed_at = self._misses.get(conversation)
-        if plan.key is None or field is None or reply.contact_id is None:
-            return None
-        if missed_at is not None and now - missed_at < MISSES_KEPT:
-            return None
-        found = await self._manychat.find_subscriber(plan.key, field, reply.contact_id)
-        if found is None:
-            self._misses[conversation] = now
-            while len(self._misses) > MOST_REMEMBERED:
-                self._misses.popitem(last=False)
-        else:
-            await self._contacts.remember_subscriber(conversation, found)
-        return found
-
     # Sending
 
     async def _begin(self, work: _Work, row: Row) -> Row:
         """Write `attempting` for the next part, or the end where it may not be sent; the row as it then is."""
         if work.plan is None:
-            work.plan = await self._plan(work)
+            work.plan = await self._planner.plan(work.event)
         plan = work.plan
-        chosen: Route | Withhold | Impossible = (
-            await self._choose(work, plan, plan.starting_at(row)) if isinstance(plan, Plan) else plan
-        )
-        if isinstance(chosen, str):
-            await work.turn.take(chosen)
-            return await self._put(work, rows.begin(row, chosen, self._clock.now()), over=row)
+        chosen = await self._planner.choose(work.reply, plan, plan.starting_at(row)) if isinstance(plan, Plan) else plan
+        if isinstance(chosen, Chosen):
+            await work.take(chosen)
+            return await self._put(work, rows.begin(row, chosen.route, self._clock.now()), over=row)
         return await self._put(work, self._ended(row, chosen), over=row)
 
     async def _put(self, work: _Work, row: Row, *, over: Row) -> Row:
@@ -414,11 +304,11 @@ class InstagramMessageSender:
         if refusal.reason == NO_SUBSCRIBER:
             await self._contacts.remember_subscriber(row.conversation_id, None)
         if refusal.elsewhere:
-            chosen = await self._choose(work, plan, plan.after(row.route))
-            if isinstance(chosen, str):
-                log.info("reply.rerouted", reply=row.reply_id, reason=refusal.reason, route=chosen)
-                await work.turn.take(chosen)
-                return await self._put(work, rows.begin(row, chosen, self._clock.now()), over=row)
+            chosen = await self._planner.choose(work.reply, plan, plan.after(row.route))
+            if isinstance(chosen, Chosen):
+                log.info("reply.rerouted", reply=row.reply_id, reason=refusal.reason, route=chosen.route)
+                await work.take(chosen)
+                return await self._put(work, rows.begin(row, chosen.route, self._clock.now()), over=row)
         now = self._clock.now()
         change = _if_same(
             index, row.parts[index].attempts, lambda latest: rows.refused(latest, refusal.reason, refusal.detail, now)
@@ -536,8 +426,7 @@ class InstagramMessageSender:
 
     async def _show_typing(self, event: ReplyGenerated) -> None:
         """Show the typing indicator once, if it still makes sense: it is not worth a row, a wait or a second try."""
-        work = _Work(event, self._places.turn())
-        plan = await self._plan(work)
+        plan = await self._planner.plan(event)
         reason = ""
         if not isinstance(plan, Plan):
             reason = plan.reason
@@ -552,10 +441,6 @@ class InstagramMessageSender:
                 reason = "not_shown"
         await self._publish([outcome_without_row(event, route="graph", reason=reason, at=event.time)])
         self._metrics.replies.labels("suppressed" if reason else "delivered", "graph", "typing").inc()
-
-
-def _fits_a_header(secret: str | None) -> bool:
-    return secret is None or (secret.isascii() and secret.isprintable())
 
 
 def _if_same(
