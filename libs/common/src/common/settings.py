@@ -170,7 +170,7 @@ class MerchantSettings(Block):
     merchant_id: str = named("JAWAB_MERCHANT_ID", default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     merchant_name: str = named("JAWAB_MERCHANT_NAME", default="My shop")
     price_link: str = named("JAWAB_PRICE_LINK", default="https://example.com/prices")
-    account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None)
+    account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None, pattern=r"^[0-9]{1,32}$")
     access_token: SecretStr | None = named("INSTAGRAM_ACCESS_TOKEN", default=None)
     manychat_api_key: SecretStr | None = named("MANYCHAT_API_KEY", default=None)
     manychat_igsid_field: int | None = named("MANYCHAT_IGSID_FIELD_ID", default=None)
