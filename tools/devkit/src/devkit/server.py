@@ -1,4 +1,4 @@
-"""What every embedded server can do: be started, stopped, killed, frozen and watched. Methods block; any thread may call."""
+"""What every embedded server can do: start, stop, die, freeze, be watched. Methods block; any thread may call them."""
 
 import signal
 from abc import ABC, abstractmethod
