@@ -1,6 +1,6 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e coverage load bench clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e coverage load clean
 
 UV := scripts/uv
 RUN := $(UV) run --frozen --all-groups
@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen --all-groups
 TOOL := $(UV) run --frozen --no-default-groups
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## from a bare machine: start everything, play twelve conversations, show each, exit 0 only if all was right
 	@$(TOOL) jawab demo
@@ -23,14 +23,14 @@ test: check unit integration e2e ## everything CI runs
 
 check: lint types layers ## style, types, layers
 
-lint:
+lint: ## style
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 
-types:
+types: ## mypy, strict
 	$(RUN) mypy
 
-layers:
+layers: ## who may import whom
 	$(RUN) lint-imports
 
 unit: ## tests that need no server

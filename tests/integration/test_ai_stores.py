@@ -25,6 +25,7 @@ from common.clock import ManualClock
 from common.events import AnyEvent, Event
 from common.events.control import Control, ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.interactions import (
+    Attachment,
     Comment,
     CommentReceived,
     Edit,
@@ -433,6 +434,14 @@ async def test_what_became_of_a_reply_is_noted_once(scene: Scene):
     conversation = await scene.conversation()
     assert (conversation["attention"], conversation["recent"][1]["state"]) == (None, "delivered")
     assert conversation["counters"]["delivered"] == 1
+
+
+async def test_a_message_that_comes_after_its_unsend_leaves_nothing_to_see(scene: Scene):
+    await scene.handle(event(MessageUnsent, Unsend(**WHO, mid="m1"), "1:del:m1"))
+    await scene.handle(message(None, attachments=(Attachment(type="image", url="https://cdn.example/private.jpg"),)))
+    stored = await scene.db[MESSAGES].find_one({"_id": "1:msg:m1"})
+    assert stored is not None
+    assert (stored["unsent"], stored["text"], stored["attachments"]) == (True, "", [])
 
 
 async def test_a_delivered_reply_is_noted_in_one_call(scene: Scene):

@@ -178,6 +178,23 @@ async def test_a_failing_record_holds_its_own_conversation_and_no_other(settings
     assert handled[-2:] == ["stuck:0", "stuck:1"]
 
 
+async def test_many_records_that_wait_for_a_retry_leave_room_for_the_others(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_working=4)
+    waiting, handled = set(), []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey.startswith("stuck"):
+            waiting.add(one.id)
+            raise Retryable("busy", after=60)
+        handled.append(one.id)
+
+    await produce(settings, topic, [event(f"stuck{n}", 0) for n in range(200)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: len(waiting) == 200)
+        await produce(settings, topic, [event(f"well{n}", 0) for n in range(20)])
+        await until(lambda: len(handled) == 20)
+
+
 async def test_nothing_is_committed_past_a_record_that_is_not_done_and_a_restart_handles_it(settings, topic):
     handled: list[str] = []
 

@@ -65,6 +65,11 @@ def test_production_refuses_development_values(monkeypatch, place):
     assert "mon_secret" not in line
 
 
+def test_production_refuses_development_values_that_the_service_does_not_even_read(monkeypatch):
+    monkeypatch.setenv("JWT_SECRET", "jawab-development-jwt-secret-not-for-production")
+    assert "JWT_SECRET still has its development value" in refusal(ServiceSettings)
+
+
 def test_an_unset_jawab_env_means_production(monkeypatch):
     monkeypatch.setenv("IG_VERIFY_TOKEN", "my own")
     monkeypatch.setenv("META_APP_SECRET", "my own")

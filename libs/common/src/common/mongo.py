@@ -30,23 +30,23 @@ ERASURES = "erasures"
 
 @dataclass(frozen=True)
 class Collection:
-    """One collection, the service that owns it, and its indexes beyond `_id`."""
+    """One collection, who creates its indexes (the first is its owner), and those indexes beyond `_id`."""
 
     name: str
-    owner: str
+    creators: tuple[str, ...]
     indexes: Sequence[IndexModel] = ()
 
 
 COLLECTIONS: tuple[Collection, ...] = (
-    Collection(MERCHANTS, "cli", (IndexModel([("account_id", ASCENDING)], name="account", unique=True),)),
+    Collection(MERCHANTS, ("cli", "delivery"), (IndexModel([("account_id", ASCENDING)], name="account", unique=True),)),
     Collection(
         CONVERSATIONS,
-        "ai",
+        ("ai",),
         (IndexModel([("merchant_id", ASCENDING), ("updated_at", DESCENDING)], name="merchant_recent"),),
     ),
     Collection(
         MESSAGES,
-        "ai",
+        ("ai",),
         (
             IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
             IndexModel([("at", ASCENDING)], name="age"),
@@ -54,17 +54,17 @@ COLLECTIONS: tuple[Collection, ...] = (
     ),
     Collection(
         DECISIONS,
-        "ai",
+        ("ai",),
         (
             IndexModel([("covers", ASCENDING)], name="covers"),
             IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
             IndexModel([("at", ASCENDING)], name="age"),
         ),
     ),
-    Collection(USAGE, "ai", (IndexModel([("at", ASCENDING)], name="age"),)),
+    Collection(USAGE, ("ai",), (IndexModel([("at", ASCENDING)], name="age"),)),
     Collection(
         DELIVERIES,
-        "delivery",
+        ("delivery",),
         (
             IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
             IndexModel([("message_ids", ASCENDING)], name="message_ids"),
@@ -73,8 +73,8 @@ COLLECTIONS: tuple[Collection, ...] = (
             IndexModel([("private_reply_to", ASCENDING)], name="private_reply_to", unique=True, sparse=True),
         ),
     ),
-    Collection(CONTACTS, "delivery", (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),
-    Collection(ERASURES, "cleanup", ()),
+    Collection(CONTACTS, ("delivery",), (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),
+    Collection(ERASURES, ("cleanup",), ()),
 )
 
 
@@ -100,9 +100,9 @@ def database(client: AsyncMongoClient[Document]) -> Database:
 
 
 async def ensure_indexes(db: Database, *, owner: str) -> None:
-    """Create the indexes of the collections `owner` owns; existing ones stay. Raises PyMongoError."""
+    """Create the indexes that are `owner`'s to create; existing ones stay. Raises PyMongoError."""
     for collection in COLLECTIONS:
-        if collection.owner == owner and collection.indexes:
+        if owner in collection.creators and collection.indexes:
             await db[collection.name].create_indexes(list(collection.indexes))
 
 

@@ -14,6 +14,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
@@ -48,7 +49,11 @@ def create_service(
     return Litestar(
         route_handlers=[*_probes(health), _metrics(registry), *routes],
         lifespan=list(lifespan),
-        openapi_config=OpenAPIConfig(title=f"Jawab {name}", version="0.1.0"),
+        openapi_config=OpenAPIConfig(
+            title=f"Jawab {name}",
+            version="0.1.0",
+            render_plugins=[JsonRenderPlugin()],  # the others load scripts from a CDN
+        ),
         request_max_body_size=max_body,
         exception_handlers={Exception: _unexpected},
         on_app_init=list(on_app_init),

@@ -4,6 +4,7 @@ The public names are those of the guide and its aliases; an alias means the same
 variable counts as unset. A wrong one stops the service at start-up, in one readable line (`common.service.run`).
 """
 
+import os
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
@@ -57,11 +58,16 @@ class Block(BaseSettings):
                 if any(secret in DEVELOPMENT_VALUES for secret in _revealed(getattr(self, name))):
                     alias = field.validation_alias
                     shown = alias.choices[0] if isinstance(alias, AliasChoices) else name.upper()
-                    raise ValueError(
-                        f"{shown} still has its development value, which anybody can read in .env.example: "
-                        "set your own, or set JAWAB_ENV=development on a machine that serves no customers"
-                    )
+                    raise ValueError(development_value_in(shown))
         return self
+
+
+def development_value_in(name: object) -> str:
+    """Say that a variable still has its development value, and what to do."""
+    return (
+        f"{name} still has its development value, which anybody can read in .env.example: "
+        "set your own, or set JAWAB_ENV=development on a machine that serves no customers"
+    )
 
 
 def _revealed(value: object) -> list[str]:
@@ -80,6 +86,15 @@ class ServiceSettings(Block):
     port: int = named("PORT", default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = named("LOG_LEVEL", default="info")
     log_format: Literal["json", "console"] = named("LOG_FORMAT", default="json")
+
+    @model_validator(mode="after")
+    def _none_around_in_production(self) -> Self:
+        """Refuse also what this service does not read: the environment was copied from the example then."""
+        if self.environment == "production":
+            for name, value in os.environ.items():
+                if DEVELOPMENT_VALUES.intersection(part.strip() for part in value.split(",")):
+                    raise ValueError(development_value_in(name))
+        return self
 
     @property
     def development(self) -> bool:
@@ -104,7 +119,9 @@ class KafkaSettings(Block):
     request_timeout: float = named("KAFKA_REQUEST_TIMEOUT", default=10.0, gt=0)
     session_timeout: float = named("KAFKA_SESSION_TIMEOUT", default=10.0, ge=6)
     group_instance_id: str | None = named("KAFKA_GROUP_INSTANCE_ID", default=None)
-    max_outstanding: int = named("KAFKA_MAX_OUTSTANDING", default=512, ge=1)
+    # Records held at once, and of them those being worked on: waiting for a retry or for its turn is not work.
+    max_outstanding: int = named("KAFKA_MAX_OUTSTANDING", default=5000, ge=1)
+    max_working: int = named("KAFKA_MAX_WORKING", default=128, ge=1)
     commit_interval: float = named("KAFKA_COMMIT_INTERVAL", default=0.2, gt=0)
     drain_timeout: float = named("KAFKA_DRAIN_TIMEOUT", default=15.0, ge=0)
     max_retry_age: float = named("KAFKA_MAX_RETRY_AGE", default=3600.0, ge=0)

@@ -36,7 +36,8 @@ class MongoMessages:
         try:
             waiting = await self._collection.find_one_and_update(
                 {"_id": said.id, "stored_at": {"$exists": False}},
-                {"$set": _facts(said, merchant_id, now), "$setOnInsert": {"text": said.text}},
+                # Text and attachments only where nothing waits: an unsend that came first must find nothing to show.
+                {"$set": _facts(said, merchant_id, now), "$setOnInsert": _contents(said)},
                 upsert=True,
                 return_document=ReturnDocument.BEFORE,
             )
@@ -77,9 +78,14 @@ def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:
     }
     optional = {"mid": said.mid, "comment_id": said.comment_id, "ad_id": said.ad_id}
     facts |= {name: value for name, value in optional.items() if value is not None}
-    if said.attachments:
-        facts["attachments"] = list(said.attachments)
     return facts
+
+
+def _contents(said: Incoming) -> Document:
+    contents: dict[str, Any] = {"text": said.text}
+    if said.attachments:
+        contents["attachments"] = list(said.attachments)
+    return contents
 
 
 def _stored(document: Document | None, said: Incoming, now: datetime, *, fresh: bool) -> Stored:

@@ -1,6 +1,7 @@
 """`jawab demo`: the whole system from nothing, twelve scenes, a judgement."""
 
 import asyncio
+import shutil
 import time
 from typing import Annotated
 
@@ -22,10 +23,9 @@ def demo(
     """Start everything, play twelve conversations, show each, and end with 0 only if every one was right."""
     console = Console(highlight=False)
     begun = time.monotonic()
-    folder = run_folder("demo", keep=False)
-    stack = Stack(folder, ports=Ports.free())
     try:
-        with ended_by_signals():
+        with ended_by_signals(), run_folder("demo", keep=False) as folder:
+            stack = Stack(folder, ports=Ports.free())
             try:
                 start(stack, console)
                 with stack.kept_running(lambda name: console.print(f"  [yellow]{name} ended; started again[/yellow]")):
@@ -34,12 +34,13 @@ def demo(
             finally:
                 console.print("\nStopping everything …")
                 stack.stop()
+            if not (wrong or keep):
+                shutil.rmtree(folder)
     except Interrupted:
         console.print("[yellow]Stopped.[/yellow] Nothing was left running.")
         return 130
     except FAILURES as error:
         console.print(f"[red]The demo could not run:[/red] {error}", markup=True)
-        console.print(f"Logs: {folder}. Next: jawab doctor", markup=False)
         return 1
     _summary(console, played, memory, time.monotonic() - begun)
     if wrong:
@@ -51,8 +52,6 @@ def demo(
         "[bold green]✓ Everything expected was delivered exactly once, and the forged webhook was refused.[/]"
     )
     console.print("Next: make up   (stays up, with a page to look at), then make test")
-    if not keep:
-        run_folder("demo", keep=False)
     return 0
 
 

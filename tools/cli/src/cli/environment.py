@@ -80,5 +80,8 @@ def needed(names: Sequence[str], option: str, environment: Mapping[str, str] = o
     """Return the same, or raise Misconfigured saying what to set."""
     value = first_of(names, environment)
     if value is None:
-        raise Misconfigured(f"{' or '.join(names)} is not set", f"set it (.env.example explains it), or give {option}")
+        raise Misconfigured(
+            f"{' or '.join(names)} is not set",
+            f"set it (.env.example explains it), give {option}, or start a world with `make up`",
+        )
     return value

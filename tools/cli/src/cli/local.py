@@ -1,5 +1,6 @@
 """What `jawab up` and `jawab demo` share: the folder they run in, how start-up is shown, and how failures read."""
 
+import fcntl
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from devkit.mongo_servers import MongoUnavailable
 from devkit.process import ProcessError
 from devkit.stack import PortTaken, Stack
 
+
+class RunsAlready(Exception):
+    """Another process uses the folder; the message says what to do."""
+
+
 FAILURES = (
     ChecksumMismatch,
     EnvironmentFileError,
@@ -26,6 +32,7 @@ FAILURES = (
     MongoUnfit,
     PortTaken,
     ProcessError,
+    RunsAlready,
 )
 """What can keep the stack from starting; each says in its message what is wrong."""
 
@@ -34,13 +41,20 @@ class Interrupted(Exception):
     """The person, or the system, asked us to end."""
 
 
-def run_folder(name: str, *, keep: bool) -> Path:
-    """Return `.run/NAME` in the checkout, emptied unless `keep`."""
+@contextmanager
+def run_folder(name: str, *, keep: bool) -> Iterator[Path]:
+    """Hold `.run/NAME` in the checkout, emptied unless `keep`. Raises RunsAlready while another process holds it."""
     folder = project_root() / ".run" / name
-    if folder.exists() and not keep:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunsAlready(f"`jawab {name}` runs here already: end it first (Ctrl-C where it runs)") from None
+        if folder.exists() and not keep:
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        yield folder
 
 
 @contextmanager

@@ -114,8 +114,11 @@ def note(line: str) -> None:
 
 def following(*commands: str) -> None:
     """End with the next useful commands."""
+    # Whoever came through `uv run` has no `jawab` on the PATH of their own shell.
+    prefix = "scripts/uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""
     for number, command in enumerate(commands):
-        console().print(Text.assemble(("Next: " if number == 0 else "      ", "dim"), command), soft_wrap=True)
+        shown = prefix + command if command.startswith("jawab ") else command
+        console().print(Text.assemble(("Next: " if number == 0 else "      ", "dim"), shown), soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -52,5 +52,6 @@ def token(*, merchant: str, ttl: str = "1h", subject: str = "jawab-cli", json: b
     screen.note(f"for {merchant}, valid for {in_words(lifetime)}, until {written(now + lifetime)}")
     sys.stdout.write(made + "\n")
     screen.note(
-        f'Next: curl -X POST http://localhost:8002/api/utility-messages/{merchant}/send -H "Authorization: Bearer …"'
+        f'Next: curl -X POST http://localhost:8002/api/utility-messages/{merchant}/send -H "Authorization: Bearer …" '
+        """-H "Content-Type: application/json" -d '{"recipientId": "…", "message": "…"}'"""
     )

@@ -26,13 +26,12 @@ def up(
 ) -> int:
     """Start everything, print the addresses, and stay up until Ctrl-C. A service that dies is started again."""
     console = Console(highlight=False, soft_wrap=True)
-    folder = run_folder("up", keep=keep)
     own = {name: os.environ[name] for name in OWN if name in os.environ}
     for name in own:
         console.print(f"Using your {name} instead of one of the development world's.")
-    stack = Stack(folder, ports=Ports.free() if free_ports else USUAL_PORTS, settings=own)
     try:
-        with ended_by_signals():
+        with ended_by_signals(), run_folder("up", keep=keep) as folder:
+            stack = Stack(folder, ports=Ports.free() if free_ports else USUAL_PORTS, settings=own)
             try:
                 start(stack, console)
                 _tell_commands(stack)
@@ -48,7 +47,6 @@ def up(
         return 0
     except FAILURES as error:
         console.print(f"[red]Could not start:[/red] {error}")
-        console.print(f"Logs: {folder}. Next: jawab doctor", markup=False)
         return 1
     return 0
 
@@ -65,7 +63,7 @@ def _show(stack: Stack, console: Console) -> None:
     environment = stack.environment()
     ingest = stack.url("ingest")
     lines = [("conversations, live", f"{stack.url('sandbox')}/sandbox/")]
-    lines += [(name, f"{stack.url(name)}  (/health, /metrics, /schema)") for name in SERVICES]
+    lines += [(name, f"{stack.url(name)}  (/health, /metrics, /schema/openapi.json)") for name in SERVICES]
     lines.append(("Kafka", environment["KAFKA_BOOTSTRAP_SERVERS"]))
     lines.append(("MongoDB", environment["MONGODB_URL"].rsplit("@", 1)[-1]))
     lines.append(("logs", str(stack.home)))

@@ -91,6 +91,7 @@ class Demo:
 
     async def play(self, scenes: Sequence[Scene]) -> tuple[list[Played], list[str]]:
         """Play every scene, then wait until all is quiet; return what happened and what was wrong with it."""
+        self._console.print("[dim]The model's answers come from a stand-in that knows a few phrases.[/dim]")
         async with httpx2.AsyncClient(trust_env=False) as client:
             sandbox = SandboxClient(self._sandbox_url, client)
             played = [await self._play_one(client, sandbox, scene) for scene in scenes]

@@ -5,7 +5,8 @@ FastStream's own concurrent modes either lose the order of a key or acknowledge 
 around it:
 
 - a lane per `lane_of(record)`, by default the record's key; a record without a key has a lane of its own;
-- a bound on outstanding records: beyond it, reading waits;
+- a bound on what is worked on at once, which a record that waits for its turn or for a retry does not count in, and a
+  wider bound on outstanding records: beyond it, reading waits;
 - a failed record is tried again inside its lane, so later records of the conversation wait and nobody else does;
 - what cannot be handled goes to its dead-letter topic, and its offset moves only after that append is acknowledged;
 - offsets are committed explicitly and only behind the contiguous finished prefix of a partition;
@@ -77,6 +78,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         lane_of: LaneOf,
         retry: RetryPolicy,
         outstanding: int,
+        working: int,
         commit_interval: float,
         drain_timeout: float,
         metrics: KafkaMetrics,
@@ -92,6 +94,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._metrics = metrics
         self._clock = clock
         self._slots = asyncio.Semaphore(outstanding)
+        self._working = asyncio.Semaphore(working)
         self._progress: dict[TopicPartition, PartitionProgress] = {}
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._lanes: dict[Hashable, _Lane] = {}
@@ -182,7 +185,10 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         while self._owns(record, progress) and not self._draining.is_set():
             attempts += 1
             try:
-                await self.process_message(record)
+                async with self._working:
+                    if self._draining.is_set():
+                        return False
+                    await self.process_message(record)
             except Exception as error:  # noqa: BLE001 a lane must outlive whatever its handler raises
                 age = time.monotonic() - started
                 decision = verdict(error, attempts=attempts, age=age, policy=self._retry)
@@ -373,6 +379,7 @@ def key_ordered_subscriber(
         lane_of=lane_of,
         retry=retry or RetryPolicy(longest_age=settings.max_retry_age),
         outstanding=settings.max_outstanding,
+        working=settings.max_working,
         commit_interval=settings.commit_interval,
         drain_timeout=settings.drain_timeout,
         metrics=metrics,

@@ -58,16 +58,16 @@ _WORDS: tuple[tuple[str, str], ...] = (
         r"طلبيتي|طلبي|وين الطلب|وين وصل|رقم الطلب|my order|order status|track|where is|ma commande|mon colis|suivi",
     ),
     ("contact", r"(?:\+?964|\b0)\d{9,10}|[\w.+-]+@[\w-]+\.\w+"),
-    (
-        "price",
-        r"شكد|شگد|بيش|بكم|بكد|سعر|أسعار|اسعار|price|how much|\bcost|prix|combien|tarif|coûte",
-    ),
     ("discount", r"خصم|تخفيض|تنزيلات|عرض|عروض|discount|sale\b|offer|promo|réduction|remise|solde"),
     (
         "delivery",
         r"توصيل|توصلون|يوصل|شحن|deliver|shipping|\bship\b|livr|expédi",
     ),
-    ("size", r"قياس|مقاس|سايز|نمرة|\bsizes?\b|taille|pointure|\bmedium\b|\bxl\b"),
+    ("size", r"قياس|مقاس|سايز|نمرة|\bsizes?\b|taille(?! \d)|pointure|\bmedium\b|\bxl\b"),
+    (
+        "price",
+        r"شكد|شگد|بيش|بكم|بكد|سعر|أسعار|اسعار|price|how much|\bcost|prix|combien|tarif|coûte",
+    ),
     ("payment", r"ادفع|أدفع|الدفع|دفع|زين كاش|ماستر|كارت|\bpay|\bcash\b|card|paie|payer|carte"),
     (
         "location",
@@ -145,26 +145,26 @@ REPLIES: dict[str, dict[Language, tuple[str, ...]]] = {
             "إن شاء الله أكو، بس گلي اللون والقياس حتى أتأكدلك.",
         ),
         "fr": (
-            "Je vérifie tout de suite : quelle couleur et quelle taille souhaitez-vous ?",
-            "Je regarde en réserve. Pouvez-vous me préciser la couleur et la taille ?",
+            "Je vérifie tout de suite en réserve et je vous confirme dans la conversation.",
+            "Je regarde si nous l'avons encore et je reviens vers vous ici même.",
         ),
         "en": (
-            "Let me check for you. Which colour and size would you like?",
-            "I'll look in the stock room right away. Which colour and size?",
+            "Let me check that for you, I'll confirm right here.",
+            "I'll look in the stock room right away and tell you here.",
         ),
     },
     "delivery": {
         "ar": (
-            "إي نعم نوصل، أنت من يا محافظة؟ حتى أگلك شوكت يوصلك وشكد أجرة التوصيل.",
-            "أكو توصيل لباب البيت. گلي وين ساكن وأحسبلك التوصيل.",
+            "إي نعم نوصل لكل المحافظات، دزلي عنوانك وأگلك شوكت يوصلك وشكد أجرة التوصيل.",
+            "أكو توصيل لباب البيت. دزلي عنوانك وأحسبلك التوصيل والوقت.",
         ),
         "fr": (
-            "Oui, nous livrons ! Dans quelle ville êtes-vous, que je vous donne le délai et les frais ?",
-            "La livraison est possible. Dites-moi votre ville et je vous précise le délai.",
+            "Oui, nous livrons partout ! Laissez-moi votre adresse et je vous donne le délai et les frais.",
+            "La livraison est possible. Envoyez-moi votre adresse et je vous précise le délai.",
         ),
         "en": (
-            "Yes, we deliver! Which city are you in, so I can tell you the time and the fee?",
-            "Delivery is no problem. Tell me your city and I'll check the time for you.",
+            "Yes, we deliver there! Send me your address and I'll tell you the time and the fee.",
+            "Delivery is no problem. Send me your address and I'll check the time for you.",
         ),
     },
     "order_status": {
