@@ -112,14 +112,42 @@ def test_a_part_that_was_never_begun_learns_no_id():
     assert ledger.after_arrival(opened(), 0, "mid.1", NOW) is None
 
 
-def test_the_earliest_unnamed_part_with_the_text_is_the_one_shown():
-    first = ledger.arrived(ledger.begin(opened(), "manychat", NOW), 0, None, NOW)
-    later = NOW + timedelta(seconds=3)
-    second = Row(**{**vars(ledger.begin(opened(), "manychat", later)), "reply_id": "rep_2"})
-    found = ledger.find_unnamed([second, first], "k", later, early=60, late=300)
-    assert found == (first, 0)
-    named = ledger.after_arrival(first, 0, "mid.1", NOW)
-    assert ledger.find_unnamed([second, named], "k", later, early=60, late=300) == (second, 0)
+def unnamed(reply_id, seconds, state="delivered"):
+    at = NOW + timedelta(seconds=seconds)
+    row = ledger.begin(opened(), "manychat", at)
+    if state == "delivered":
+        row = ledger.arrived(row, 0, None, at)
+    elif state != "attempting":
+        row = ledger.lost_sight(row, "reset", at)
+    if state == "handed_to_human":
+        row = ledger.handed_over(row, "look", at)
+    return Row(**{**vars(row), "reply_id": reply_id})
+
+
+@pytest.mark.parametrize("state", ["delivered", "attempting", "unknown"])
+@pytest.mark.parametrize(
+    ("seconds", "named"), [(1, "rep_1"), (119, "rep_1"), (120, "rep_2"), (121, "rep_2"), (-5, "rep_1")]
+)
+def test_the_unnamed_part_attempted_last_before_a_message_is_the_one_shown(state, seconds, named):
+    rows = [unnamed("rep_1", 0), unnamed("rep_2", 120, state)]
+    at = rows[0].parts[0].attempted_at + timedelta(seconds=seconds)
+    for given in (rows, rows[::-1]):
+        row, part = ledger.find_unnamed(given, "k", at, early=200, late=300)
+        assert (row.reply_id, part) == (named, 0)
+
+
+def test_a_reply_given_to_a_person_takes_no_message_from_a_live_one():
+    handed, live = unnamed("rep_1", 90, "handed_to_human"), unnamed("rep_2", 80, "unknown")
+    at = NOW + timedelta(seconds=100)
+    assert ledger.find_unnamed([handed, live], "k", at, early=60, late=300) == (live, 0)
+    assert ledger.find_unnamed([handed], "k", at, early=60, late=300) == (handed, 0)
+
+
+def test_a_named_part_is_not_named_again():
+    first, second = unnamed("rep_1", 0), unnamed("rep_2", 3)
+    named = ledger.after_arrival(second, 0, "mid.2", NOW, by_text=True)
+    assert named.parts[0].by_text
+    assert ledger.find_unnamed([first, named], "k", NOW + timedelta(seconds=4), early=60, late=300) == (first, 0)
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(-61, False), (-60, True), (0, True), (300, True), (301, False)])

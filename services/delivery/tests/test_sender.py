@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -429,6 +430,36 @@ class TestUnknownOutcomes:
         await world.deliver_until_done(event)
         assert len(sent_at) == 2
         assert sent_at[1] >= world.patience.settle + world.patience.call_timeout + world.patience.settle
+
+    async def test_a_message_is_not_sent_twice_because_an_equal_reply_before_it_has_no_id(self, world):
+        """The echo of the second message must not be given to the first reply, of which ManyChat told no id."""
+        world.with_manychat()
+        await world.sender.deliver(world.reply(DirectMessage(text="It costs 5")))
+        world.clock.advance(timedelta(seconds=120))
+        second = world.reply(DirectMessage(text="It costs 5"))
+        world.platform.script = [("arrives", UnknownOutcome("reset"))]
+        with pytest.raises(Retryable):
+            await world.sender.deliver(second)
+        shown = world.platform.thread[-1]
+        await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
+        await world.deliver_until_done(second)
+        assert len(world.platform.thread) == 2
+        assert world.row(second).message_ids == (shown.id,)
+
+    async def test_a_message_that_the_platforms_clock_gave_to_another_reply_is_not_sent_again(self, world):
+        world.with_manychat()
+        await world.sender.deliver(world.reply(DirectMessage(text="It costs 5")))
+        world.clock.advance(timedelta(seconds=120))
+        second = world.reply(DirectMessage(text="It costs 5"))
+        world.platform.script = [("arrives", UnknownOutcome("reset"))]
+        with pytest.raises(Retryable):
+            await world.sender.deliver(second)
+        behind = world.platform.thread[-1].at - timedelta(seconds=2)
+        world.platform.thread[-1] = replace(world.platform.thread[-1], at=behind)
+        await world.echoes.read(world.echo("mid.2", "It costs 5", at=behind), "shop")
+        await world.deliver_until_done(second)
+        assert len(world.platform.thread) == 2
+        assert world.row(second).state == "handed_to_human"
 
     async def test_what_was_unknown_twice_and_is_not_there_goes_to_a_person(self, world):
         world.platform.script = [UnknownOutcome("reset"), UnknownOutcome("reset")]

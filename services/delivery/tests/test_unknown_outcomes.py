@@ -22,8 +22,8 @@ from delivery.unknown_outcomes import (
     after_looking,
     before_looking,
     judge,
-    known_ids,
     look,
+    others_of,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -53,8 +53,8 @@ def shown(text=TEXT, seconds=1.0, id_="m1", *, from_account=True):
     return Shown(id_, text, from_account, NOW + timedelta(seconds=seconds))
 
 
-def seen(*messages, complete=True, known=frozenset()):
-    return judge(Reading(messages, complete), unknown_row().parts[0], known_ids=frozenset(known))
+def seen(*messages, complete=True, others=()):
+    return judge(Reading(messages, complete), unknown_row().parts[0], others=others)
 
 
 class TestJudging:
@@ -68,7 +68,23 @@ class TestJudging:
         assert seen(shown("Hi there", from_account=False), shown(TEXT, from_account=False)) == Absent()
 
     def test_a_message_the_ledger_knows_is_another_one(self):
-        assert seen(shown(), known={"m1"}) == Absent()
+        assert seen(shown(), others=[ledger.Part("k", "delivered", "m1")]) == Absent()
+
+    @pytest.mark.parametrize(
+        ("seconds_before", "by_text", "sight"),
+        [(120, True, CannotTell()), (0.5, True, Absent()), (120, False, Absent())],
+    )
+    def test_a_message_another_reply_got_for_its_text_proves_nothing_where_it_fits_this_one_better(
+        self, seconds_before, by_text, sight
+    ):
+        other = ledger.Part(
+            ledger.text_key(TEXT),
+            "delivered",
+            "m1",
+            attempted_at=NOW - timedelta(seconds=seconds_before),
+            by_text=by_text,
+        )
+        assert seen(shown(seconds=-0.3), others=[other]) == sight
 
     def test_an_unknown_message_of_the_account_may_be_ours_changed(self):
         assert seen(shown("HELLO!")) == CannotTell()
@@ -91,14 +107,14 @@ class TestJudging:
         assert judge(
             Reading((Shown("m1", TEXT, from_account=True, at=None),), complete=False),
             unknown_row().parts[0],
-            known_ids=frozenset(),
+            others=(),
         ) == Found("m1")
 
     def test_the_earliest_fitting_message_is_taken(self):
         assert seen(shown(id_="late", seconds=9), shown(id_="early", seconds=2)) == Found("early")
 
     def test_a_part_that_was_never_attempted_cannot_be_told(self):
-        assert judge(Reading((), complete=True), ledger.Part("k"), known_ids=frozenset()) == CannotTell()
+        assert judge(Reading((), complete=True), ledger.Part("k"), others=()) == CannotTell()
 
     @given(
         st.lists(
@@ -124,8 +140,8 @@ class TestJudging:
     def test_ids_of_other_messages_are_known_and_the_parts_own_is_not(self):
         delivered = ledger.arrived(ledger.begin(ledger.opened(reply(), ("a", "b"), NOW), "graph", NOW), 0, "m1", NOW)
         other = ledger.Row(**{**vars(ledger.after_arrival(unknown_row(), 0, "m9", NOW)), "reply_id": "other"})
-        assert known_ids([delivered, other], delivered, 1) == {"m1", "m9"}
-        assert known_ids([delivered, other], delivered, 0) == {"m9"}
+        assert {part.message_id for part in others_of([delivered, other], delivered, 1)} == {"m1", "m9"}
+        assert {part.message_id for part in others_of([delivered, other], delivered, 0)} == {"m9"}
 
 
 class TestPatience:
@@ -177,13 +193,13 @@ class Reader:
 class TestLooking:
     async def test_a_direct_message_is_looked_for_in_the_thread(self):
         reader = Reader(Reading((shown(),), complete=True))
-        assert await look(reader, "t", reply(), unknown_row().parts[0], frozenset()) == Found("m1")
+        assert await look(reader, "t", reply(), unknown_row().parts[0], ()) == Found("m1")
         assert reader.asked == [("conversation", "t", "1", "2")]
 
     async def test_a_comment_reply_is_looked_for_under_its_comment(self):
         reader = Reader(Reading((), complete=True))
         action = CommentReply(comment_id="c", text=TEXT)
-        assert await look(reader, "t", reply(action), unknown_row().parts[0], frozenset()) == Absent()
+        assert await look(reader, "t", reply(action), unknown_row().parts[0], ()) == Absent()
         assert reader.asked == [("comment", "t", "1", "c")]
 
     @pytest.mark.parametrize(
@@ -195,5 +211,5 @@ class TestLooking:
         ],
     )
     async def test_what_cannot_be_read_cannot_be_told(self, token, reading, action):
-        sight = await look(Reader(reading), token, reply(action), unknown_row().parts[0], frozenset())
+        sight = await look(Reader(reading), token, reply(action), unknown_row().parts[0], ())
         assert sight == CannotTell()

@@ -141,7 +141,9 @@ class EchoReader:
     async def _name(self, row: Row, part: int, mid: str) -> None:
         was_unknown = row.state == "unknown"
         now = self._clock.now()
-        change: Callable[[Row], Row | None] = lambda latest: after_arrival(latest, part, mid, now)  # noqa: E731
+        change: Callable[[Row], Row | None] = lambda latest: (  # noqa: E731
+            after_arrival(latest, part, mid, now, by_text=True)
+        )
         await write_fact(self._ledger, row, change)
         if was_unknown:
             self._metrics.resolved.labels("echo").inc()

@@ -16,7 +16,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -56,7 +56,10 @@ class FactConflict(Retryable):
 
 @dataclass(frozen=True)
 class Part:
-    """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown."""
+    """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown.
+
+    `by_text` says that `message_id` was concluded from text and time, and not told by the answer of the call.
+    """
 
     key: str
     state: PartState = "waiting"
@@ -64,6 +67,7 @@ class Part:
     attempts: int = 0
     unknowns: int = 0
     attempted_at: datetime | None = None
+    by_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,19 +181,19 @@ def nothing_sent(row: Row) -> Row:
     return _next(row, "claimed", parts=_with_part(row, part_to_send(row), state="waiting"))
 
 
-def arrived(row: Row, index: int, message_id: str | None, now: datetime) -> Row:
+def arrived(row: Row, index: int, message_id: str | None, now: datetime, *, by_text: bool = False) -> Row:
     """Return the row after part `index` turned out to be with the platform."""
     if row.parts[index].state not in {"attempting", "unknown"}:
         raise IllegalTransition(f"part {index} is {row.parts[index].state}")
-    parts = _with_part(row, index, state="delivered", message_id=message_id)
+    parts = _with_part(row, index, state="delivered", message_id=message_id, by_text=by_text)
     if all(part.state == "delivered" for part in parts):
         return _next(row, "delivered", parts=parts, finished_at=to_milliseconds(now), unknown_since=None)
     return _next(row, "claimed", parts=parts, unknown_since=None)
 
 
-def named(row: Row, index: int, message_id: str) -> Row:
+def named(row: Row, index: int, message_id: str, *, by_text: bool = False) -> Row:
     """Return the row with the id under which the platform shows a part; its state stays."""
-    return replace(row, fence=row.fence + 1, parts=_with_part(row, index, message_id=message_id))
+    return replace(row, fence=row.fence + 1, parts=_with_part(row, index, message_id=message_id, by_text=by_text))
 
 
 def lost_sight(row: Row, evidence: str, now: datetime) -> Row:
@@ -222,27 +226,31 @@ def is_same_attempt(row: Row, index: int, attempt: int) -> bool:
     return not row.erased and part is not None and part.attempts == attempt and row.state in {"attempting", "unknown"}
 
 
-def after_arrival(row: Row, index: int, message_id: str | None, now: datetime) -> Row | None:
+def after_arrival(row: Row, index: int, message_id: str | None, now: datetime, *, by_text: bool = False) -> Row | None:
     """Return the row with the fact that a part arrived, or None when it says so already.
 
-    A fact may be written by whoever learns it, whoever owns the row by then: it does not become untrue.
+    `by_text` tells that the id was concluded from text and time. A fact may be written by whoever learns it, whoever
+    owns the row by then: it does not become untrue.
     """
     if row.erased or index >= len(row.parts):
         return None
     part = row.parts[index]
     if row.state in {"attempting", "unknown"} and part.state in {"attempting", "unknown"}:
-        return arrived(row, index, message_id, now)
+        return arrived(row, index, message_id, now, by_text=by_text)
     if message_id and part.message_id is None and part.state != "waiting":
-        return named(row, index, message_id)
+        return named(row, index, message_id, by_text=by_text)
     return None
 
 
 def find_unnamed(rows: Iterable[Row], key: str, at: datetime, *, early: float, late: float) -> tuple[Row, int] | None:
-    """Return the part that a message with this text, shown by the platform at `at`, must be: the earliest attempted
-    one without an id whose attempt lies between `late` seconds before and `early` seconds after that moment.
+    """Return the part that a message with this text, shown by the platform at `at`, must be.
+
+    Of the parts without an id that were attempted between `late` seconds before and `early` seconds after that moment
+    it is the one attempted last before it. An attempt made after it fits only by the difference of two clocks, so it
+    comes last. A reply that was given to a person waits for nothing: it takes what no other reply can have sent.
     """
     fitting = [
-        (part.attempted_at, row.reply_id, row, index)
+        (_distance(part.attempted_at, at, row.state), row.reply_id, row, index)
         for row in rows
         for index, part in enumerate(row.parts)
         if part.key == key
@@ -255,6 +263,10 @@ def find_unnamed(rows: Iterable[Row], key: str, at: datetime, *, early: float, l
         return None
     _, _, row, index = min(fitting, key=lambda one: one[:2])
     return row, index
+
+
+def _distance(attempted_at: datetime, at: datetime, state: State) -> tuple[bool, bool, timedelta]:
+    return attempted_at > at, state == "handed_to_human", abs(at - attempted_at)
 
 
 @dataclass(frozen=True)

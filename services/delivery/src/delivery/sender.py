@@ -292,9 +292,14 @@ class InstagramMessageSender:
             case Typing(on=on):
                 return await self._graph.typing(token, reply.account_id, reply.contact_id or "", on=on)
 
-    async def _arrived(self, work: _Work, row: Row, index: int, message_id: str | None) -> Row:
+    async def _arrived(
+        self, work: _Work, row: Row, index: int, message_id: str | None, *, by_text: bool = False
+    ) -> Row:
         now = self._clock.now()
-        row = await write_fact(self._ledger, row, lambda latest: rows.after_arrival(latest, index, message_id, now))
+        change: Callable[[Row], Row | None] = lambda latest: (  # noqa: E731
+            rows.after_arrival(latest, index, message_id, now, by_text=by_text)
+        )
+        row = await write_fact(self._ledger, row, change)
         work.finished_here = row.finished
         return row
 
@@ -349,7 +354,7 @@ class InstagramMessageSender:
             case unknown_outcomes.Found(message_id):
                 self._metrics.resolved.labels("read").inc()
                 log.info("reply.found", reply=row.reply_id, by="read", part=index)
-                return await self._arrived(work, row, index, message_id)
+                return await self._arrived(work, row, index, message_id, by_text=True)
             case unknown_outcomes.SendAgain():
                 work.plan = None
                 again = await self._begin(work, row)
@@ -370,7 +375,7 @@ class InstagramMessageSender:
             token = None
         around = await self._ledger.around(row.conversation_id, row.account_id, part.attempted_at or row.at, None)
         return await unknown_outcomes.look(
-            self._graph, token, reply, part, unknown_outcomes.known_ids(around, row, index)
+            self._graph, token, reply, part, unknown_outcomes.others_of(around, row, index)
         )
 
     async def _tell(self, work: _Work, detail: str) -> None:

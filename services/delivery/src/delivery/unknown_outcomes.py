@@ -8,7 +8,8 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     here: `attempting` is older than the time within which a call must begin plus the whole of its timeout, and the
     platform had time to show what it took; (2) the platform itself answered a read of that very place, made after
     that; (3) the read reaches back beyond the attempt; and (4) nothing of the account's is in it since then that the
-    ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be told".
+    ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be told", and
+    so does one that another reply was given for its text alone, where the time fits this one as well.
     Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
     Consequences. Whatever stays open until the deadline, and whatever is unknown for the second time and not found,
     goes to a person. What remains is a platform that takes a request, shows nothing of it for seconds, and delivers
@@ -101,15 +102,19 @@ def after_looking(
             return Wait(min(patience.read_again, patience.deadline - waited))
 
 
-def judge(reading: Reading, part: Part, *, known_ids: frozenset[str]) -> Sight:
-    """Decide whether a message is among what the platform shows. `known_ids` are those of other messages of ours."""
+def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
+    """Decide whether a message is among what the platform shows. `others` are the other messages of ours there."""
     if part.attempted_at is None:
         return CannotTell()
     since = part.attempted_at - CLOCKS_DIFFER
-    ours = [one for one in reading.shown if one.from_account and one.id not in known_ids and _is_since(one, since)]
-    fitting = [one for one in ours if one.text is not None and text_key(one.text) == part.key]
+    known = {other.message_id: other for other in others if other.message_id}
+    recent = [one for one in reading.shown if one.from_account and _is_since(one, since)]
+    ours = [one for one in recent if one.id not in known]
+    fitting = [one for one in ours if _says(one, part)]
     if fitting:
         return Found(min(fitting, key=lambda one: one.at or since).id)
+    if any(_may_be_mistaken(one, known[one.id], part) for one in recent if one.id in known and _says(one, part)):
+        return CannotTell()
     first = oldest(reading.shown)
     reaches_back = reading.complete or (first is not None and first < since)
     return Absent() if reaches_back and not ours else CannotTell()
@@ -119,12 +124,24 @@ def _is_since(one: Shown, since: datetime) -> bool:
     return one.at is None or one.at >= since
 
 
-def known_ids(rows: Sequence[Row], row: Row, index: int) -> frozenset[str]:
-    """Return the ids of all messages of `rows` but the one that is looked for."""
-    others = [one for one in rows if one.reply_id != row.reply_id]
-    named = {message_id for one in others for message_id in one.message_ids}
-    own = {part.message_id for at, part in enumerate(row.parts) if at != index and part.message_id}
-    return frozenset(named | own)
+def _says(one: Shown, part: Part) -> bool:
+    return one.text is not None and text_key(one.text) == part.key
+
+
+def _may_be_mistaken(one: Shown, owner: Part, part: Part) -> bool:
+    """Tell whether a message that `owner` was given for its text is as likely to be `part`."""
+    if not owner.by_text:
+        return False
+    if one.at is None or owner.attempted_at is None or part.attempted_at is None:
+        return True
+    return abs(one.at - part.attempted_at) <= abs(one.at - owner.attempted_at)
+
+
+def others_of(rows: Sequence[Row], row: Row, index: int) -> tuple[Part, ...]:
+    """Return all attempted parts of `rows` and of `row` but the one that is looked for."""
+    others = [part for one in rows if one.reply_id != row.reply_id for part in one.parts]
+    own = [part for at, part in enumerate(row.parts) if at != index]
+    return tuple(part for part in (*others, *own) if part.attempted_at is not None or part.message_id)
 
 
 class Reader(Protocol):
@@ -139,7 +156,7 @@ class Reader(Protocol):
         ...
 
 
-async def look(reader: Reader, token: str | None, reply: Reply, part: Part, known: frozenset[str]) -> Sight:
+async def look(reader: Reader, token: str | None, reply: Reply, part: Part, others: Sequence[Part]) -> Sight:
     """Look for a part of a reply where it would be; whatever cannot be read cannot be told."""
     if token is None:
         return CannotTell()
@@ -153,4 +170,4 @@ async def look(reader: Reader, token: str | None, reply: Reply, part: Part, know
                 return CannotTell()
     except ProcessingError:
         return CannotTell()
-    return judge(reading, part, known_ids=known)
+    return judge(reading, part, others=others)
