@@ -461,6 +461,19 @@ class TestUnknownOutcomes:
         assert len(world.platform.thread) == 2
         assert world.row(second).state == "handed_to_human"
 
+    @pytest.mark.parametrize("arrived", [False, True])
+    async def test_a_lost_message_is_not_taken_for_an_equal_reply_before_it(self, world, arrived):
+        """No echo came: the one message that is shown is the first reply's, and the second one's is there or not."""
+        world.with_manychat()
+        await world.sender.deliver(world.reply(DirectMessage(text="It costs 5")))
+        world.clock.advance(timedelta(seconds=20))
+        second = world.reply(DirectMessage(text="It costs 5"))
+        world.platform.script = [("arrives", UnknownOutcome("reset")) if arrived else UnknownOutcome("reset")]
+        await world.deliver_until_done(second)
+        assert len(world.platform.sends()) == 2
+        assert world.row(second).state == ("delivered" if arrived else "handed_to_human")
+        assert [notice.reason for notice in world.people.told] == ([] if arrived else ["outcome_unknown"])
+
     async def test_what_was_unknown_twice_and_is_not_there_goes_to_a_person(self, world):
         world.platform.script = [UnknownOutcome("reset"), UnknownOutcome("reset")]
         event = world.reply()

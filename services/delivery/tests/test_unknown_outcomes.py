@@ -110,6 +110,32 @@ class TestJudging:
             others=(),
         ) == Found("m1")
 
+    @pytest.mark.parametrize(
+        ("other", "sight"),
+        [
+            ({}, CannotTell()),
+            ({"state": "unknown"}, CannotTell()),
+            ({"message_id": "m0"}, Found("m1")),
+            ({"key": "another text"}, Found("m1")),
+            ({"state": "waiting"}, Found("m1")),
+            ({"attempted_at": NOW - timedelta(seconds=300)}, Found("m1")),
+        ],
+    )
+    def test_one_message_is_not_the_proof_of_two_equal_replies(self, other, sight):
+        plain = {
+            "key": ledger.text_key(TEXT),
+            "state": "delivered",
+            "message_id": None,
+            "attempted_at": NOW - timedelta(seconds=20),
+        }
+        part = ledger.Part(**{**plain, **other})
+        assert seen(shown(), others=[part]) == sight
+
+    def test_a_message_more_than_equal_replies_without_an_id_is_found(self):
+        other = ledger.Part(ledger.text_key(TEXT), "delivered", attempted_at=NOW - timedelta(seconds=20))
+        assert seen(shown(id_="m2", seconds=1), shown(id_="m1", seconds=-19), others=[other]) == Found("m2")
+        assert seen(shown(id_="m2", seconds=1), shown(id_="m1", seconds=-19), others=[other] * 2) == CannotTell()
+
     def test_the_earliest_fitting_message_is_taken(self):
         assert seen(shown(id_="late", seconds=9), shown(id_="early", seconds=2)) == Found("early")
 

@@ -10,6 +10,8 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     that; (3) the read reaches back beyond the attempt; and (4) nothing of the account's is in it since then that the
     ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be told", and
     so does one that another reply was given for its text alone, where the time fits this one as well.
+    Found asks for proof too: replies with the same text of which no id is known (ManyChat tells none) own a message
+    each, and only one more than those can be this one.
     Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
     Consequences. Whatever stays open until the deadline, and whatever is unknown for the second time and not found,
     goes to a person. What remains is a platform that takes a request, shows nothing of it for seconds, and delivers
@@ -30,6 +32,9 @@ from delivery.patience import Patience
 from delivery.reading import Reading, Shown, oldest
 
 CLOCKS_DIFFER = timedelta(seconds=60)
+
+SHOWN_LATER = timedelta(seconds=300)
+"""How long after an attempt the platform may date what it sent."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,10 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
     ours = [one for one in recent if one.id not in known]
     fitting = [one for one in ours if _says(one, part)]
     if fitting:
-        return Found(min(fitting, key=lambda one: one.at or since).id)
+        rivals = [other for other in others if any(_may_have_sent(other, one, part) for one in fitting)]
+        if len(fitting) <= len(rivals):
+            return CannotTell()
+        return Found(min(fitting, key=lambda one: _distance(one, part.attempted_at)).id)
     if any(_may_be_mistaken(one, known[one.id], part) for one in recent if one.id in known and _says(one, part)):
         return CannotTell()
     first = oldest(reading.shown)
@@ -126,6 +134,19 @@ def _is_since(one: Shown, since: datetime) -> bool:
 
 def _says(one: Shown, part: Part) -> bool:
     return one.text is not None and text_key(one.text) == part.key
+
+
+def _distance(one: Shown, attempted_at: datetime | None) -> tuple[bool, timedelta]:
+    if one.at is None or attempted_at is None:
+        return True, timedelta.max
+    return one.at < attempted_at, abs(one.at - attempted_at)
+
+
+def _may_have_sent(other: Part, one: Shown, part: Part) -> bool:
+    """Tell whether a message that fits `part` may as well be `other`, of which no id is known."""
+    if other.message_id or other.key != part.key or other.state == "waiting" or other.attempted_at is None:
+        return False
+    return one.at is None or -CLOCKS_DIFFER <= one.at - other.attempted_at <= SHOWN_LATER
 
 
 def _may_be_mistaken(one: Shown, owner: Part, part: Part) -> bool:
