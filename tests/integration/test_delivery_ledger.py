@@ -175,10 +175,30 @@ async def test_an_echo_finds_the_conversations_rows_of_its_time_and_the_row_with
     await store.insert(opened(2))
     await store.insert(opened(3, contact="somebody else"))
     await store.insert(opened(4, now=NOW + timedelta(minutes=6)))
-    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, "mid.new")} == {"rep_2"}
-    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, "mid.old")} == {"rep_1", "rep_2"}
-    assert {row.reply_id for row in await store.around(CONVERSATION, "9", NOW, "mid.old")} == {"rep_2"}
-    assert {row.reply_id for row in await store.around(CONVERSATION, "1", NOW, None)} == {"rep_2"}
+
+    async def senders(account, mid, key="a"):
+        return {row.reply_id for row in await store.possible_senders(CONVERSATION, account, NOW, mid, key)}
+
+    assert await senders("1", "mid.new") == {"rep_2"}
+    assert await senders("1", "mid.old") == {"rep_1", "rep_2"}
+    assert await senders("9", "mid.old") == {"rep_2"}
+    assert {row.reply_id for row in await store.around(CONVERSATION, NOW)} == {"rep_2"}
+
+
+async def test_an_echo_finds_the_rows_with_its_text_or_with_a_call_however_many_others_there_are(store):
+    for number in range(ledger.MOST_ROWS + 1):
+        await store.insert(replace(opened(number), parts=(ledger.Part("other"),)))
+    earlier = NOW - timedelta(minutes=1)
+    await store.insert(opened("with_its_text", now=earlier))
+    await store.insert(ledger.begin(replace(opened("calling", now=earlier), parts=(ledger.Part("c"),)), "graph", NOW))
+
+    async def senders(key):
+        return {row.reply_id for row in await store.possible_senders(CONVERSATION, "1", NOW, "mid.new", key)}
+
+    assert await senders("b") == {"rep_with_its_text", "rep_calling"}
+    assert await senders(None) == {"rep_calling"}
+    assert len(await senders("other")) == ledger.MOST_ROWS
+    assert len(await store.around(CONVERSATION, NOW)) == ledger.MOST_ROWS
 
 
 async def test_an_erased_row_is_finished_and_shuts_its_owner_out(db, store):

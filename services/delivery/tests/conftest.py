@@ -1,6 +1,6 @@
 """A delivery service without Kafka, MongoDB or the internet: small classes that behave, and the real code between."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from common.merchants import Merchant
 from common.sealing import Sealer
 from delivery.contacts import Contact, Owner
 from delivery.echoes import EchoReader
-from delivery.ledger import TRANSITIONS, CommentTaken, Row
+from delivery.ledger import AHEAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.observations import Observer
 from delivery.operator import Notice
@@ -81,15 +81,31 @@ class MemoryLedger:
         del self.rows[row.reply_id]
         return True
 
-    async def around(self, conversation_id: str, account_id: str, at: datetime, message_id: str | None) -> list[Row]:
+    async def around(self, conversation_id: str, at: datetime) -> list[Row]:
         self._called("around")
-        near = (at - timedelta(hours=2), at + timedelta(minutes=5))
-        return [
+        return self._latest(row for row in self.rows.values() if self._is_near(row, conversation_id, at))
+
+    async def possible_senders(
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+    ) -> list[Row]:
+        self._called("possible_senders")
+        return self._latest(
             row
             for row in self.rows.values()
-            if (row.conversation_id == conversation_id and near[0] <= row.at <= near[1])
-            or (message_id is not None and message_id in row.message_ids)
-        ]
+            if (message_id in row.message_ids and row.account_id == account_id)
+            or (
+                self._is_near(row, conversation_id, at)
+                and (row.state == "attempting" or (key is not None and any(part.key == key for part in row.parts)))
+            )
+        )
+
+    @staticmethod
+    def _is_near(row: Row, conversation_id: str, at: datetime) -> bool:
+        return row.conversation_id == conversation_id and at - LONGEST_LIFE <= row.at <= at + AHEAD
+
+    @staticmethod
+    def _latest(found: Iterable[Row]) -> list[Row]:
+        return sorted(found, key=lambda row: (-row.at.timestamp(), row.reply_id))[:MOST_ROWS]
 
 
 class MemoryContacts:

@@ -1,13 +1,18 @@
 """Whose an echo is: our own replies are never taken for a person's, and a person is noticed."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Retryable, UnknownOutcome
-from common.events.replies import CommentReply, DirectMessage, PrivateReply
+from common.events.replies import CommentReply, DirectMessage, PrivateReply, Reply, Typing
+from delivery import ledger
+from delivery.echoes import Foreign, Repeats, recognise
+from delivery.ledger import MOST_ROWS
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 CONVERSATION = f"{ACCOUNT}:{CONTACT}"
@@ -69,6 +74,17 @@ class TestOwnReplies:
         for shown in reversed(world.platform.thread):
             await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
         assert (world.row(first).message_ids, world.row(second).message_ids) == (("mid.1",), ("mid.2",))
+        assert owner(world) == "bot"
+
+    async def test_a_late_echo_is_ours_however_many_replies_went_out_since(self, world):
+        world.with_manychat()
+        texts = ["Hello", *(f"Answer {number}" for number in range(60)), *["Hello"] * (MOST_ROWS + 5)]
+        for text in texts:
+            await world.sender.deliver(world.reply(DirectMessage(text=text)))
+            world.clock.advance(timedelta(milliseconds=300))
+        for shown in world.platform.thread[:70]:
+            await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
+        assert "replied" not in world.kinds()
         assert owner(world) == "bot"
 
     async def test_trimmed_and_composed_text_is_recognised(self, world):
@@ -154,6 +170,27 @@ class TestPeople:
         await world.sender.deliver(world.reply(DirectMessage(text="Hello")))
         await world.echoes.read(world.echo("mid.9", None, attachments=[{"type": "image"}]), "shop")
         assert owner(world) == "human"
+
+    async def test_a_person_is_noticed_among_many_replies(self, world):
+        for number in range(MOST_ROWS + 5):
+            await world.sender.deliver(world.reply(DirectMessage(text=f"Answer {number}")))
+        await world.echoes.read(world.echo("mid.9999", "I will help you"), "shop")
+        assert owner(world) == "human"
+
+    def test_nobody_is_taken_for_a_person_where_not_all_replies_were_seen(self):
+        reply = Reply(
+            reply_id="r",
+            merchant_id="s",
+            account_id="1",
+            contact_id="2",
+            origin="rule",
+            action=Typing(),
+            decision_id="d",
+        )
+        rows = [ledger.opened(reply, ("k",), NOON)] * MOST_ROWS
+        plain = {"mid": "m", "key": "other", "at": NOON, "own_app": False, "now": NOON, "in_flight": 12.0}
+        assert recognise(rows=rows, **plain) == Repeats()
+        assert recognise(rows=rows[1:], **plain) == Foreign()
 
     async def test_a_public_answers_text_does_not_hide_a_person_in_the_thread(self, world):
         await world.sender.deliver(world.reply(CommentReply(comment_id="c1", text="Thank you")))

@@ -61,7 +61,7 @@ async def test_an_echo_costs_one_read(world):
     world.ledger.calls.clear()
     world.contacts.calls.clear()
     await world.observer.observe(interaction(world, "echo.received", mid="mid.1", text="Answer 1"))
-    assert world.ledger.calls + world.contacts.calls == ["ledger.around"]
+    assert world.ledger.calls + world.contacts.calls == ["ledger.possible_senders"]
 
 
 async def test_events_of_accounts_that_nobody_here_has_are_counted_and_dropped(world):

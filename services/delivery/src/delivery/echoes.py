@@ -16,7 +16,7 @@ from common.clock import Clock
 from common.errors import Retryable
 from common.events.interactions import EchoReceived
 from delivery.contacts import Contacts
-from delivery.ledger import Ledger, Row, after_arrival, find_unnamed, text_key, write_fact
+from delivery.ledger import MOST_ROWS, Ledger, Row, after_arrival, find_unnamed, text_key, write_fact
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish, human_replied
 from delivery.patience import Patience
@@ -50,7 +50,8 @@ class Names:
 
 @dataclass(frozen=True)
 class Repeats:
-    """It has the text of a reply that went out at that time under another id: ours, or as good as ours."""
+    """It has the text of a reply that went out at that time under another id, or too many replies went out to tell:
+    ours, or as good as ours."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,16 @@ Recognition = Recorded | Names | Repeats | TooEarly | Foreign
 
 
 def recognise(
-    *, mid: str, text: str | None, at: datetime, own_app: bool, rows: Sequence[Row], now: datetime, in_flight: float
+    *, mid: str, key: str | None, at: datetime, own_app: bool, rows: Sequence[Row], now: datetime, in_flight: float
 ) -> Recognition:
-    """Decide whose an echo is. `rows` are the conversation's from around `at`; `in_flight` is how long a call lasts."""
+    """Decide whose an echo is. `rows` are those that may have sent it; `in_flight` is how long a call lasts.
+
+    `key` is the fingerprint of its text. Among as many rows as are ever read at once its own may be missing.
+    """
+    all_seen = len(rows) < MOST_ROWS
     if any(mid in row.message_ids for row in rows):
         return Recorded()
     rows = [row for row in rows if row.kind in IN_THE_THREAD]
-    key = text_key(text) if text else None
     if key is not None:
         found = find_unnamed(rows, key, at, early=CLOCKS_DIFFER, late=SHOWN_LATER)
         if found is not None:
@@ -89,7 +93,7 @@ def recognise(
     for attempted_at, part in attempted:
         if part.state == "attempting" and (now - attempted_at).total_seconds() < in_flight:
             return TooEarly()
-    return Foreign()
+    return Foreign() if all_seen else Repeats()
 
 
 class EchoReader:
@@ -117,10 +121,11 @@ class EchoReader:
     async def read(self, event: EchoReceived, merchant_id: str) -> None:
         """Take in one echo. Raises Retryable while a call is under way that may turn out to have sent it."""
         echo = event.data
-        rows = await self._ledger.around(echo.conversation_id, echo.account_id, event.time, echo.mid)
+        key = text_key(echo.text) if echo.text else None
+        rows = await self._ledger.possible_senders(echo.conversation_id, echo.account_id, event.time, echo.mid, key)
         verdict = recognise(
             mid=echo.mid,
-            text=echo.text,
+            key=key,
             at=event.time,
             own_app=self._app_id is not None and echo.app_id == self._app_id,
             rows=rows,

@@ -46,6 +46,16 @@ MOST_UNKNOWN = 2
 """A part whose outcome was unknown this often is never sent again."""
 
 
+MOST_ROWS = 200
+"""How many rows are read at once. Whoever is given this many has not seen all there are."""
+
+LONGEST_LIFE = timedelta(hours=2)
+"""How long before a message a row may have been opened that sent it: the patience of a lane, and some."""
+
+AHEAD = timedelta(minutes=5)
+"""How long after it, by a clock of the platform's that is behind."""
+
+
 class IllegalTransition(Exception):
     """A change that the table does not allow; a bug of the caller, never of the outside world."""
 
@@ -293,8 +303,17 @@ class Ledger(Protocol):
         """Remove `row` if the stored state and fence are still its own; tell whether it was."""
         ...
 
-    async def around(self, conversation_id: str, account_id: str, at: datetime, message_id: str | None) -> list[Row]:
-        """Return the conversation's rows from about `at`, and whichever row has `message_id`."""
+    async def around(self, conversation_id: str, at: datetime) -> list[Row]:
+        """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
+        ...
+
+    async def possible_senders(
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+    ) -> list[Row]:
+        """Return whichever row has `message_id`, and the conversation's rows that may have sent a message shown at
+        `at` with the fingerprint `key`: those with a part of that text, and those with a call under way. Of more than
+        MOST_ROWS the latest.
+        """
         ...
 
 

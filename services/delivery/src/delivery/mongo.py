@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -10,13 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from common.clock import Clock
 from common.mongo import CONTACTS, DELIVERIES, Database, Document
 from delivery.contacts import Contact, Owner
-from delivery.ledger import CommentTaken, Part, Row
-
-LONGEST_LIFE = timedelta(hours=2)
-"""How long before an echo a row may have been opened whose message it is: the patience of a lane, and some."""
-
-AHEAD = timedelta(minutes=5)
-MOST_ROWS = 50
+from delivery.ledger import AHEAD, LONGEST_LIFE, MOST_ROWS, CommentTaken, Part, Row
 
 ROW_FIELDS = frozenset(field.name for field in fields(Row)) - {"reply_id", "parts"}
 PART_FIELDS = frozenset(field.name for field in fields(Part))
@@ -86,15 +80,29 @@ class MongoLedger:
         result = await self._rows.delete_one(_as_read(row))
         return result.deleted_count == 1
 
-    async def around(self, conversation_id: str, account_id: str, at: datetime, message_id: str | None) -> list[Row]:
-        """Return the conversation's rows from about `at`, and whichever row has `message_id`."""
-        near: Document = {
-            "conversation_id": conversation_id,
-            "at": {"$gte": at - LONGEST_LIFE, "$lte": at + AHEAD},
-        }
-        query = {"$or": [near, {"message_ids": message_id, "account_id": account_id}]} if message_id else near
+    async def around(self, conversation_id: str, at: datetime) -> list[Row]:
+        """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
+        return await self._latest(_near(conversation_id, at))
+
+    async def possible_senders(
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+    ) -> list[Row]:
+        """Return whichever row has `message_id`, and the conversation's rows that may have sent a message shown at
+        `at` with the fingerprint `key`: those with a part of that text, and those with a call under way. Of more than
+        MOST_ROWS the latest.
+        """
+        near, calling = _near(conversation_id, at), {"state": "attempting"}
+        which = calling if key is None else {"$or": [calling, {"parts.key": key}]}
+        owner = {"message_ids": message_id, "account_id": account_id}
+        return await self._latest({"$or": [owner, {**near, **which}]})
+
+    async def _latest(self, query: Document) -> list[Row]:
         documents = await self._rows.find(query).sort([("at", -1), ("_id", 1)]).limit(MOST_ROWS).to_list()
         return [from_document(document) for document in documents]
+
+
+def _near(conversation_id: str, at: datetime) -> Document:
+    return {"conversation_id": conversation_id, "at": {"$gte": at - LONGEST_LIFE, "$lte": at + AHEAD}}
 
 
 def _as_read(row: Row) -> Document:

@@ -373,7 +373,7 @@ class InstagramMessageSender:
             token = self._sealer.open(merchant.access_token) if merchant and merchant.access_token else None
         except NotOpenable:
             token = None
-        around = await self._ledger.around(row.conversation_id, row.account_id, part.attempted_at or row.at, None)
+        around = await self._ledger.around(row.conversation_id, part.attempted_at or row.at)
         return await unknown_outcomes.look(
             self._graph, token, reply, part, unknown_outcomes.others_of(around, row, index)
         )
