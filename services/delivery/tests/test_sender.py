@@ -278,10 +278,25 @@ class TestOtherActions:
         await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello again")))
         assert world.kinds() == ["suppressed", "delivered"]
 
-    async def test_a_comment_that_has_had_its_private_reply_counts_as_answered(self, world):
-        world.platform.script = [Refused(ALREADY_ANSWERED)]
-        await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello")))
-        assert world.kinds() == ["delivered"]
+    async def test_a_private_reply_refused_at_its_first_attempt_is_not_taken_for_delivered(self, world):
+        """Somebody else answered the comment, or it is too old: nothing of this reply was sent."""
+        world.platform.script = [Refused(ALREADY_ANSWERED, "the comment has had its one private reply")]
+        event = world.reply(PrivateReply(comment_id="c1", text="Hello"))
+        await world.deliver_until_done(event)
+        assert world.kinds() == ["failed"]
+        assert world.published[-1].data.reason == ALREADY_ANSWERED
+        assert world.row(event).detail == "the comment has had its one private reply"
+
+    async def test_a_private_reply_refused_after_an_unknown_attempt_is_what_answered_the_comment(self, world):
+        world.platform.script = [UnknownOutcome("reset"), Refused(ALREADY_ANSWERED)]
+        event = world.reply(PrivateReply(comment_id="c1", text="Hello"))
+        await world.deliver_until_done(event)
+        assert world.kinds() == ["outcomeunknown", "delivered"]
+
+    async def test_a_private_reply_refused_after_a_limit_is_not_taken_for_delivered(self, world):
+        world.platform.script = [Retryable("429"), Refused(ALREADY_ANSWERED)]
+        await world.deliver_until_done(world.reply(PrivateReply(comment_id="c1", text="Hello")))
+        assert world.kinds() == ["failed"]
 
     async def test_hiding_a_comment_is_simply_done_again_after_a_crash(self, world, crash):
         event = world.reply(HideComment(comment_id="c1"))

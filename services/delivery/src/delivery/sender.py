@@ -304,7 +304,8 @@ class InstagramMessageSender:
         return row
 
     async def _refused(self, work: _Work, plan: Plan, row: Row, index: int, refusal: Refused) -> Row:
-        if refusal.reason == ALREADY_ANSWERED and row.kind == "private_reply":
+        if refusal.reason == ALREADY_ANSWERED and row.kind == "private_reply" and row.parts[index].unknowns:
+            # The earlier attempt that nobody saw the end of is what answered the comment.
             return await self._arrived(work, row, index, None)
         if refusal.reason == NO_SUBSCRIBER:
             await self._contacts.remember_subscriber(row.conversation_id, None)

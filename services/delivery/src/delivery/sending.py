@@ -26,4 +26,5 @@ class Refused(Permanent):
 
 
 ALREADY_ANSWERED = "comment_already_answered"
-"""The reason of a refused private reply whose comment has had its one private reply: the aim is reached."""
+"""The reason of a refused private reply whose comment has had its one private reply, or is too old for it. Only where
+an earlier attempt's outcome is unknown does it say that this reply arrived."""
