@@ -62,8 +62,11 @@ def caller_of(authorization: str | None, *, secret: str, merchant: str, now: dat
         raise Unauthenticated("the token does not say when it ends (claim exp, seconds since 1970)")
     if now.timestamp() >= expires:
         raise Unauthenticated("the token has expired: get a new one with `jawab token`")
-    begins = claims.get("nbf")
-    if isinstance(begins, int | float) and (now + ISSUER_CLOCK_AHEAD).timestamp() < begins:
+    begins = claims.get("nbf", 0)
+    if not isinstance(begins, int | float) or isinstance(begins, bool):
+        raise Unauthenticated("the token does not say when it begins (claim nbf must be seconds since 1970)")
+    # Written this way round because nothing is later than "not a number", which JSON's readers let through.
+    if not (now + ISSUER_CLOCK_AHEAD).timestamp() >= begins:
         raise Unauthenticated("the token is not valid yet (claim nbf)")
     if own != merchant:
         raise Forbidden("the token is for another merchant")
