@@ -122,6 +122,14 @@ class TestIdempotency:
         assert (await api.send({**BODY, "message": "Something else"}, key="order-1")).status_code == 409
         assert (await api.send({**BODY, "recipientId": "5"}, key="order-1")).status_code == 409
 
+    async def test_the_same_key_with_another_tag_is_refused(self, api):
+        tagged = {**BODY, "messageTag": "ACCOUNT_UPDATE"}
+        untagged = {name: value for name, value in BODY.items() if name != "messageTag"}
+        await api.send(tagged, key="order-1")
+        assert (await api.send(tagged, key="order-1")).status_code == 202
+        assert (await api.send({**BODY, "messageTag": "POST_PURCHASE_UPDATE"}, key="order-1")).status_code == 409
+        assert (await api.send(untagged, key="order-1")).status_code == 409
+
     async def test_the_same_key_of_two_merchants_is_two_messages(self, api, world):
         world.directory.merchants.append(world.merchant(id="other", account_id="5"))
         first = await api.send(key="order-1")

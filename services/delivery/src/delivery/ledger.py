@@ -22,7 +22,7 @@ from typing import Literal, Protocol
 
 from common.errors import Permanent, Retryable
 from common.events.outcomes import Route
-from common.events.replies import PrivateReply, Reply
+from common.events.replies import DirectMessage, PrivateReply, Reply
 
 State = Literal["claimed", "attempting", "delivered", "failed", "suppressed", "unknown", "handed_to_human"]
 PartState = Literal["waiting", "attempting", "delivered", "unknown"]
@@ -99,6 +99,7 @@ class Row:
     parts: tuple[Part, ...]
     route: Route = "none"
     private_reply_to: str | None = None
+    message_tag: str | None = None
     unknown_since: datetime | None = None
     finished_at: datetime | None = None
     reason: str = ""
@@ -140,6 +141,7 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
         received_at_ms=reply.received_at_ms,
         parts=tuple(Part(key) for key in keys),
         private_reply_to=f"{reply.account_id}:{action.comment_id}" if isinstance(action, PrivateReply) else None,
+        message_tag=action.message_tag if isinstance(action, DirectMessage) else None,
     )
 
 

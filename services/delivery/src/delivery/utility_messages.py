@@ -141,9 +141,10 @@ def _event(reply: Reply, row: Row) -> ReplyGenerated:
 
 
 def _same_message(row: Row, request: SendRequest) -> None:
-    """Raise KeyUsedOtherwise where a repeated key comes with another message or recipient."""
-    keys = keys_of(texts_of(DirectMessage(text=request.message)))
+    """Raise KeyUsedOtherwise where a repeated key comes with another message, tag or recipient."""
     if row.erased:
         return
-    if row.contact_id != request.recipient_id or tuple(part.key for part in row.parts) != keys:
+    keys = keys_of(texts_of(DirectMessage(text=request.message)))
+    asked = (request.recipient_id, request.message_tag, keys)
+    if (row.contact_id, row.message_tag, tuple(part.key for part in row.parts)) != asked:
         raise KeyUsedOtherwise
