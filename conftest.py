@@ -33,6 +33,12 @@ def mongo_url(mongo: EmbeddedMongo) -> str:
     return mongo.url.replace("/jawab?", f"/test{next(_databases)}?")
 
 
+@pytest.fixture(autouse=True)
+def _a_shell_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands say how they are called next by how they were called: tests are called in several ways."""
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The checkout."""

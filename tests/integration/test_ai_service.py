@@ -157,7 +157,7 @@ async def test_conversations_in_three_languages_are_answered_once_each(
         figures = (await rig.http.get("/metrics")).text
         assert 'ai_decisions_total{match="any_of",origin="rule"} 1.0' in figures
         assert 'merchant="unknown",outcome="unknown_account"' in figures
-        assert "99999" not in figures
+        assert '"99999"' not in figures
         health = (await rig.http.get("/health")).json()
         assert {name: check["status"] for name, check in health["checks"].items()} == {"kafka": "ok", "mongodb": "ok"}
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url)
