@@ -309,7 +309,7 @@ async def test_a_limit_is_waited_out_and_keeps_the_order(rig):
     assert [text for _, _, text in await rig.effects()] == ["One", "Two", "Three"]
 
 
-async def test_a_comment_that_has_had_its_private_reply_counts_as_answered(rig):
+async def test_a_private_reply_that_is_refused_at_its_first_attempt_is_not_called_delivered(rig):
     comment = f"c{next(numbers)}"
     await rig.sandbox.tell_comment(comment, rig.contact, text="How much?")
     await rig.sandbox.add_fault(
@@ -317,7 +317,7 @@ async def test_a_comment_that_has_had_its_private_reply_counts_as_answered(rig):
     )
     event = rig.reply(PrivateReply(comment_id=comment, text="Hello"), in_reply_to=f"{ACCOUNT}:cm:{comment}")
     await rig.send(event)
-    await rig.outcome(event, "delivered")
+    assert (await rig.outcome(event, "failed")).data.reason == "comment_already_answered"
 
 
 async def test_the_platforms_own_window_error_ends_the_reply(rig):
