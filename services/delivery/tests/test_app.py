@@ -14,6 +14,7 @@ from common.events.control import CONTROL, ConversationTakenOver
 from common.events.interactions import INTERACTIONS
 from common.events.replies import REPLIES
 from common.merchants import MerchantNotReadable
+from common.mongo import ensure_indexes_once_reachable
 from delivery import app as wiring
 from delivery.handlers import delivery_handler, lane_of
 from delivery.settings import Settings
@@ -158,5 +159,5 @@ class TestApp:
             def __getitem__(self, name):
                 return LateCollection()
 
-        await asyncio.wait_for(wiring.indexes(LateDatabase(), pause=0), 5)
+        await asyncio.wait_for(ensure_indexes_once_reachable(LateDatabase(), owner="delivery", pause=0), 5)
         assert LateCollection.made > 0

@@ -4,16 +4,22 @@ Only single-document operations and unique indexes are relied upon: they mean th
 protocol, and no promise rests on a transaction. Writes are acknowledged by a majority and journaled.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from common.health import Unhealthy
 from common.settings import MongoSettings
+
+log = structlog.get_logger("mongo")
+
+INDEX_RETRY_SECONDS = 2.0
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -104,6 +110,18 @@ async def ensure_indexes(db: Database, *, owner: str) -> None:
     for collection in COLLECTIONS:
         if owner in collection.creators and collection.indexes:
             await db[collection.name].create_indexes(list(collection.indexes))
+
+
+async def ensure_indexes_once_reachable(db: Database, *, owner: str, pause: float = INDEX_RETRY_SECONDS) -> None:
+    """Create the indexes that are `owner`'s, however late MongoDB can be reached; `pause` seconds between tries."""
+    while True:
+        try:
+            await ensure_indexes(db, owner=owner)
+        except PyMongoError as error:
+            log.warning("indexes.not_created", error=type(error).__name__)
+            await asyncio.sleep(pause)
+        else:
+            return
 
 
 async def check_mongo(db: Database) -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import structlog
 from litestar import Litestar
-from pymongo.errors import PyMongoError
 
 from ai.conversations import MongoConversations
 from ai.decisions import MongoDecisions
@@ -32,12 +31,11 @@ from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
 from common.metrics import service_registry
-from common.mongo import Database, check_mongo, database, ensure_indexes, mongo_client
+from common.mongo import Database, check_mongo, database, ensure_indexes_once_reachable, mongo_client
 from common.service import create_service
 
 GROUP = "ai"
 READS = (INTERACTIONS, OUTCOMES, CONTROL)
-INDEX_RETRY_SECONDS = 2.0
 
 log = structlog.get_logger("ai")
 
@@ -126,20 +124,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
 @asynccontextmanager
 async def _indexed(db: Database) -> AsyncIterator[None]:
     """Create the indexes as soon as MongoDB can be reached. Nothing waits for them: uniqueness rests on `_id` alone."""
-    creating = asyncio.create_task(_create_indexes(db), name="indexes")
+    creating = asyncio.create_task(ensure_indexes_once_reachable(db, owner="ai"), name="indexes")
     try:
         yield
     finally:
         creating.cancel()
         await asyncio.gather(creating, return_exceptions=True)
-
-
-async def _create_indexes(db: Database) -> None:
-    while True:
-        try:
-            await ensure_indexes(db, owner="ai")
-        except PyMongoError as error:
-            log.warning("indexes.not_created", error=type(error).__name__)
-            await asyncio.sleep(INDEX_RETRY_SECONDS)
-        else:
-            return

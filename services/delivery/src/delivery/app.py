@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import structlog
 from litestar import Litestar
-from pymongo.errors import PyMongoError
 
 from common.clock import SystemClock
 from common.events import Event
@@ -23,7 +22,7 @@ from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
 from common.metrics import service_registry
-from common.mongo import Database, check_mongo, database, ensure_indexes, mongo_client
+from common.mongo import check_mongo, database, ensure_indexes_once_reachable, mongo_client
 from common.sealing import Sealer
 from common.service import create_service
 from delivery.calls import OutsideApi
@@ -47,7 +46,6 @@ log = structlog.get_logger("delivery")
 GROUP = "delivery"
 READ = (REPLIES, INTERACTIONS, CONTROL)
 NEEDED = (*READ, OUTCOMES, *(f"{topic}.dlq" for topic in READ))
-INDEX_RETRY_SECONDS = 2.0
 SPARE_CONNECTIONS = 20
 """For what is not paced: lookups, typing, reading back."""
 
@@ -127,7 +125,7 @@ def create_app(settings: Settings) -> Litestar:
 
     async def consume() -> None:
         # The unique index comes first: without it one comment could be answered twice.
-        await indexes(db)
+        await ensure_indexes_once_reachable(db, owner="delivery")
         async with link.running():
             await asyncio.Event().wait()
 
@@ -154,15 +152,3 @@ def create_app(settings: Settings) -> Litestar:
         health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
         registry=registry,
     )
-
-
-async def indexes(db: Database, *, pause: float = INDEX_RETRY_SECONDS) -> None:
-    """Create the indexes, however late MongoDB can be reached; `pause` seconds between tries."""
-    while True:
-        try:
-            await ensure_indexes(db, owner="delivery")
-        except PyMongoError as error:
-            log.warning("indexes.not_made", error=type(error).__name__)
-            await asyncio.sleep(pause)
-        else:
-            return
