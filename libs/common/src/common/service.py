@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from common import metrics
+from common import failpoints, metrics
 from common.health import Health
 from common.log import configure_logging
 from common.settings import ServiceSettings
@@ -106,6 +106,7 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
         sys.stderr.write(f"{name} cannot start: {misconfiguration(error)}\n")
         raise SystemExit(EXIT_MISCONFIGURED) from None
     configure_logging(name, level=settings.log_level, format=settings.log_format)
+    failpoints.arm(settings.failpoint)
     log.info("service.starting", environment=settings.environment, port=settings.port)
     uvicorn.run(
         app,

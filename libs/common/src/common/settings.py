@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from common import failpoints
 from common.sealing import checked_key
 
 DEVELOPMENT_VALUES = frozenset(
@@ -86,6 +87,13 @@ class ServiceSettings(Block):
     port: int = named("PORT", default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = named("LOG_LEVEL", default="info")
     log_format: Literal["json", "console"] = named("LOG_FORMAT", default="json")
+    failpoint: str = named("JAWAB_FAILPOINT", default="")
+
+    @model_validator(mode="after")
+    def _failpoints_are_for_development(self) -> Self:
+        if failpoints.parse(self.failpoint) and self.environment != "development":
+            raise ValueError("JAWAB_FAILPOINT makes the process die on purpose: unset it (or JAWAB_ENV=development)")
+        return self
 
     @model_validator(mode="after")
     def _none_around_in_production(self) -> Self:
@@ -125,6 +133,8 @@ class KafkaSettings(Block):
     commit_interval: float = named("KAFKA_COMMIT_INTERVAL", default=0.2, gt=0)
     drain_timeout: float = named("KAFKA_DRAIN_TIMEOUT", default=15.0, ge=0)
     max_retry_age: float = named("KAFKA_MAX_RETRY_AGE", default=3600.0, ge=0)
+    # More of a partition's records than this, in percent, going to the dead letters stops the partition.
+    max_dead_letters: float = named("KAFKA_MAX_DEAD_LETTERS", default=20.0, gt=0, le=100)
     publish_timeout: float = named("KAFKA_PUBLISH_TIMEOUT", default=10.0, gt=0)
 
     @model_validator(mode="after")

@@ -1,0 +1,71 @@
+"""What a handler can ask about the record in its hands: is it still ours, and is something behind it in its lane?
+
+The subscriber lays the record's `Hold` into a context variable before it calls the handler, so whatever the handler
+calls can ask, however deep, and handlers called by a test without Kafka get one that owns everything and has nothing
+behind it.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Protocol
+
+from common.errors import Retryable
+from common.events import AnyEvent
+
+
+class OwnershipLost(Retryable):
+    """The partition of the record went to another replica: whoever has it now does what is left to do."""
+
+
+Wanted = Callable[[AnyEvent], bool]
+
+
+class Hold(Protocol):
+    """One record in its lane."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether the record's partition is still ours, in the same epoch in which the record was read."""
+        ...
+
+    def later(self, wanted: Wanted) -> bool:
+        """Tell whether a record that `wanted` accepts waits behind this one."""
+        ...
+
+    async def later_within(self, wanted: Wanted, seconds: float) -> bool:
+        """Wait up to `seconds` for such a record; also ends when the lane is drained. True when there is one."""
+        ...
+
+
+class _Alone:
+    """The hold of a handler that no subscriber called."""
+
+    @property
+    def owned(self) -> bool:
+        return True
+
+    def later(self, wanted: Wanted) -> bool:  # noqa: ARG002 the protocol's name
+        return False
+
+    async def later_within(self, wanted: Wanted, seconds: float) -> bool:  # noqa: ARG002 the protocol's names
+        return False
+
+
+_ALONE = _Alone()
+_held: ContextVar[Hold] = ContextVar("record in hand")
+
+
+def hold() -> Hold:
+    """Return what is known of the record in hand."""
+    return _held.get(_ALONE)
+
+
+def hand(record: Hold) -> None:
+    """Lay a record into the hands of whatever the current task calls from here on."""
+    _held.set(record)
+
+
+def refuse_if_lost() -> None:
+    """Raise OwnershipLost where an effect would begin under an epoch that has ended."""
+    if not hold().owned:
+        raise OwnershipLost("its partition is with another replica")
