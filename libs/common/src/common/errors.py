@@ -2,6 +2,7 @@
 
     ProcessingError
     ├── Retryable       nothing happened; the same record may be tried again, after `after` seconds if known
+    │   └── Throttled   the other side is well and asks for a pause (429): no reason to think that it is down
     ├── Permanent       it will never work; the record goes to its dead-letter topic, with `reason`
     └── UnknownOutcome  a send may or may not have happened; it must not be repeated blindly, `evidence` says why
 
@@ -23,6 +24,10 @@ class Retryable(ProcessingError):
         super().__init__(reason)
         self.reason = reason
         self.after = after
+
+
+class Throttled(Retryable):
+    """The other side answered that this is too much for it now. It works, so no circuit breaker counts this."""
 
 
 class Permanent(ProcessingError):
