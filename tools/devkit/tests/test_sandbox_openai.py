@@ -94,6 +94,22 @@ async def test_the_last_messages_since_the_answer_are_taken_together(model, url)
     assert entry["detail"]["intent"] == "price"
 
 
+async def test_a_scripted_answer_can_name_the_tags_of_exactly_what_it_answers(model, url):
+    script = {"contains": "", "reply": "About {tags}."}
+    httpx2.post(f"{url}/sandbox/scripts", json=script).raise_for_status()
+    completion = await model.chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[
+            {"role": "user", "content": "#c1m1 hello"},
+            {"role": "assistant", "content": "About #c1m1."},
+            {"role": "user", "content": "#c1m2 is it\n#c1m3 black?"},
+            {"role": "user", "content": "#c1m3 #c1m4 tell me"},
+        ],
+        response_format=STRICT,
+    )
+    assert json.loads(completion.choices[0].message.content)["reply"] == "About #c1m2 #c1m3 #c1m4."
+
+
 async def test_too_small_a_token_limit_cuts_the_answer(model):
     choice = (await ask(model, "شكد السعر؟", response_format=STRICT, max_tokens=10)).choices[0]
     assert choice.finish_reason == "length"

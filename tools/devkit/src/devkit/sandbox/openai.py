@@ -2,10 +2,12 @@
 
 It honours ``response_format`` (text, ``json_object``, ``json_schema``), the token limit, and asks for a bearer key.
 Answers can be scripted for a test or a demo through the control API; the first script whose words are in the last
-customer message is used.
+customer message is used. A scripted reply may name the tags of what it answers (``#c17m3``), so that a test can tell
+which messages an answer was made for.
 """
 
 import json
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -26,6 +28,10 @@ TOKENS_A_MESSAGE = 4
 
 CUSTOMER_ROLES = frozenset({"user"})
 
+TAGS = "{tags}"
+"""Stands in a scripted reply for the tags of the customer's messages since the last answer, each once, in order."""
+_TAG = re.compile(r"#[a-z0-9]+")
+
 
 class Script(BaseModel):
     """An answer laid down beforehand for customer messages that contain certain words."""
@@ -35,7 +41,7 @@ class Script(BaseModel):
     contains: str
     """The words; an empty text is in every message."""
     reply: str | None = None
-    """The reply; the rest of a structured answer is understood as usual."""
+    """The reply, `TAGS` filled in; the rest of a structured answer is understood as usual."""
     content: str | dict[str, Any] | None = None
     """The whole content instead, as text or as an object."""
     refusal: str | None = None
@@ -143,7 +149,7 @@ class OpenAIRoom:
         text, earlier = _customer(fields["messages"])
         thought = answer(text, earlier)
         script = None if behaviour else self._scripts.take(text)
-        content: str | None = _content(fields.get("response_format"), thought, script)
+        content: str | None = _content(fields.get("response_format"), thought, script, text)
         finish = "stop" if script is None else script.finish_reason
         refusal = None if script is None else script.refusal
         limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
@@ -237,13 +243,13 @@ def _problem(request: Request) -> str:
     return ""
 
 
-def _content(form: Any, thought: Thought, script: Script | None) -> str:
+def _content(form: Any, thought: Thought, script: Script | None, text: str) -> str:
     if script is not None and script.content is not None:
         content = script.content
         return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     known = asdict(thought)
     if script is not None and script.reply is not None:
-        known["reply"] = script.reply
+        known["reply"] = script.reply.replace(TAGS, " ".join(dict.fromkeys(_TAG.findall(text))))
     kind = form.get("type") if isinstance(form, dict) else "text"
     if kind == "json_schema":
         return json.dumps(fill(form["json_schema"]["schema"], known), ensure_ascii=False)
