@@ -1,42 +1,157 @@
-"""The watermark, against a model that remembers everything."""
+"""A partition's bookkeeping, against a model that remembers everything."""
+
+import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from common.kafka.progress import PartitionProgress
+from common.kafka.progress import MAX_NOTE, PartitionProgress, base36, done_beyond
 
 
-@given(st.data())
-def test_the_watermark_stands_behind_the_longest_finished_prefix(data):
-    offsets = sorted(data.draw(st.sets(st.integers(0, 10_000), min_size=1, max_size=60)))
-    progress = PartitionProgress()
-    begun: list[int] = []
-    finished: set[int] = set()
-    waiting = list(offsets)
-    while waiting or len(finished) < len(begun):
-        unfinished = [offset for offset in begun if offset not in finished]
-        if waiting and (not unfinished or data.draw(st.booleans())):
-            offset = waiting.pop(0)
-            begun.append(offset)
-            progress.begin(offset, offset * 10)
-        else:
-            offset = data.draw(st.sampled_from(unfinished))
-            finished.add(offset)
-            progress.finish(offset)
-        prefix = []
-        for offset in begun:
-            if offset not in finished:
-                break
-            prefix.append(offset)
-        assert progress.watermark == (prefix[-1] + 1 if prefix else None)
-        still = [offset for offset in begun if offset not in finished]
-        assert progress.outstanding == len(still)
-        assert progress.oldest_ms == (still[0] * 10 if still else None)
+class Bookkeeping(RuleBasedStateMachine):
+    """One partition, its owners one after another, and what a model of plain lists and sets says of it."""
+
+    @initialize(start=st.integers(0, 10_000))
+    def begin_with_an_owner(self, start):
+        self.log: list[int] = []
+        self.done: set[int] = set()
+        self.open: list[int] = []
+        self.end = start
+        self.committed = (start, "")
+        self.progress = PartitionProgress(start)
+
+    @rule(gap=st.sampled_from([0, 0, 0, 0, 1, 7]), count=st.one_of(st.integers(1, 3), st.integers(10, 2000)))
+    def append(self, gap, count):
+        self.end += gap  # compaction and transactions leave gaps
+        self.log += range(self.end, self.end + count)
+        self.end += count
+
+    @rule(most=st.one_of(st.integers(1, 3), st.integers(10, 3000)))
+    def deliver(self, most):
+        for offset in [offset for offset in self.log if offset >= self.progress.next][:most]:
+            if self.progress.begin(offset, offset * 10):
+                self.open.append(offset)
+            else:
+                assert offset in self.done
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def finish(self, data):
+        offset = data.draw(st.sampled_from(self.open))
+        self.progress.finish(offset)
+        self.open.remove(offset)
+        self.done.add(offset)
+
+    @precondition(lambda self: len(self.open) > 20)
+    @rule(step=st.integers(2, 5))
+    def finish_every_other(self, step):
+        for offset in self.open[1::step]:
+            self.progress.finish(offset)
+            self.open.remove(offset)
+            self.done.add(offset)
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def fail_or_cancel(self):
+        """A record that failed, is retried or was let go is simply not finished."""
+        assert self.progress.watermark <= self.open[0]
+
+    @rule()
+    def commit(self):
+        self.committed = (self.progress.watermark, self.progress.note())
+
+    @rule(committed_before=st.booleans())
+    def revoke_or_crash_and_reassign(self, committed_before):
+        if committed_before:
+            self.commit()
+        self.progress = PartitionProgress(*self.committed)
+        self.open = []
+
+    @invariant()
+    def everything_before_the_watermark_is_done(self):
+        assert {offset for offset in self.log if offset < self.progress.watermark} <= self.done
+        assert self.progress.watermark == (self.open[0] if self.open else self.progress.next)
+
+    @invariant()
+    def it_knows_what_is_outstanding(self):
+        assert self.progress.outstanding == len(self.open)
+        assert self.progress.oldest_ms == (self.open[0] * 10 if self.open else None)
+
+    @invariant()
+    def the_note_tells_the_truth_and_fits(self):
+        note = self.progress.note()
+        assert len(note.encode()) < 4096
+        upto, undone = done_beyond(self.progress.watermark, note)
+        assert {offset for offset in self.log if self.progress.watermark <= offset < upto} - undone <= self.done
+
+
+Bookkeeping.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBookkeeping = Bookkeeping.TestCase
+
+
+@given(st.sets(st.integers(0, 200), min_size=1), st.integers(201, 300))
+def test_a_successor_skips_exactly_what_is_done_as_far_as_it_fits(undone, end):
+    first = PartitionProgress(0)
+    for offset in range(end):
+        first.begin(offset)
+    for offset in set(range(end)) - undone:
+        first.finish(offset)
+    second = PartitionProgress(first.watermark, first.note())
+    again = {offset for offset in range(first.watermark, end) if second.begin(offset)}
+    assert again == undone
+
+
+def test_what_does_not_fit_into_a_commit_is_done_again_and_nothing_else():
+    first = PartitionProgress(0)
+    for offset in range(100_000):
+        first.begin(offset)
+    for offset in range(1, 100_000, 2):
+        first.finish(offset)
+    note = first.note()
+    assert MAX_NOTE - 200 < len(note) < 4096
+    second = PartitionProgress(0, note)
+    again = [offset for offset in range(100_000) if second.begin(offset)]
+    assert set(range(0, 100_000, 2)) <= set(again)
+    assert len(again) < 100_000
+
+
+def test_a_stuck_head_costs_one_entry_however_many_records_pass_it():
+    progress = PartitionProgress(0)
+    progress.begin(0)
+    for offset in range(1, 200_000):
+        progress.begin(offset)
+        progress.finish(offset)
+    assert progress.outstanding == 1
+    assert json.loads(progress.note()) == {"in_progress": 1, "oldest_ms": 0, "done_to": 200_000, "but": "0"}
+
+
+def test_what_an_earlier_owner_did_is_still_told_before_it_was_read_again():
+    first = PartitionProgress(10)
+    for offset in range(10, 20):
+        first.begin(offset)
+    for offset in range(12, 20):
+        first.finish(offset)
+    second = PartitionProgress(10, first.note())
+    second.begin(10)
+    third = PartitionProgress(10, second.note())
+    assert [offset for offset in range(10, 20) if third.begin(offset)] == [10, 11]
+
+
+@given(st.integers(0, 10_000), st.one_of(st.text(), st.sampled_from(["{}", "[]", "null", '{"done_to":9,"but":"-"}'])))
+def test_metadata_of_someone_else_says_nothing(start, note):
+    assert done_beyond(start, note) == (start, frozenset()) or '"done_to"' in note
+
+
+def test_a_note_that_claims_more_than_it_can_know_is_not_believed():
+    assert done_beyond(5, '{"done_to":3,"but":""}') == (5, frozenset())
+    assert done_beyond(5, '{"done_to":9,"but":"0-zzzzzz"}') == (5, frozenset())
+    assert done_beyond(5, '{"done_to":"9","but":""}') == (5, frozenset())
 
 
 def test_an_offset_that_does_not_rise_is_refused():
-    progress = PartitionProgress()
+    progress = PartitionProgress(0)
     progress.begin(5)
     with pytest.raises(ValueError, match="offset 5 came after 5"):
         progress.begin(5)
@@ -44,4 +159,9 @@ def test_an_offset_that_does_not_rise_is_refused():
 
 def test_finishing_what_was_never_begun_is_an_error():
     with pytest.raises(KeyError):
-        PartitionProgress().finish(1)
+        PartitionProgress(0).finish(1)
+
+
+@given(st.integers(0, 2**63))
+def test_base_36_is_read_by_int(number):
+    assert int(base36(number), 36) == number

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -52,7 +52,10 @@ class BreakerOpen(Retryable):
 
 
 class Permit:
-    """Leave for one call. Exactly one of the three has to follow; what follows the first of them means nothing."""
+    """Leave for one call. A verdict has to follow; what follows the first one means nothing.
+
+    As a context manager around the call it gives the verdict by itself.
+    """
 
     __slots__ = ("_breaker", "_told", "_turn")
 
@@ -81,6 +84,17 @@ class Permit:
             self.withdrawn()
         else:
             self.failed()
+
+    def __enter__(self) -> Self:
+        """Begin the call."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Note how the call ended."""
+        if error is None:
+            self.worked()
+        else:
+            self.ended(error)
 
     def _tell(self, verdict: Callable[[int], None]) -> None:
         if not self._told:
@@ -215,13 +229,8 @@ class Breakers:
     @contextmanager
     def calling(self, account: str) -> Iterator[None]:
         """Ask, and tell what became of the call that is made inside. Raises BreakerOpen before anything is called."""
-        permit = self.ask(account)
-        try:
+        with self.ask(account):
             yield
-        except BaseException as error:
-            permit.ended(error)
-            raise
-        permit.worked()
 
     def state(self, account: str) -> State:
         """Return the state of an account's breaker."""

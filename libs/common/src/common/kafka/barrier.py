@@ -1,10 +1,32 @@
 """The read barrier: has everything that was observed in a conversation until now been taken in?
 
-Used by delivery before a bot's send, so that a person who has just answered in the app is never talked over.
+Used by delivery before a bot's send, so that a person who has just answered in the app is never talked over. What
+"until now" means is asked of Kafka: the ends of the conversation's partitions, one request for all who ask meanwhile,
+through a client that fetches nothing (through the one that consumes it would wait behind the long poll).
 """
 
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from common.errors import Retryable
+from common.kafka.broker import client_connection
+from common.kafka.keyed import KeyOrderedSubscriber
+from common.kafka.lane import OwnershipLost, hold
+from common.kafka.lanes import Watcher
+from common.settings import KafkaSettings
+
+log = structlog.get_logger("kafka")
+
+WITHIN = 5.0
+"""Seconds until waiting for a conversation's observations is given up for now."""
+
+AGAIN_AFTER = 0.2
 
 
 class Watch(Protocol):
@@ -26,3 +48,107 @@ class ReadBarrier(Protocol):
         Entering raises Retryable when that takes too long.
         """
         ...
+
+
+class Ends:
+    """Where partitions end now. Whoever asks while a request is under way shares the next one."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._wanted: set[TopicPartition] = set()
+        self._next: asyncio.Future[dict[TopicPartition, int]] | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def of(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset behind each partition's last record, read after this call. Raises KafkaError."""
+        self._wanted.update(partitions)
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        answer = self._next
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="read barrier")
+        ends = await asyncio.shield(answer)
+        return {partition: ends[partition] for partition in partitions}
+
+    async def _ask(self) -> None:
+        while self._next is not None:
+            answer, wanted = self._next, list(self._wanted)
+            self._next, self._wanted = None, set()
+            try:
+                answer.set_result(await self._client.end_offsets(wanted))
+            except Exception as error:  # noqa: BLE001 whoever asked gets it
+                answer.set_exception(error)
+                answer.exception()  # it may be that nobody waits any more
+
+    def close(self) -> None:
+        """Stop asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+
+class KafkaReadBarrier:
+    """The barrier over the partitions of one subscriber: `topics` are what is observed, `lane` is a conversation's."""
+
+    def __init__(
+        self,
+        subscriber: KeyOrderedSubscriber,
+        settings: KafkaSettings,
+        *,
+        topics: Sequence[str],
+        lane: Callable[[str], Hashable],
+        within: float = WITHIN,
+    ) -> None:
+        self._subscriber = subscriber
+        self._settings = settings
+        self._topics = topics
+        self._lane = lane
+        self._within = within
+        self._ends: Ends | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep a client for the ends of partitions. Raises KafkaError when Kafka cannot be reached."""
+        client = AIOKafkaConsumer(**client_connection(self._settings), client_id="jawab-barrier", group_id=None)
+        await client.start()
+        self._ends = Ends(client)
+        try:
+            yield
+        finally:
+            self._ends.close()
+            self._ends = None
+            await client.stop()
+
+    @asynccontextmanager
+    async def watching(self, conversation_id: str) -> AsyncIterator[Watch]:
+        """Wait until everything already read of the conversation is taken in, and watch it from there."""
+        lane = self._lane(conversation_id)
+        try:
+            await self._subscriber.at_rest(lane, self._within)
+        except TimeoutError:
+            raise Retryable("what was observed in the conversation is not taken in yet", after=AGAIN_AFTER) from None
+        with self._subscriber.watching(lane) as watcher:
+            yield _KafkaWatch(self, watcher)
+
+    async def reached(self) -> None:
+        """Wait until what the partitions of the record in hand hold now has been read. Raises Retryable."""
+        partition = hold().partition
+        if partition is None or self._ends is None:
+            raise OwnershipLost("no subscriber reads the conversation's partitions")
+        try:
+            async with asyncio.timeout(self._within):
+                ends = await self._ends.of([TopicPartition(topic, partition) for topic in self._topics])
+            await self._subscriber.has_read(ends, self._within)
+        except (TimeoutError, KafkaError) as error:
+            log.warning("barrier.not_reached", error=type(error).__name__)
+            raise Retryable("what was observed until now could not be read", after=AGAIN_AFTER) from None
+
+
+class _KafkaWatch:
+    def __init__(self, barrier: KafkaReadBarrier, watcher: Watcher) -> None:
+        self._barrier = barrier
+        self._watcher = watcher
+
+    async def undisturbed(self) -> bool:
+        if not self._watcher.disturbed:
+            await self._barrier.reached()
+        return not self._watcher.disturbed

@@ -3,6 +3,7 @@
 The value is not wrapped: replaying a dead letter is publishing it again to the topic it came from.
 """
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +14,11 @@ TOPIC = "jawab-topic"
 PARTITION = "jawab-partition"
 OFFSET = "jawab-offset"
 FAILED_AT = "jawab-failed-at"
+TRACE = "jawab-traceparent"
 
 MAX_CAUSE = 500
+MAX_TRACE = 55
+"""A W3C traceparent has 55 characters."""
 
 
 def headers_of(record: Any, *, group: str, cause: str, attempts: int, at: datetime) -> dict[str, str]:
@@ -29,4 +33,14 @@ def headers_of(record: Any, *, group: str, cause: str, attempts: int, at: dateti
         PARTITION: str(record.partition),
         OFFSET: str(record.offset),
         FAILED_AT: at.isoformat(),
+        **_trace(record.value),
     }
+
+
+def _trace(value: bytes | None) -> dict[str, str]:
+    """Return the event's trace, so that a dead letter can be followed back to its webhook; nothing if it has none."""
+    try:
+        trace = json.loads(value or b"").get("traceparent")
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return {TRACE: trace[:MAX_TRACE]} if isinstance(trace, str) else {}

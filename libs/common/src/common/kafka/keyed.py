@@ -6,26 +6,29 @@ around it:
 
 - a lane per `lane_of(record)`, by default the record's key; a record without a key has a lane of its own;
 - a bound on what is worked on at once, which a record that waits for its turn or for a retry does not count in, and a
-  wider bound on outstanding records: beyond it, reading waits;
+  wider bound on the records in hand: a partition that has its share of them is paused, while polling goes on;
 - a failed record is tried again inside its lane, so later records of the conversation wait and nobody else does;
 - what cannot be handled goes to its dead-letter topic, and its offset moves only after that append is acknowledged;
-- offsets are committed explicitly and only behind the contiguous finished prefix of a partition;
-- on revocation and on shutdown: no new starts, a bounded drain, a commit, and what only waited is let go.
+  where too large a share of a partition dies, the partition is stopped instead;
+- offsets are committed explicitly and only behind the contiguous finished prefix of a partition; what is done beyond
+  it is told in the commit's metadata, and skipped by whoever reads it again;
+- on revocation and on shutdown: no new starts, a bounded drain, a commit, and what only waited is let go. What is still
+  at work then is fenced: `hold().owned` is false for it, also while Kafka has not heard from us for so long that
+  another replica may own the partitions (`lease`).
 
-The pure parts are `progress` (watermarks) and `retry` (verdicts).
+The pure parts are `progress`, `retry`, `back_pressure` and `dead_letter_limit`.
 """
 
 import asyncio
 import contextlib
-import json
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faststream._internal.broker.registrator import Registrator
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
@@ -39,7 +42,13 @@ from faststream.middlewares import AckPolicy
 
 from common.clock import Clock
 from common.events import AnyEvent
-from common.kafka import dead_letters
+from common.failpoints import failpoint, sabotaged
+from common.kafka.back_pressure import share_of, to_pause
+from common.kafka.burial import Burial, Buried
+from common.kafka.dead_letter_limit import DeadLetterLimit
+from common.kafka.lane import OwnershipLost, Wanted, hand
+from common.kafka.lanes import Entry, Lane, Lanes, Watcher
+from common.kafka.lease import Lease, lease_of
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.progress import PartitionProgress
 from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, cause, verdict
@@ -49,20 +58,18 @@ log = structlog.get_logger("kafka")
 
 LaneOf = Callable[[ConsumerRecord], Hashable]
 Handler = Callable[[AnyEvent], Awaitable[None]]
+Ready = Mapping[TopicPartition, tuple[int, str]]
+
+POLL_SECONDS = 0.5
+MOST_AT_ONCE = 200
+"""Records taken in before the lanes get to run."""
+
+AFTER_AN_ERROR = 1.0
 
 
 def key_of(record: ConsumerRecord) -> Hashable:
     """Return the record's key: one lane a conversation, across topics."""
     return record.key if record.key is not None else (record.topic, record.partition, record.offset)
-
-
-class _Lane:
-    """The waiting records of one lane, each with the progress of the partition it was read from."""
-
-    __slots__ = ("waiting",)
-
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[ConsumerRecord, PartitionProgress]] = deque()
 
 
 class KeyOrderedSubscriber(DefaultSubscriber):
@@ -74,139 +81,178 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         specification: KafkaSubscriberSpecification,
         calls: CallsCollection[ConsumerRecord],
         *,
-        broker: KafkaBroker,
         lane_of: LaneOf,
         retry: RetryPolicy,
-        outstanding: int,
-        working: int,
-        commit_interval: float,
-        drain_timeout: float,
+        burial: Burial,
+        settings: KafkaSettings,
         metrics: KafkaMetrics,
         clock: Clock,
     ) -> None:
         config.listener = _Rebalance(self)
         super().__init__(config, specification, calls)
-        self._broker = broker
         self._lane_of = lane_of
         self._retry = retry
-        self._commit_interval = commit_interval
-        self._drain_timeout = drain_timeout
+        self._burial = burial
+        self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._slots = asyncio.Semaphore(outstanding)
-        self._working = asyncio.Semaphore(working)
+        self._working = asyncio.Semaphore(settings.max_working)
+        self._lease = Lease(settings.session_timeout)
+        self._lanes = Lanes()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
+        self._limits: dict[TopicPartition, DeadLetterLimit] = {}
+        self._stopped: set[TopicPartition] = set()
+        self._paused: frozenset[TopicPartition] = frozenset()
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
-        self._lanes: dict[Hashable, _Lane] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._commit_lock = asyncio.Lock()
         self._intake: asyncio.Task[Any] | None = None
         self._draining = asyncio.Event()
-        self._rebalances = 0
+        self._read = asyncio.Event()
+        self._epoch = 0
+        self._assigned_in = -1
+
+    # Reading
 
     async def start(self) -> None:
         """Connect the consumer and begin to read and to commit."""
         self._draining.clear()
         await super().start()
+        if self.consumer is not None:
+            self._lease = lease_of(self.consumer, self._settings.session_timeout)
+            self._lease.renew()
         self.add_task(self._commit_regularly)
 
     async def _run_consume_loop(self, consumer: AIOKafkaConsumer) -> None:
         self._intake = asyncio.current_task()
-        await super()._run_consume_loop(consumer)
+        begun: int | None = None
+        while self.running:
+            try:
+                if begun != self._epoch and self._assigned_in == self._epoch:
+                    begun = await self._begin_epoch(consumer)
+                epoch = self._epoch
+                batches = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_AT_ONCE)
+                if epoch != self._epoch or begun != epoch:
+                    continue  # nobody can tell from which assignment these are; the new epoch seeks back
+                for partition, records in batches.items():
+                    self._take_in(partition, records)
+                self._pause_what_is_full(consumer)
+                await asyncio.sleep(0)
+            except ConsumerStoppedError:
+                return
+            except IllegalStateError:
+                continue  # a rebalance came in between
+            except KafkaError as error:
+                log.warning("kafka.not_read", error=_name(error))
+                await asyncio.sleep(AFTER_AN_ERROR)
 
-    async def get_msg(self, consumer: AIOKafkaConsumer) -> ConsumerRecord:
-        """Return the next record.
+    async def _begin_epoch(self, consumer: AIOKafkaConsumer) -> int:
+        """Read on from what is committed, knowing what is done beyond it; returns the epoch that was begun."""
+        epoch = self._epoch
+        partitions = list(consumer.assignment())
+        # `consumer.committed` tells only the offset; the metadata says what is done (pinned by a canary test).
+        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+        oldest = await consumer.beginning_offsets(partitions)
+        if epoch != self._epoch:
+            return epoch
+        for partition in partitions:
+            offset, note = committed.get(partition, OffsetAndMetadata(0, ""))
+            start = max(offset, oldest[partition])
+            consumer.seek(partition, start)
+            self._progress[partition] = PartitionProgress(start, note if start == offset else "")
+            self._limits[partition] = DeadLetterLimit(self._settings.max_dead_letters)
+            self._committed[partition] = (offset, note) if partition in committed else (start, "")
+        self._tell_that_more_was_read()
+        return epoch
 
-        When a rebalance happened while it was awaited, nobody can tell which side of the rebalance it is from; its
-        partition is then read again from the committed offset. Taking a record from before it would move the watermark
-        over records that were never begun.
-        """
-        while True:
-            before = self._rebalances
-            record = await consumer.getone()
-            if before == self._rebalances:
-                return record
-            partition = TopicPartition(record.topic, record.partition)
-            if partition in consumer.assignment():
-                self._progress.pop(partition, None)
-                committed = await consumer.committed(partition)
-                if committed is None:
-                    await consumer.seek_to_beginning(partition)  # what auto_offset_reset=earliest means
-                else:
-                    consumer.seek(partition, committed)
+    def _take_in(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        progress = self._progress[partition]
+        for record in records:
+            if progress.begin(record.offset, record.timestamp):
+                self._metrics.outstanding.inc()
+                self._put(Entry(record, progress))
+            else:
+                self._metrics.skipped.inc()
+        self._tell_that_more_was_read()
 
-    async def consume_one(self, msg: ConsumerRecord) -> None:
-        """Put a record at the end of its lane; waits while too many records are outstanding."""
-        partition = TopicPartition(msg.topic, msg.partition)
-        # The progress object is the assignment's fence: a revocation forgets it, and what was read under it with it.
-        progress = self._progress.setdefault(partition, PartitionProgress())
-        await self._slots.acquire()
-        if self._progress.get(partition) is not progress:
-            self._slots.release()
-            return
-        progress.begin(msg.offset, msg.timestamp)
-        self._metrics.outstanding.inc()
-        key = self._lane_of(msg)
-        lane = self._lanes.get(key)
+    def _put(self, entry: Entry) -> None:
+        key = self._lane_of(entry.record)
+        lane = self._lanes.put(key, entry)
         if lane is not None:
-            lane.waiting.append((msg, progress))
-            return
-        lane = self._lanes[key] = _Lane()
-        lane.waiting.append((msg, progress))
-        worker = asyncio.create_task(self._work(key, lane), name=f"lane {msg.topic}")
-        self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+            worker = asyncio.create_task(self._work(key, lane), name=f"lane {entry.record.topic}")
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
 
-    async def _work(self, key: Hashable, lane: _Lane) -> None:
+    def _pause_what_is_full(self, consumer: AIOKafkaConsumer) -> None:
+        outstanding = {partition: progress.outstanding for partition, progress in self._progress.items()}
+        share = share_of(self._settings.max_outstanding, len(outstanding))
+        full, roomy = to_pause(outstanding, self._paused, share=share)
+        full |= self._stopped - self._paused
+        roomy -= self._stopped
+        if full:
+            consumer.pause(*full)
+        if roomy:
+            consumer.resume(*roomy)
+        if full or roomy:
+            self._paused = (self._paused | full) - roomy
+            self._metrics.paused.set(len(self._paused))
+
+    # Working
+
+    async def _work(self, key: Hashable, lane: Lane) -> None:
         try:
-            while lane.waiting and await self._handle(*lane.waiting[0]):
-                record, progress = lane.waiting.popleft()
-                if self._owns(record, progress):
-                    progress.finish(record.offset)
-                self._release()
+            while lane.waiting and await self._handle(lane, lane.waiting[0]):
+                entry = lane.waiting[0]
+                lane.done()
+                if self.owns(entry):
+                    entry.progress.finish(entry.record.offset)
+                self._metrics.outstanding.dec()
         finally:
-            for _ in lane.waiting:
-                self._release()
+            self._metrics.outstanding.dec(len(lane.waiting))
             lane.waiting.clear()
-            if self._lanes.get(key) is lane:
-                del self._lanes[key]
+            self._lanes.end(key, lane)
 
-    def _release(self) -> None:
-        self._slots.release()
-        self._metrics.outstanding.dec()
+    def owns(self, entry: Entry) -> bool:
+        """Tell whether a record's partition is ours under the same assignment in which the record was read."""
+        return self._progress.get(entry.partition) is entry.progress
 
-    def _owns(self, record: ConsumerRecord, progress: PartitionProgress) -> bool:
-        return self._progress.get(TopicPartition(record.topic, record.partition)) is progress
-
-    async def _handle(self, record: ConsumerRecord, progress: PartitionProgress) -> bool:
+    async def _handle(self, lane: Lane, entry: Entry) -> bool:
         """Handle a record to its end. False when the lane is to be let go instead: drained, or no longer ours."""
+        record, topic = entry.record, entry.record.topic
         started = time.monotonic()
         attempts = 0
-        while self._owns(record, progress) and not self._draining.is_set():
+        hand(_InHand(self, lane, entry))
+        while self.owns(entry) and not self._draining.is_set():
             attempts += 1
             try:
                 async with self._working:
                     if self._draining.is_set():
                         return False
-                    await self.process_message(record)
+                    with self._metrics.working.track_inprogress():
+                        await self.process_message(record)
             except Exception as error:  # noqa: BLE001 a lane must outlive whatever its handler raises
-                age = time.monotonic() - started
-                decision = verdict(error, attempts=attempts, age=age, policy=self._retry)
+                decision = verdict(error, attempts=attempts, age=time.monotonic() - started, policy=self._retry)
                 reason = cause(error)
             else:
-                self._metrics.handled.labels(record.topic).inc()
-                self._metrics.seconds.labels(record.topic).observe(time.monotonic() - started)
+                failpoint("kafka.after_done_before_commit")
+                if self.owns(entry):
+                    self._limits[entry.partition].handled(time.monotonic())
+                self._metrics.handled.labels(topic).inc()
+                self._metrics.seconds.labels(topic).observe(time.monotonic() - started)
                 return True
-            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            where = {"topic": topic, "partition": record.partition, "offset": record.offset}
             match decision:
                 case TryAgain(delay):
-                    self._metrics.retries.labels(record.topic).inc()
+                    self._metrics.retries.labels(topic).inc()
                     log.warning("record.retrying", **where, attempts=attempts, delay=round(delay, 2), reason=reason)
                     await self._pause(delay)
-                case GiveUp(final):
-                    buried = await self._bury(record, final, attempts)
-                    log.error("record.dead_lettered", **where, attempts=attempts, cause=final)
+                case GiveUp(final) if self._may_bury(entry):
+                    buried = await self._burial.bury(record, final, attempts, until=self._draining)
+                    log.error("record.dead_lettered", **where, attempts=attempts, cause=final, buried=buried)
                     return buried
+                case GiveUp(final):
+                    log.error("record.held", **where, attempts=attempts, cause=final)
+                    await self._draining.wait()
         return False
 
     async def _pause(self, delay: float) -> None:
@@ -214,24 +260,79 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._draining.wait(), delay)
 
-    async def _bury(self, record: ConsumerRecord, final: str, attempts: int) -> bool:
-        headers = dead_letters.headers_of(
-            record, group=self.group_id or "", cause=final, attempts=attempts, at=self._clock.now()
-        )
-        delay = self._retry.first_delay
-        while not self._draining.is_set():
-            try:
-                await self._broker.publish(record.value, f"{record.topic}.dlq", key=record.key, headers=headers)
-                self._metrics.dead_letters.labels(record.topic).inc()
-                return True
-            except Exception as error:  # noqa: BLE001 the offset must not move before the append is acknowledged
-                log.error("record.dead_letter_not_written", topic=record.topic, error=_name(error))
-                await self._pause(delay)
-                delay = min(delay * 2, self._retry.longest_delay)
+    def _may_bury(self, entry: Entry) -> bool:
+        """Count a death; False, and the partition stopped, when it is one too many."""
+        limit, now = self._limits.get(entry.partition), time.monotonic()
+        if limit is None:
+            return False
+        if entry.partition not in self._stopped and not limit.would_exceed(now):
+            limit.died(now)
+            return True
+        if entry.partition not in self._stopped:
+            self._stopped.add(entry.partition)
+            self._metrics.stopped.set(len(self._stopped))
+            log.error("partition.stopped", topic=entry.partition.topic, partition=entry.partition.partition)
         return False
 
+    # What a handler and a read barrier ask
+
+    @property
+    def lease_valid(self) -> bool:
+        """Whether nobody else can own our partitions yet."""
+        return self._lease.valid
+
+    async def later_within(self, lane: Lane, wanted: Wanted, seconds: float) -> bool:
+        """Wait for a wanted record behind the one in hand; what waits does not count as work.
+
+        Raises OwnershipLost when the lane is drained meanwhile.
+        """
+        give_up = time.monotonic() + seconds
+        self._working.release()
+        self._metrics.working.dec()
+        try:
+            while not (found := lane.has_later(wanted)) and (left := give_up - time.monotonic()) > 0:
+                lane.arrived = asyncio.Event()
+                await self._first_of(lane.arrived, self._draining, within=left)
+                if self._draining.is_set():
+                    raise OwnershipLost("its lane was drained")
+            return found
+        finally:
+            lane.arrived = None
+            await self._working.acquire()
+            self._metrics.working.inc()
+
+    async def at_rest(self, lane: Hashable, within: float) -> None:
+        """Wait until a lane has no records. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            await self._lanes.at_rest(lane)
+
+    def watching(self, lane: Hashable) -> contextlib.AbstractContextManager[Watcher]:
+        """Watch what comes into a lane."""
+        return self._lanes.watching(lane)
+
+    async def has_read(self, ends: Mapping[TopicPartition, int], within: float) -> None:
+        """Wait until everything before these offsets was read. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while not all(tp in self._progress and self._progress[tp].next >= end for tp, end in ends.items()):
+                await self._read.wait()
+
+    def _tell_that_more_was_read(self) -> None:
+        self._read.set()
+        self._read = asyncio.Event()
+
+    @staticmethod
+    async def _first_of(*events: asyncio.Event, within: float) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    # Committing
+
     async def commit(self) -> None:
-        """Commit the watermark of every assigned partition that moved. Raises KafkaError."""
+        """Commit the watermark of every assigned partition that moved. Raises KafkaError, TimeoutError."""
         async with self._commit_lock:
             consumer = self.consumer
             if consumer is None:
@@ -239,23 +340,25 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             ready = self._to_commit(consumer.assignment())
             if not ready:
                 return
-            await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
+            async with asyncio.timeout(self._settings.request_timeout):
+                await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
             self._metrics.commits.inc()
             self._committed.update(ready)
 
-    def _to_commit(self, assigned: frozenset[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
+    def _to_commit(self, assigned: frozenset[TopicPartition]) -> Ready:
         ready = {}
+        eager = sabotaged("sabotage.eager_commit")
         for partition, progress in self._progress.items():
-            if partition not in assigned or progress.watermark is None:
+            if partition not in assigned:
                 continue
-            entry = (progress.watermark, in_progress_note(progress))
-            if self._committed.get(partition) != entry:
+            entry = (progress.next, "") if eager else (progress.watermark, progress.note())
+            if self._committed[partition] != entry:
                 ready[partition] = entry
         return ready
 
     async def _commit_regularly(self) -> None:
         while True:
-            await asyncio.sleep(self._commit_interval)
+            await asyncio.sleep(self._settings.commit_interval)
             self._measure()
             await self._commit_or_warn()
 
@@ -271,6 +374,14 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         age = self._clock.now().timestamp() - min(oldest) / 1000 if oldest else 0.0
         self._metrics.watermark_age.set(max(age, 0.0))
         self._metrics.lanes.set(len(self._lanes))
+        self._metrics.oldest_lane.set(self._lanes.longest())
+        if self.consumer is None:
+            return
+        for partition in self._progress.keys() & self.consumer.assignment():
+            lag = (self.consumer.highwater(partition) or 0) - self._progress[partition].next
+            self._metrics.lag.labels(partition.topic, str(partition.partition)).set(max(lag, 0))
+
+    # Handing over
 
     async def drain(self, timeout: float) -> None:
         """Start nothing new and wait up to `timeout` seconds for what is being handled."""
@@ -282,24 +393,40 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 log.warning("lanes.not_drained", late=len(late), timeout=timeout)
 
     async def revoke(self) -> None:
-        """Give the partitions back: drain, commit, forget. aiokafka revokes all of them at every rebalance."""
+        """Give the partitions back: drain, commit, fence, forget. aiokafka revokes all of them at every rebalance."""
         self._metrics.rebalances.inc()
-        await self.drain(self._drain_timeout)
+        await self.drain(self._settings.drain_timeout)
         await self._commit_or_warn()
+        self._forget()
+        self._draining = asyncio.Event()
+
+    def assigned_anew(self) -> None:
+        """Begin an epoch: the coordinator has just given us partitions."""
+        self._epoch += 1
+        self._assigned_in = self._epoch
+        self._lease.renew()
+
+    def _forget(self) -> None:
+        """End the epoch. Whatever is still at work finds that it owns nothing any more."""
+        self._epoch += 1
+        self._metrics.lag.clear()
         self._progress.clear()
+        self._limits.clear()
+        self._stopped.clear()
         self._committed.clear()
-        self._lanes.clear()
-        self._rebalances += 1
-        self._draining.clear()
+        self._lanes.forget()
+        self._paused = frozenset()
+        self._metrics.paused.set(0)
+        self._metrics.stopped.set(0)
 
     async def stop(self) -> None:
         """Stop reading, drain, commit, then leave the group. What was not finished is read again by its next owner."""
         if self._intake is not None:
             self._intake.cancel()
         if self.consumer is not None:
-            await self.drain(self._drain_timeout)
+            await self.drain(self._settings.drain_timeout)
             await self._commit_or_warn()
-        self._progress.clear()
+        self._forget()
         for worker in list(self._workers):
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -308,6 +435,31 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def assigned(self) -> bool:
         """Tell whether the consumer holds at least one partition."""
         return self.consumer is not None and bool(self.consumer.assignment())
+
+
+class _InHand:
+    """What a handler may ask about the record it handles (`common.kafka.lane.Hold`)."""
+
+    __slots__ = ("_entry", "_lane", "_subscriber")
+
+    def __init__(self, subscriber: KeyOrderedSubscriber, lane: Lane, entry: Entry) -> None:
+        self._subscriber = subscriber
+        self._lane = lane
+        self._entry = entry
+
+    @property
+    def owned(self) -> bool:
+        return self._subscriber.owns(self._entry) and self._subscriber.lease_valid
+
+    @property
+    def partition(self) -> int | None:
+        return int(self._entry.record.partition)
+
+    def later(self, wanted: Wanted) -> bool:
+        return self._lane.has_later(wanted)
+
+    async def later_within(self, wanted: Wanted, seconds: float) -> bool:
+        return await self._subscriber.later_within(self._lane, wanted, seconds)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -319,14 +471,8 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             await self._subscriber.revoke()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._subscriber.assigned_anew()
         log.info("partitions.assigned", count=len(assigned))
-
-
-def in_progress_note(progress: PartitionProgress) -> str:
-    """Return the commit metadata: how many records are in progress and since when, for `/api/queue/stats`."""
-    if not progress.outstanding:
-        return ""
-    return json.dumps({"in_progress": progress.outstanding, "oldest_ms": progress.oldest_ms}, separators=(",", ":"))
 
 
 def _name(error: BaseException) -> str:
@@ -343,11 +489,13 @@ def key_ordered_subscriber(
     clock: Clock,
     lane_of: LaneOf = key_of,
     retry: RetryPolicy | None = None,
+    buried: Buried | None = None,
 ) -> KeyOrderedSubscriber:
     """Register `handler` for `topics` in consumer group `group` and return the subscriber.
 
     The handler gets one event and returns when it is done; it raises `Retryable` or `Permanent` (common.errors) to say
-    what a failure means.
+    what a failure means. `buried` is told of each record that went to the dead letters, at least once, before its
+    offset moves.
     """
     declared: Sequence[Topic] = [Topic.validate(topic) for topic in topics]
     config = KafkaSubscriberConfig(
@@ -371,17 +519,15 @@ def key_ordered_subscriber(
         calls=calls,
         specification_config=KafkaSubscriberSpecificationConfig(topics=declared, title_=None, description_=None),
     )
+    policy = retry or RetryPolicy(longest_age=settings.max_retry_age)
     subscriber = KeyOrderedSubscriber(
         config,
         specification,
         calls,
-        broker=broker,
         lane_of=lane_of,
-        retry=retry or RetryPolicy(longest_age=settings.max_retry_age),
-        outstanding=settings.max_outstanding,
-        working=settings.max_working,
-        commit_interval=settings.commit_interval,
-        drain_timeout=settings.drain_timeout,
+        retry=policy,
+        burial=Burial(broker, group=group, retry=policy, metrics=metrics, clock=clock, buried=buried),
+        settings=settings,
         metrics=metrics,
         clock=clock,
     )

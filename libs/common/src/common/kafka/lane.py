@@ -28,12 +28,20 @@ class Hold(Protocol):
         """Whether the record's partition is still ours, in the same epoch in which the record was read."""
         ...
 
+    @property
+    def partition(self) -> int | None:
+        """The partition it was read from, the same number in every topic of its conversation; None without Kafka."""
+        ...
+
     def later(self, wanted: Wanted) -> bool:
         """Tell whether a record that `wanted` accepts waits behind this one."""
         ...
 
     async def later_within(self, wanted: Wanted, seconds: float) -> bool:
-        """Wait up to `seconds` for such a record; also ends when the lane is drained. True when there is one."""
+        """Wait up to `seconds` for such a record; True when there is one.
+
+        Raises OwnershipLost when the lane is drained meanwhile.
+        """
         ...
 
 
@@ -43,6 +51,10 @@ class _Alone:
     @property
     def owned(self) -> bool:
         return True
+
+    @property
+    def partition(self) -> int | None:
+        return None
 
     def later(self, wanted: Wanted) -> bool:  # noqa: ARG002 the protocol's name
         return False

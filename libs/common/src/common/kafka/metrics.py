@@ -11,13 +11,28 @@ class KafkaMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         # Records begun and not finished: near the bound, the service is the bottleneck.
         self.outstanding = Gauge("kafka_outstanding_records", "Records begun and not finished", registry=registry)
-        # Conversations being worked on at this moment.
+        # Of these, what is being handled at this moment; the others wait for their turn or for a retry.
+        self.working = Gauge("kafka_working_records", "Records being handled", registry=registry)
         self.lanes = Gauge("kafka_lanes", "Lanes with at least one record", registry=registry)
         # Age of the record that holds a partition's committed offset back: a stuck record shows here, not in the lag.
         self.watermark_age = Gauge(
             "kafka_watermark_age_seconds", "Age of the oldest unfinished record", registry=registry
         )
+        self.oldest_lane = Gauge(
+            "kafka_oldest_lane_seconds", "How long the slowest lane has been at its first record", registry=registry
+        )
+        self.lag = Gauge(
+            "kafka_partition_lag", "Records not read yet, by partition", ["topic", "partition"], registry=registry
+        )
+        self.paused = Gauge("kafka_paused_partitions", "Partitions that are not read for now", registry=registry)
+        # Not 0: so many records die here that reading on would lose a topic's worth of them. A person is needed.
+        self.stopped = Gauge(
+            "kafka_stopped_partitions", "Partitions stopped by their share of dead letters", registry=registry
+        )
         self.handled = Counter("kafka_records_handled", "Records handled to the end", ["topic"], registry=registry)
+        self.skipped = Counter(
+            "kafka_records_skipped", "Records that an earlier owner of the partition had finished", registry=registry
+        )
         self.seconds = Histogram(
             "kafka_record_seconds",
             "From a record's start to its end, retries included",

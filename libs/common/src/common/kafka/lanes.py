@@ -1,0 +1,142 @@
+"""The lanes: what waits behind what.
+
+A lane's records are handled one after another by one task, which lives for as long as the lane has records. Whoever
+needs to know whether a lane is at rest, or whether anything comes into it from now on, can watch it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from common.events import ANY_EVENT, AnyEvent
+from common.kafka.lane import Wanted
+from common.kafka.progress import PartitionProgress
+
+
+class Entry:
+    """One record in its lane, with the progress of the partition under whose assignment it was read."""
+
+    __slots__ = ("_event", "progress", "record")
+
+    def __init__(self, record: ConsumerRecord, progress: PartitionProgress) -> None:
+        self.record = record
+        self.progress = progress
+        self._event: AnyEvent | None = None
+
+    @property
+    def partition(self) -> TopicPartition:
+        """Where the record was read."""
+        return TopicPartition(self.record.topic, self.record.partition)
+
+    def is_wanted(self, wanted: Wanted) -> bool:
+        """Tell whether `wanted` accepts the record's event; what is no event is wanted by nobody."""
+        if self._event is None:
+            try:
+                self._event = ANY_EVENT.validate_json(self.record.value)
+            except ValueError:
+                return False
+        return wanted(self._event)
+
+
+class Lane:
+    """The records of one lane, the first of them in hand."""
+
+    __slots__ = ("arrived", "ended", "head_since", "waiting")
+
+    def __init__(self, first: Entry) -> None:
+        self.waiting: deque[Entry] = deque((first,))
+        self.head_since = time.monotonic()
+        self.arrived: asyncio.Event | None = None
+        self.ended: asyncio.Event | None = None
+
+    def append(self, entry: Entry) -> None:
+        """Put a record at the end."""
+        self.waiting.append(entry)
+        if self.arrived is not None:
+            self.arrived.set()
+
+    def done(self) -> None:
+        """Let go of the record in hand."""
+        self.waiting.popleft()
+        self.head_since = time.monotonic()
+
+    def has_later(self, wanted: Wanted) -> bool:
+        """Tell whether a wanted record waits behind the one in hand."""
+        behind = iter(self.waiting)
+        next(behind, None)
+        return any(entry.is_wanted(wanted) for entry in behind)
+
+
+class Watcher:
+    """Knows whether anything came into a lane since it began to watch."""
+
+    __slots__ = ("disturbed",)
+
+    def __init__(self) -> None:
+        self.disturbed = False
+
+
+class Lanes:
+    """All lanes of one assignment, and who watches them."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Hashable, Lane] = {}
+        self._watchers: dict[Hashable, set[Watcher]] = {}
+
+    def __len__(self) -> int:
+        """Return how many lanes have records."""
+        return len(self._lanes)
+
+    def put(self, key: Hashable, entry: Entry) -> Lane | None:
+        """Put a record at the end of its lane. Returns the lane where it is new and has to be worked off."""
+        for watcher in self._watchers.get(key, ()):
+            watcher.disturbed = True
+        lane = self._lanes.get(key)
+        if lane is not None:
+            lane.append(entry)
+            return None
+        lane = self._lanes[key] = Lane(entry)
+        return lane
+
+    def end(self, key: Hashable, lane: Lane) -> None:
+        """Forget a lane that has no records any more, or whose records were let go."""
+        if self._lanes.get(key) is lane:
+            del self._lanes[key]
+        if lane.ended is not None:
+            lane.ended.set()
+
+    def forget(self) -> None:
+        """Forget all lanes: the assignment ended. Whoever watches one has seen everything change."""
+        self._lanes.clear()
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.disturbed = True
+
+    def longest(self) -> float:
+        """Return for how many seconds the slowest lane has been at its first record."""
+        if not self._lanes:
+            return 0.0
+        return time.monotonic() - min(lane.head_since for lane in self._lanes.values())
+
+    async def at_rest(self, key: Hashable) -> None:
+        """Wait until a lane has no records; the caller bounds it."""
+        while (lane := self._lanes.get(key)) is not None:
+            lane.ended = lane.ended or asyncio.Event()
+            await lane.ended.wait()
+
+    @contextmanager
+    def watching(self, key: Hashable) -> Iterator[Watcher]:
+        """Watch a lane from now on."""
+        watcher = Watcher()
+        self._watchers.setdefault(key, set()).add(watcher)
+        try:
+            yield watcher
+        finally:
+            watchers = self._watchers[key]
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watchers[key]
