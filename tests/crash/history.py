@@ -1,0 +1,115 @@
+"""What is known after a run: what was sent and acknowledged, what the world outside took, what Kafka holds.
+
+Plain values, so that the oracle can be tried on histories nobody lived through. Times are seconds since 1970 by the one
+clock of the machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Channel = Literal["thread", "comment"]
+Position = tuple[str, int, int]
+"""A topic, a partition, an offset."""
+Cursor = tuple[str, int]
+"""A topic and a partition."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One thing a customer said, under its tag. `event_id` is the id that Jawab derives for it."""
+
+    tag: str
+    contact: str
+    event_id: str
+    channel: Channel = "thread"
+    sent_at: float = 0.0
+    """When the first attempt to deliver its webhook began."""
+    acknowledged_at: float | None = None
+    """When the first 200 came; None: never."""
+    unsent: bool = False
+    """Whether it was taken back, acknowledged or not."""
+    forged: bool = False
+    statuses: tuple[int, ...] = ()
+    """What its webhooks were answered, where that matters (forged ones)."""
+
+
+@dataclass(frozen=True)
+class PersonWrote:
+    """Somebody of the shop wrote to a customer from the app."""
+
+    tag: str
+    contact: str
+    sent_at: float
+    acknowledged_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One call of a platform or of the operator's inbox that had its effect. `number` is the order of effects."""
+
+    number: int
+    time: float
+    kind: str
+    """``message``, ``private_reply``, ``comment_reply`` or ``notification``."""
+    contact: str
+    text: str
+    comment: str = ""
+    reply_id: str = ""
+    """Which reply a notification was about; only notifications tell."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One reply that was decided, as `replies.generated.v1` has it."""
+
+    reply_id: str
+    contact: str
+    origin: str
+    kind: str
+    text: str
+    answers: frozenset[str]
+    """The ids of the interactions that its decision covers."""
+    position: Position = ("", 0, 0)
+
+
+@dataclass(frozen=True)
+class Became:
+    """One outcome event of a reply. `state` is delivered, failed, suppressed or unknown."""
+
+    reply_id: str
+    state: str
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One record that ended in a dead-letter topic; `id` is its event's, empty where it could not be read."""
+
+    topic: str
+    id: str
+    cause: str
+    contact: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything the oracle may look at."""
+
+    said: tuple[Said, ...] = ()
+    people: tuple[PersonWrote, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    generated: tuple[Generated, ...] = ()
+    became: tuple[Became, ...] = ()
+    dead: tuple[DeadLetter, ...] = ()
+    appended: Mapping[str, Position] = field(default_factory=dict)
+    """Where each interaction was first appended, by its event's id."""
+    committed: Mapping[str, Mapping[Cursor, int]] = field(default_factory=dict)
+    """The next offset each group reads, by group."""
+    ends: Mapping[Cursor, int] = field(default_factory=dict)
+    found_by: Mapping[str, str] = field(default_factory=dict)
+    """How the service's log says that an unknown outcome was settled: echo, read or sent_again, by reply."""
+    model_calls: int = 0
+    grace: float = 0.0
+    """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""

@@ -1,0 +1,617 @@
+"""What a chaos run does, and when: customers who write and everything that goes wrong meanwhile, drawn from a seed.
+
+Pure: the same seed, kills and minutes give the same plan, which can be printed and repeated. Times are seconds from the
+first webhook. Everything that is broken is whole again at `heal_at`; what comes after that only shows that every
+conversation still works.
+
+    0 s ───────── customers write, persons answer ────────── heal_at ── a last message to some ── quiet_at
+        kills, freezes, replicas, cut wires, provider faults         │
+                                                      all is whole again
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from common.failpoints import PLACES
+
+PACE = 2.4
+"""Seconds from one kill to the next where the minutes allow no more."""
+
+How = Literal["text", "long", "story", "postback", "comment", "live"]
+Service = Literal["ingest", "ai", "delivery", "cleanup"]
+Victim = Literal["ingest", "ai", "delivery", "cleanup", "kafka", "mongo"]
+Wire = Literal["kafka", "mongo", "graph", "manychat", "openai"]
+Break = Literal["cut", "drop", "delay", "half_open"]
+Provider = Literal["graph", "manychat", "openai"]
+EchoWay = Literal["late", "early", "lost"]
+
+THREAD: frozenset[How] = frozenset({"text", "long", "story", "postback"})
+"""What is said in the person's thread and not under a post."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A customer says something, under a tag that names it everywhere."""
+
+    conversation: int
+    number: int
+    how: How = "text"
+
+    @property
+    def tag(self) -> str:
+        """What the text carries, and the answer to it."""
+        return f"#c{self.conversation}m{self.number}"
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"{self.tag} {self.how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A customer changes what they said; the tag stays."""
+
+    say: Say
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"edit {self.say.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsend:
+    """A customer takes back what they said."""
+
+    say: Say
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"unsend {self.say.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAnswers:
+    """Somebody of the shop answers from the Instagram app: an echo that Jawab did not cause."""
+
+    conversation: int
+    number: int
+
+    @property
+    def tag(self) -> str:
+        """What a person's text carries."""
+        return f"#c{self.conversation}p{self.number}"
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"{self.tag} by a person"
+
+
+Item = Say | Edit | Unsend | PersonAnswers
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One POST. `copies` are sent at once; a loose one does not wait for the answer to its conversation's last."""
+
+    at: float
+    items: tuple[Item, ...]
+    copies: int = 1
+    loose: bool = False
+    forged: bool = False
+    again: bool = False
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        words = [f"webhook {', '.join(map(str, self.items))}"]
+        words += [f"{self.copies} copies"] * (self.copies > 1)
+        words += [name for name in ("loose", "forged", "again") if getattr(self, name)]
+        return "; ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL; the process is started again at once. `newest` kills a replica if there is one."""
+
+    at: float
+    victim: Victim
+    newest: bool = False
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"kill {self.victim}{' (newest replica)' if self.newest else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class KillAt:
+    """SIGKILL, and started again so that it dies by itself where it comes by `place` for the `nth` time."""
+
+    at: float
+    victim: Service
+    place: str
+    nth: int
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"kill {self.victim}, then at {self.place}={self.nth}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """SIGTERM, and started again when it has ended: what a roll-out does."""
+
+    at: float
+    service: Service
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"restart {self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """SIGSTOP past every lease, then SIGCONT."""
+
+    at: float
+    service: Service
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"freeze {self.service} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One more of a service, for a while."""
+
+    at: float
+    service: Service
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"a second {self.service} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakWire:
+    """The connections to one server break in one way."""
+
+    at: float
+    wire: Wire
+    how: Break
+    seconds: float
+    delay: float = 0.0
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        by = f" by {self.delay:.2f} s" if self.delay else ""
+        return f"{self.how} {self.wire}{by} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehave:
+    """A provider gives some of its calls a bad answer, or none. The fields are those of the sandbox's `FaultRule`."""
+
+    at: float
+    api: Provider
+    behaviour: str
+    seconds: float
+    probability: float
+    wait: float = 0.0
+    effect: bool | None = None
+    retry_after: float | None = None
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        did = {True: " (done all the same)", False: " (not done)", None: ""}[self.effect]
+        return f"{self.api}: {self.behaviour}{did} for {self.seconds:.1f} s, {self.probability:.0%} of calls"
+
+
+@dataclass(frozen=True, slots=True)
+class BendEchoes:
+    """Echoes come late, before the send's own answer, or not at all."""
+
+    at: float
+    way: EchoWay
+    seconds: float
+    delay: float = 0.0
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"echoes {self.way}{f' by {self.delay:.1f} s' if self.delay else ''} for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class EchoesAgain:
+    """The echoes of the last few messages that were delivered come once more."""
+
+    at: float
+    count: int
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"the last {self.count} echoes again"
+
+
+Fault = Kill | KillAt | Restart | Freeze | Replica | BreakWire | Misbehave | BendEchoes | EchoesAgain
+Step = Webhook | Fault
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run."""
+
+    seed: int
+    kills: int
+    conversations: int
+    heal_at: float
+    quiet_at: float
+    webhooks: tuple[Webhook, ...]
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, seed: int, kills: int, minutes: float = 0.0) -> "Plan":
+        """Draw the plan of a seed: `kills` SIGKILLs at least, over `minutes` at least. Raises ValueError."""
+        if kills < 1:
+            raise ValueError(f"kills: {kills} are too few; give 1 or more")
+        heal_at = max(kills * PACE, minutes * 60.0, 10.0)
+        conversations = 60 + int(heal_at * 0.9)
+        quiet_at = heal_at + 4.0
+        faults = _faults(random.Random(f"{seed}:faults"), kills, heal_at)
+        webhooks = _webhooks(random.Random(f"{seed}:customers"), conversations, heal_at)
+        return cls(seed, kills, conversations, heal_at, quiet_at, webhooks, faults)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Everything, in the order in which it begins."""
+        return tuple(sorted((*self.webhooks, *self.faults), key=lambda step: step.at))
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint: equal plans have equal ones."""
+        return hashlib.sha256("\n".join(self.lines()).encode()).hexdigest()[:16]
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line a step."""
+        yield f"seed {self.seed}: {self.kills} kills, {self.conversations} conversations, whole at {self.heal_at:.1f} s"
+        for step in self.steps:
+            yield f"{step.at:8.2f} s  {step}"
+
+
+# Faults
+
+REST: Mapping[Victim, float] = {
+    "ingest": 4.0,
+    "ai": 4.5,
+    "delivery": 4.5,
+    "cleanup": 12.0,
+    "kafka": 35.0,
+    "mongo": 14.0,
+}
+"""Seconds a victim lives at least: long enough to get something done."""
+WEIGHT: Mapping[Victim, int] = {"ingest": 4, "ai": 7, "delivery": 9, "cleanup": 1, "kafka": 3, "mongo": 5}
+RECOVERY: Mapping[Victim, float] = {"kafka": 9.0, "mongo": 4.0}
+"""Seconds in which nothing else may happen to a store that was killed."""
+
+NEVER_REACHED = frozenset({"kafka.after_dead_letter_before_done"})
+"""Places that no webhook leads to; tests of their own do."""
+SERVICE_OF_PLACE: Mapping[str, tuple[Service, ...]] = {
+    "ingest": ("ingest",),
+    "ai": ("ai",),
+    "delivery": ("delivery",),
+    "kafka": ("ai", "delivery"),
+}
+AT_A_PLACE = 0.35
+"""How many of the kills of a service that has places are followed by a death at one of them."""
+TWO_AT_ONCE = 0.12
+
+FREEZE_EVERY, REPLICA_EVERY, RESTART_EVERY = 34.0, 30.0, 45.0
+WIRE_EVERY, PROVIDER_EVERY, ECHO_EVERY, AGAIN_EVERY = 11.0, 9.0, 25.0, 15.0
+FREEZE_SECONDS = (9.0, 14.0)
+"""Above the session's time-out (6 s in the stack) and everything delivery waits for."""
+REPLICA_WARMS_UP = 7.0
+TROUBLES = ("trouble 1", "trouble 2")
+"""How many wires and providers may be in trouble at once."""
+SLOWEST_PLATFORM = 0.8
+"""Seconds; a platform that takes a request and does it later than delivery looks is the one thing nobody can know."""
+
+
+def places_of(service: Service) -> tuple[str, ...]:
+    """Return the places at which a service can be made to die by what customers do."""
+    return tuple(
+        place for place in PLACES if place not in NEVER_REACHED and service in SERVICE_OF_PLACE[place.partition(".")[0]]
+    )
+
+
+@dataclass
+class _Board:
+    """What is taken when, so that faults overlap within bounds."""
+
+    heal_at: float
+    taken: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def take(self, resource: str, begin: float, end: float) -> bool:
+        """Take a resource for a while if it is free then and ends before all is healed."""
+        if end > self.heal_at or not self.free(resource, begin, end):
+            return False
+        self.taken.setdefault(resource, []).append((begin, end))
+        return True
+
+    def free(self, resource: str, begin: float, end: float) -> bool:
+        """Tell whether nobody has it then."""
+        return all(end <= other or begin >= until for other, until in self.taken.get(resource, ()))
+
+    def take_one_of(self, resources: Sequence[str], begin: float, end: float) -> bool:
+        """Take the first that is free."""
+        return any(self.take(resource, begin, end) for resource in resources)
+
+
+def _faults(draw: random.Random, kills: int, heal_at: float) -> tuple[Fault, ...]:
+    board = _Board(heal_at)
+    faults: list[Fault] = list(_kills(draw, board, kills, heal_at))
+    makers: tuple[tuple[float, Callable[[random.Random, _Board, float], Iterable[Fault]]], ...] = (
+        (FREEZE_EVERY, _freeze),
+        (REPLICA_EVERY, _replica),
+        (RESTART_EVERY, _restart),
+        (WIRE_EVERY, _wire),
+        (PROVIDER_EVERY, _provider),
+        (ECHO_EVERY, _echoes),
+        (AGAIN_EVERY, _echoes_again),
+    )
+    for every, make in makers:
+        at = draw.uniform(1.0, every)
+        while at < heal_at:
+            faults += make(draw, board, at)
+            at += every * draw.uniform(0.7, 1.3)
+    return tuple(sorted(faults, key=lambda fault: (fault.at, str(fault))))
+
+
+def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> Iterator[Kill | KillAt]:
+    pace = heal_at / (kills + 1)
+    rested: dict[Victim, float] = dict.fromkeys(get_args(Victim), 0.0)
+    at, done = 0.0, 0
+    while done < kills:
+        done += 1
+        if draw.random() >= TWO_AT_ONCE or at == 0.0:
+            at = pace * (done + draw.uniform(-0.3, 0.3))
+        victim = _victim(draw, board, rested, at)
+        rested[victim] = at + REST[victim]
+        if victim in get_args(Service) and places_of(victim) and draw.random() < AT_A_PLACE:  # type: ignore[arg-type]
+            place = draw.choice(places_of(victim))  # type: ignore[arg-type]
+            yield KillAt(at, victim, place, draw.choice((1, 1, 1, 2, 3, 5)))  # type: ignore[arg-type]
+        else:
+            yield Kill(at, victim, newest=victim in {"ai", "delivery"} and draw.random() < 0.3)
+
+
+def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], at: float) -> Victim:
+    ready = [victim for victim in get_args(Victim) if rested[victim] <= at]
+    draw_from = ready or sorted(("ai", "delivery", "ingest"), key=lambda victim: rested[victim])[:1]
+    order = sorted(draw_from, key=lambda victim: draw.random() ** (1.0 / WEIGHT[victim]), reverse=True)
+    for victim in order:
+        if victim not in RECOVERY or board.take("store", at, at + RECOVERY[victim]):
+            return victim
+    return min(("ai", "delivery", "ingest"), key=lambda victim: rested[victim])  # type: ignore[return-value]
+
+
+def _freeze(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    """Freeze one that has company, mostly: only then somebody else takes over what it holds."""
+    service: Service = draw.choice(("ai", "delivery", "delivery", "ingest"))
+    seconds = draw.uniform(*FREEZE_SECONDS)
+    company = service != "ingest" and draw.random() < 0.8
+    begin = at + (REPLICA_WARMS_UP if company else 0.0)
+    end = begin + seconds
+    if not board.free(f"replica {service}", at, end + 5.0) or not board.take("freeze", begin, end):
+        return
+    if company and board.take(f"replica {service}", at, min(end + 5.0, board.heal_at)):
+        yield Replica(at, service, min(end + 5.0, board.heal_at) - at)
+    yield Freeze(begin, service, seconds)
+
+
+def _replica(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    service: Service = draw.choice(("ai", "delivery"))
+    seconds = draw.uniform(8.0, 20.0)
+    if board.take(f"replica {service}", at, at + seconds):
+        yield Replica(at, service, seconds)
+
+
+def _restart(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    service: Service = draw.choice(("ingest", "ai", "delivery", "delivery"))
+    if board.free("freeze", at, at + 6.0) and board.take("restart", at, at + 6.0):
+        yield Restart(at, service)
+
+
+def _wire(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    wire: Wire = draw.choice(get_args(Wire))
+    how: Break = draw.choice(get_args(Break))
+    seconds = 0.5 if how == "drop" else draw.uniform(2.0, 5.0)
+    delay = draw.uniform(0.05, 0.3) if how == "delay" else 0.0
+    end = at + seconds
+    if wire in {"kafka", "mongo"} and not board.take("store", at, end + 2.0):
+        return
+    if (
+        board.free(wire, at, end)
+        and board.take_one_of(("trouble 1", "trouble 2"), at, end)
+        and board.take(wire, at, end)
+    ):
+        yield BreakWire(at, wire, how, seconds, delay)
+
+
+def _provider(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    api: Provider = draw.choice(("graph", "manychat", "manychat", "openai"))
+    seconds = draw.uniform(2.0, 5.0)
+    end = at + seconds
+    name, wait, effect, after = draw.choice(
+        (
+            ("rate_limited", 0.0, None, draw.choice((0.5, 1.0, 2.0))),
+            ("server_error", 0.0, None, None),
+            ("server_error", 0.0, api != "openai", None),
+            ("hang", 4.0, None, None),
+            ("hang", 4.0, api != "openai", None),
+            ("drop", 0.0, None, None),
+            ("drop", 0.0, None, None),
+            ("drop_before", 0.0, None, None),
+            ("slow", draw.uniform(0.2, SLOWEST_PLATFORM), None, None),
+        )
+    )
+    if board.free(api, at, end) and board.take_one_of(TROUBLES, at, end) and board.take(api, at, end):
+        yield Misbehave(at, api, name, seconds, draw.choice((0.2, 0.5, 1.0)), wait, effect, after)
+
+
+def _echoes(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    way: EchoWay = draw.choice(get_args(EchoWay))
+    seconds = draw.uniform(4.0, 9.0)
+    if board.take("echoes", at, at + seconds):
+        yield BendEchoes(at, way, seconds, draw.uniform(1.5, 5.0) if way == "late" else 0.0)
+
+
+def _echoes_again(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+    yield EchoesAgain(at, draw.randint(3, 20))
+
+
+# Customers
+
+WITH_A_PERSON = 0.08
+FORGED = 4
+LAST_WORDS = 0.35
+
+
+def _webhooks(draw: random.Random, conversations: int, heal_at: float) -> tuple[Webhook, ...]:
+    found: list[Webhook] = []
+    for conversation in range(conversations):
+        found += _conversation(draw, conversation, heal_at)
+    for conversation in range(conversations, conversations + FORGED):
+        items = (Say(conversation, 1),)
+        found += [Webhook(draw.uniform(0.0, heal_at), items, forged=True) for _ in range(2)]
+    return tuple(sorted(_batched(draw, found), key=lambda webhook: (webhook.at, str(webhook))))
+
+
+def _conversation(draw: random.Random, conversation: int, heal_at: float) -> list[Webhook]:
+    found: list[Webhook] = []
+    at = draw.uniform(0.0, heal_at * 0.8)
+    number = 0
+    episodes = draw.randint(1, 4)
+    person_at = draw.randint(1, episodes) if draw.random() < WITH_A_PERSON else 0
+    for episode in range(1, episodes + 1):
+        said: list[Webhook] = []
+        how, length, gap, loose = _episode(draw)
+        for _ in range(length):
+            number += 1
+            copies = draw.choice((2, 3, 4)) if draw.random() < 0.1 else 1
+            said.append(Webhook(at, (Say(conversation, number, how),), copies, loose=loose))
+            at += gap * draw.uniform(0.3, 1.0)
+        found += said
+        found += _second_thoughts(draw, said)
+        if episode == person_at:
+            found.append(Webhook(at + draw.uniform(0.0, 2.0), (PersonAnswers(conversation, 1),)))
+        at += draw.uniform(1.0, max(2.0, heal_at / 6))
+        if at >= heal_at:
+            break
+    found = [webhook for webhook in found if webhook.at < heal_at]
+    if draw.random() < LAST_WORDS:
+        found.append(Webhook(heal_at + draw.uniform(0.5, 3.5), (Say(conversation, number + 1),)))
+    return found
+
+
+def _episode(draw: random.Random) -> tuple[How, int, float, bool]:
+    """Return how it is said, in how many messages, with how many seconds between them, and whether in any order."""
+    chance = draw.random()
+    if chance < 0.30:
+        return "text", draw.randint(2, 5), draw.choice((0.05, 0.4, 1.5)), draw.random() < 0.15
+    ways: Sequence[How] = ("text", "text", "text", "text", "long", "story", "postback", "comment", "comment", "live")
+    return draw.choice(ways), 1, 0.1, False
+
+
+def _second_thoughts(draw: random.Random, said: Sequence[Webhook]) -> Iterator[Webhook]:
+    """Yield what happens to a message afterwards: changed, taken back, delivered again."""
+    for webhook in said:
+        say = webhook.items[0]
+        if not isinstance(say, Say):
+            continue
+        chance = draw.random()
+        if say.how == "text" and chance < 0.06:
+            yield Webhook(webhook.at + draw.choice((0.05, 0.5, 3.0)), (Edit(say),))
+        elif say.how == "text" and chance < 0.11:
+            yield Webhook(webhook.at + draw.choice((0.05, 0.5, 3.0)), (Unsend(say),))
+        elif chance < 0.22:
+            yield Webhook(webhook.at + draw.choice((1.0, 8.0, 30.0)), webhook.items, loose=True, again=True)
+
+
+def _batched(draw: random.Random, webhooks: list[Webhook]) -> Iterator[Webhook]:
+    """Put some neighbours into one body, as the platform does when it has much to tell."""
+    waiting: Webhook | None = None
+    for webhook in sorted(webhooks, key=lambda webhook: (webhook.at, str(webhook))):
+        plain = not (webhook.loose or webhook.forged or webhook.again) and webhook.copies == 1
+        if waiting is not None and (webhook.at - waiting.at >= 0.5 or not _apart(waiting, webhook)):
+            yield waiting
+            waiting = None
+        if waiting is not None and plain and len(waiting.items) < 4:
+            waiting = Webhook(webhook.at, (*waiting.items, *webhook.items))
+        elif waiting is None and plain and draw.random() < 0.05:
+            waiting = webhook
+        else:
+            yield webhook
+    if waiting is not None:
+        yield waiting
+
+
+def _apart(one: Webhook, other: Webhook) -> bool:
+    return not {conversation_of(item) for item in one.items} & {conversation_of(item) for item in other.items}
+
+
+def conversation_of(item: Item) -> int:
+    """Return the number of the conversation that an item belongs to."""
+    return item.say.conversation if isinstance(item, Edit | Unsend) else item.conversation

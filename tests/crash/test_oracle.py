@@ -1,0 +1,248 @@
+"""The oracle finds each kind of breach, and finds none in a history where nothing went wrong."""
+
+from dataclasses import replace
+
+import pytest
+from history import Became, DeadLetter, Generated, History, PersonWrote, Said, Taken
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import INVARIANTS, judge
+
+INTERACTIONS, REPLIES = "interactions.received.v1", "replies.generated.v1"
+
+
+def lived(turns_of: list[list[int]]) -> History:
+    """Return a history in which all was well: a list of conversations, each a list of turns, each so many messages."""
+    said, taken, generated, became, appended = [], [], [], [], {}
+    number = 0
+    for conversation, turns in enumerate(turns_of):
+        contact, message, now = f"contact-{conversation}", 0, 100.0 * conversation
+        for turn in turns:
+            tags, ids = [], []
+            for _ in range(turn):
+                message += 1
+                tag, event = f"#c{conversation}m{message}", f"a:msg:{conversation}.{message}"
+                said.append(Said(tag, contact, event, sent_at=now, acknowledged_at=now + 0.5))
+                appended[event] = (INTERACTIONS, conversation, message)
+                tags.append(tag)
+                ids.append(event)
+                now += 1.0
+            number += 1
+            text, reply = f"About {' '.join(tags)}.", f"rep-{number}"
+            where = (REPLIES, conversation, message)
+            generated.append(Generated(reply, contact, "model", "direct_message", text, frozenset(ids), where))
+            taken.append(Taken(number, now, "message", contact, text))
+            became.append(Became(reply, "delivered", "", now))
+    ends = {(topic, p): 100 for topic in (INTERACTIONS, REPLIES) for p in range(len(turns_of))}
+    committed = {"ai": ends, "delivery": ends}
+    return History(
+        tuple(said), (), tuple(taken), tuple(generated), tuple(became), (), appended, committed, ends, grace=5.0
+    )
+
+
+histories = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=4).map(lived)
+long_enough = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=4), min_size=1, max_size=4).map(lived)
+ONE = lived([[1]])
+THREE = lived([[1, 1, 1]])
+
+
+def broken(history: History) -> set[str]:
+    return {breach.invariant for breach in judge(history).breaches}
+
+
+def without(sequence, index):
+    return (*sequence[:index], *sequence[index + 1 :])
+
+
+def withheld(history: History, reason: str) -> History:
+    """Return the history as if its only reply had been suppressed."""
+    return replace(history, taken=(), became=(Became("rep-1", "suppressed", reason, 0.0),))
+
+
+@given(histories)
+def test_a_history_in_which_all_was_well_holds(history):
+    verdict = judge(history)
+    assert verdict.held
+    assert verdict.fates == {"answered": len(history.said)}
+    assert verdict.figures["replies"] == len(history.taken)
+
+
+@given(histories, st.data())
+def test_an_answer_that_nobody_took_is_a_lost_message(history, data):
+    index = data.draw(st.integers(0, len(history.taken) - 1))
+    verdict = judge(replace(history, taken=without(history.taken, index)))
+    lost = {breach.ids[0] for breach in verdict.broken("lost")}
+    assert lost
+    assert all(tag in history.taken[index].text for tag in lost)
+
+
+@given(histories, st.data())
+def test_an_answer_that_was_taken_again_is_found_whenever_it_was(history, data):
+    one = data.draw(st.sampled_from(history.taken))
+    again = replace(one, number=1000, time=one.time + data.draw(st.floats(0.0, 1e4)))
+    assert broken(replace(history, taken=(*history.taken, again))) == {"twice"}
+
+
+@given(long_enough, st.data())
+def test_two_answers_of_a_conversation_that_changed_places_are_found(history, data):
+    pairs = [
+        (i, j)
+        for i, one in enumerate(history.taken)
+        for j, other in enumerate(history.taken)
+        if i < j and one.contact == other.contact
+    ]
+    i, j = data.draw(st.sampled_from(pairs))
+    taken = list(history.taken)
+    taken[i], taken[j] = replace(taken[i], number=taken[j].number), replace(taken[j], number=taken[i].number)
+    assert broken(replace(history, taken=tuple(taken))) == {"order"}
+
+
+@given(histories, st.data())
+def test_a_message_that_was_answered_by_two_replies_is_found(history, data):
+    said = data.draw(st.sampled_from(history.said))
+    last = Taken(1000, 1e6, "message", said.contact, f"About {said.tag} #c{said.contact[8:]}m99.")
+    assert "twice" in broken(replace(history, taken=(*history.taken, last)))
+
+
+def test_messages_that_were_under_way_at_once_have_no_order():
+    said = tuple(replace(one, sent_at=0.0) for one in THREE.said)
+    history = replace(THREE, said=said, taken=tuple(replace(t, number=9 - t.number) for t in THREE.taken))
+    assert judge(history).held
+
+
+def test_a_message_nobody_acknowledged_need_not_be_answered():
+    assert judge(replace(ONE, said=(replace(ONE.said[0], acknowledged_at=None),), taken=())).held
+
+
+def test_an_acknowledged_message_that_kafka_never_got_is_lost():
+    verdict = judge(replace(ONE, taken=(), generated=(), became=(), appended={}))
+    assert [breach.what for breach in verdict.breaches] == ["acknowledged, but nowhere in Kafka"]
+
+
+def test_a_commit_past_a_message_without_an_end_is_found():
+    history = replace(ONE, taken=(), generated=(), became=())
+    assert broken(history) == {"lost", "committed_past"}
+    waiting = {"ai": {(INTERACTIONS, 0): 1}, "delivery": {}}
+    assert broken(replace(history, committed=waiting)) == {"lost", "settled"}
+
+
+def test_a_commit_past_a_reply_without_an_outcome_is_found():
+    assert broken(replace(ONE, became=())) == {"committed_past"}
+    unknown = Became("rep-1", "unknown", "", 0.0)
+    assert broken(replace(ONE, became=(unknown,))) == {"committed_past"}
+    dead = DeadLetter(REPLIES + ".dlq", "rep-1", "over-age")
+    assert judge(replace(ONE, became=(unknown,), dead=(dead,))).held
+
+
+def test_a_reply_that_only_jawab_believes_delivered_is_lost():
+    assert broken(replace(ONE, taken=())) == {"lost"}
+
+
+def test_a_suppressed_reply_ends_a_message_with_a_reason():
+    verdict = judge(withheld(ONE, "window_closed"))
+    assert (verdict.held, verdict.fates) == (True, {"suppressed": 1})
+
+
+def test_a_reply_withheld_for_a_person_needs_a_person():
+    history = withheld(ONE, "human_owns")
+    assert broken(history) == {"lost"}
+    assert judge(replace(history, people=(PersonWrote("#c0p1", "contact-0", 0.0, 0.2),))).held
+
+
+def test_a_message_is_left_to_the_person_who_answers_that_conversation_and_no_other():
+    silent = replace(ONE, taken=(), generated=(), became=())
+    assert judge(replace(silent, people=(PersonWrote("#c0p1", "contact-0", 0.0),))).fates == {"left to a person": 1}
+    assert "lost" in broken(replace(silent, people=(PersonWrote("#c1p1", "contact-1", 0.0),)))
+
+
+def test_a_message_that_was_taken_back_needs_no_answer():
+    said = (replace(ONE.said[0], unsent=True),)
+    assert judge(replace(ONE, said=said, taken=(), generated=(), became=())).fates == {"taken back": 1}
+
+
+def test_a_notification_ends_the_messages_its_decision_covers_and_only_those():
+    notified = Generated("rep-1", "contact-0", "model", "operator_notification", "", frozenset({ONE.said[0].event_id}))
+    told = Taken(1, 0.0, "notification", "contact-0", "a person is needed", reply_id="rep-1")
+    history = replace(ONE, generated=(notified,), taken=(told,))
+    assert judge(history).fates == {"told a person": 1}
+    assert "lost" in broken(replace(history, taken=(replace(told, reply_id="rep-2"),)))
+
+
+def test_an_apology_counts_where_it_arrived_and_may_come_once_a_decision():
+    sorry = Generated("rep-1", "contact-0", "apology", "direct_message", "Sorry!", frozenset({ONE.said[0].event_id}))
+    said = Taken(1, 0.0, "message", "contact-0", "Sorry!")
+    history = replace(ONE, generated=(sorry,), taken=(said,))
+    assert judge(history).fates == {"apologised": 1}
+    assert broken(replace(history, taken=(said, replace(said, number=2)))) == {"twice"}
+    other = replace(sorry, reply_id="rep-2")
+    both = replace(history, generated=(sorry, other), taken=(said, replace(said, number=2)))
+    assert broken(replace(both, became=(*ONE.became, Became("rep-2", "delivered", "", 0.0)))) == set()
+
+
+def test_a_dead_letter_is_an_end_only_if_somebody_was_told():
+    dead = DeadLetter(INTERACTIONS + ".dlq", ONE.said[0].event_id, "failed 5 times: KeyError")
+    history = replace(ONE, taken=(), generated=(), became=(), dead=(dead,))
+    assert [breach.what for breach in judge(history).broken("lost")] == [
+        "dead-lettered in silence: failed 5 times: KeyError"
+    ]
+    told = Taken(1, 0.0, "notification", "contact-0", "a person is needed")
+    assert judge(replace(history, taken=(told,))).held
+
+
+@given(st.floats(0.0, 100.0))
+def test_a_bots_message_after_a_persons_is_found_unless_it_was_under_way(late):
+    person = PersonWrote("#c0p1", "contact-0", 0.0, acknowledged_at=0.7)
+    history = replace(ONE, people=(person,), taken=(replace(ONE.taken[0], time=0.7 + late),))
+    assert broken(history) == ({"ownership"} if 0.7 + late - 0.7 > 5.0 else set())
+
+
+def test_a_forged_webhook_must_be_refused_and_do_nothing():
+    forged = replace(ONE.said[0], forged=True, acknowledged_at=None, statuses=(401, 403))
+    quiet = replace(ONE, said=(forged,), taken=(), generated=(), became=(), appended={})
+    assert judge(quiet).held
+    assert broken(replace(quiet, said=(replace(forged, statuses=(200,)),))) == {"forged"}
+    assert broken(replace(quiet, appended=ONE.appended)) == {"forged"}
+    assert broken(replace(quiet, taken=ONE.taken)) == {"forged"}
+
+
+def test_one_private_answer_a_comment():
+    said = (replace(ONE.said[0], channel="comment"),)
+    first = Taken(1, 1.0, "private_reply", "contact-0", "About #c0m1.", comment="9")
+    history = replace(ONE, said=said, taken=(first,))
+    assert judge(history).held
+    assert "private_reply" in broken(replace(history, taken=(first, replace(first, number=2, text="More #c0m1."))))
+
+
+def test_a_comment_that_a_private_answer_only_mentions_is_not_answered_by_it():
+    comment = replace(ONE.said[0], channel="comment")
+    assert broken(replace(ONE, said=(comment,))) == {"lost"}
+
+
+def test_parts_of_one_reply_are_no_second_reply():
+    parts = tuple(Taken(n, 1.0, "message", "contact-0", f"About #c0m1, part {n}.") for n in (1, 2))
+    assert judge(replace(ONE, taken=parts)).held
+
+
+@pytest.mark.parametrize(
+    ("final", "found_by", "told", "how"),
+    [
+        (Became("rep-1", "delivered", "", 2.0), {"rep-1": "echo"}, (), "echo"),
+        (Became("rep-1", "delivered", "", 2.0), {"rep-1": "sent_again"}, (), "sent_again"),
+        (Became("rep-1", "delivered", "", 2.0), {}, (), "delivered"),
+        (Became("rep-1", "failed", "outcome_unknown", 2.0), {}, ("rep-1",), "handed to a person"),
+        (Became("rep-1", "failed", "outcome_unknown", 2.0), {}, (), "handed to nobody"),
+        (None, {}, (), "not settled"),
+    ],
+)
+def test_it_says_how_each_unknown_outcome_was_settled(final, found_by, told, how):
+    became = (Became("rep-1", "unknown", "", 1.0), *([final] if final else []))
+    notices = tuple(Taken(9, 1.0, "notification", "contact-0", "look", reply_id=reply) for reply in told)
+    history = replace(ONE, became=became, found_by=found_by, taken=(*ONE.taken, *notices))
+    assert judge(history).unknown == {how: 1}
+
+
+def test_every_promise_that_is_judged_can_be_broken():
+    """Each name that a check uses is described, so that the report has a line for it."""
+    assert set(INVARIANTS) == {
+        *("lost", "twice", "order", "ownership", "forged", "committed_past", "private_reply", "settled")
+    }
