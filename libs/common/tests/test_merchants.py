@@ -42,6 +42,17 @@ def test_a_misspelt_field_is_refused_by_name():
         Merchant.from_document({**OWN.to_document(), "ruels": []})
 
 
+@pytest.mark.parametrize("pause", [-0.1, 60.1, float("nan"), float("inf")])
+def test_a_pause_that_nobody_would_wait_for_is_refused_by_name(pause):
+    with pytest.raises(ValidationError, match="turn_pause"):
+        Merchant.from_document({**OWN.to_document(), "turn_pause": pause})
+
+
+def test_a_merchant_stored_before_there_was_a_pause_answers_at_once():
+    document = {name: value for name, value in OWN.to_document().items() if name != "turn_pause"}
+    assert Merchant.from_document(document).turn_pause == 0
+
+
 @pytest.fixture
 async def db(mongo_url):
     client = mongo_client(MongoSettings(mongodb_url=mongo_url), service="test")

@@ -77,6 +77,13 @@ class Merchant(MerchantPart):
     price_link: str = "https://example.com/prices"
     rules: tuple[Rule, ...] | None = Field(default=None, max_length=200, description="None: the default rules.")
     operator_webhook: str | None = None
+    turn_pause: float = Field(
+        default=0.0,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds of silence after which a customer who writes several messages is answered; 0: at once.",
+    )
     connected: bool = True
 
     @classmethod

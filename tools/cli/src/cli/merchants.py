@@ -57,6 +57,7 @@ async def add(
     facts: Path | None = None,
     price_link: str | None = None,
     operator_webhook: str | None = None,
+    turn_pause: float | None = None,
     rules: Path | None = None,
     connected: Annotated[bool | None, Parameter(negative="--disconnected")] = None,
     update: bool = False,
@@ -90,6 +91,8 @@ async def add(
         What {price_link} in a rule's reply stands for.
     operator_webhook
         Where people are told that they are needed.
+    turn_pause
+        Seconds of silence (0 to 60) after which a customer who writes several messages is answered; 0 answers at once.
     rules
         A YAML or JSON file with the rules; without it the default rules apply.
     connected
@@ -109,6 +112,7 @@ async def add(
         "facts": None if facts is None else _text_of(facts),
         "price_link": price_link,
         "operator_webhook": operator_webhook,
+        "turn_pause": turn_pause,
         "rules": None if rules is None else _rules_of(rules),
         "connected": connected,
     }
