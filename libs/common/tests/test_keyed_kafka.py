@@ -1,6 +1,7 @@
 """Key-ordered consumption on real Apache Kafka: order, commits, dead letters, revocation, shutdown."""
 
 import asyncio
+import contextlib
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,8 +10,9 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import murmur2
 from prometheus_client import CollectorRegistry
 
 from common.clock import SystemClock
@@ -18,8 +20,12 @@ from common.errors import Permanent, Retryable
 from common.events.interactions import Message, MessageReceived
 from common.health import Unhealthy
 from common.kafka import dead_letters
+from common.kafka.barrier import KafkaReadBarrier
 from common.kafka.broker import kafka_broker
+from common.kafka.burial import Buried
+from common.kafka.dead_letter_limit import FEWEST
 from common.kafka.keyed import KeyOrderedSubscriber, key_ordered_subscriber
+from common.kafka.lane import hold, refuse_if_lost
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.retry import RetryPolicy
@@ -55,16 +61,24 @@ def settings(kafka) -> KafkaSettings:
     )
 
 
-@pytest.fixture
-async def topic(kafka) -> str:
-    name = f"keyed-{next(_names)}"
+async def create(kafka, *names: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, 4, 1), NewTopic(f"{name}.dlq", 1, 1)])
+        await admin.create_topics([NewTopic(name, 1 if name.endswith(".dlq") else 4, 1) for name in names])
     finally:
         await admin.close()
+
+
+@pytest.fixture
+async def topic(kafka) -> str:
+    name = f"keyed-{next(_names)}"
+    await create(kafka, name, f"{name}.dlq")
     return name
+
+
+def partition_of(key: str) -> int:
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % 4
 
 
 @asynccontextmanager
@@ -73,6 +87,7 @@ async def consuming(
     topic: str,
     handler: Callable[[MessageReceived], Awaitable[None]],
     retry: RetryPolicy = QUICK,
+    buried: Buried | None = None,
 ) -> AsyncIterator[KeyOrderedSubscriber]:
     broker = kafka_broker(settings, client_id="test")
     subscriber = key_ordered_subscriber(
@@ -84,6 +99,7 @@ async def consuming(
         metrics=KafkaMetrics(CollectorRegistry()),
         clock=SystemClock(),
         retry=retry,
+        buried=buried,
     )
     link = KafkaLink(broker, [topic])
     async with link.running():
@@ -117,6 +133,12 @@ async def committed(settings: KafkaSettings, topic: str) -> dict[int, int]:
         return found
     finally:
         await consumer.stop()
+
+
+async def until_committed(settings: KafkaSettings, topic: str, number: int) -> None:
+    async with asyncio.timeout(30):
+        while sum((await committed(settings, topic)).values()) < number:
+            await asyncio.sleep(0.05)
 
 
 async def problem(link: KafkaLink) -> str:
@@ -333,3 +355,228 @@ async def test_a_missing_topic_keeps_a_service_unready_and_is_named(kafka, setti
     async with link.running(), asyncio.timeout(30):
         while "topics are missing: nobody-made-this" not in await problem(link):
             await asyncio.sleep(0.05)
+
+
+async def test_what_was_done_beyond_a_stuck_record_is_not_done_again_after_a_crash(settings, topic):
+    handled: list[str] = []
+
+    async def stuck(one: MessageReceived) -> None:
+        if one.id == "stuck:0":
+            await asyncio.sleep(3600)
+        handled.append(one.id)
+
+    events = [event("stuck", 0), *(event(f"c{n}", number) for number in range(3) for n in range(40))]
+    await produce(settings, topic, events)
+    async with consuming(settings, topic, stuck) as subscriber:
+        await until(lambda: len(handled) == 120)
+        await subscriber.commit()
+        subscriber._settings = settings.model_copy(update={"drain_timeout": 0.1})
+    again: list[str] = []
+
+    async def well(one: MessageReceived) -> None:
+        again.append(one.id)
+
+    async with consuming(settings, topic, well):
+        await until(lambda: "stuck:0" in again)
+        await until_committed(settings, topic, len(events))
+    assert again == ["stuck:0"]
+
+
+async def test_a_full_partition_is_paused_and_the_others_are_read_on(kafka, topic):
+    settings = KafkaSettings(
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=40, drain_timeout=5
+    )
+    go_on, handled = asyncio.Event(), []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey == "slow":
+            await go_on.wait()
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("slow", n) for n in range(300)] + [event(f"c{n}", 0) for n in range(300)])
+    async with consuming(settings, topic, handler) as subscriber:
+        slow_partition = partition_of("slow")
+        await until(lambda: subscriber.consumer.paused() == {TopicPartition(topic, slow_partition)})
+        others = sum(partition_of(f"c{n}") != slow_partition for n in range(300))
+        await until(lambda: len(handled) >= others)
+        assert subscriber._progress[TopicPartition(topic, slow_partition)].outstanding < 300
+        go_on.set()
+        await until(lambda: len(handled) == 600)
+        await until(lambda: not subscriber.consumer.paused())
+    assert [one for one in handled if one.startswith("slow")] == [f"slow:{n}" for n in range(300)]
+
+
+async def test_a_partition_in_which_too_much_dies_is_stopped_and_a_restart_goes_on_where_it_was(settings, topic):
+    async def bad_deploy(one: MessageReceived) -> None:
+        raise Permanent("a bug")
+
+    await produce(settings, topic, [event("one", n) for n in range(100)])
+    async with consuming(settings, topic, bad_deploy) as subscriber:
+        await until(lambda: len(subscriber._stopped) == 1)
+        await until(lambda: subscriber._metrics.paused._value.get() == 1)
+        buried = subscriber._metrics.dead_letters.labels(topic)._value.get()
+    assert buried == FEWEST
+    again: list[str] = []
+
+    async def mended(one: MessageReceived) -> None:
+        again.append(one.id)
+
+    async with consuming(settings, topic, mended):
+        await until(lambda: len(again) == 90)
+    assert again == [f"one:{n}" for n in range(10, 100)]
+
+
+async def test_a_record_that_dies_is_told_before_its_offset_moves(settings, topic):
+    told: list[tuple[str, str]] = []
+
+    async def handler(one: MessageReceived) -> None:
+        raise Permanent("refused for good")
+
+    async def buried(record: ConsumerRecord, cause: str) -> None:
+        if not told:
+            told.append(("first", ""))
+            raise Retryable("not now", after=0.01)
+        assert sum((await committed(settings, topic)).values()) == 0
+        told.append((record.key.decode(), cause))
+
+    await produce(settings, topic, [event("c0", 0)])
+    async with consuming(settings, topic, handler, buried=buried):
+        await until_committed(settings, topic, 1)
+    assert told == [("first", ""), ("c0", "refused for good")]
+
+
+async def test_a_handler_sees_what_is_behind_its_record_and_can_wait_for_it(settings, topic):
+    seen: dict[str, list[bool]] = defaultdict(list)
+
+    async def handler(one: MessageReceived) -> None:
+        mine = lambda later: later.data.contact_id == one.partitionkey  # noqa: E731
+        if one.id == "c0:2":
+            seen[one.id].append(await hold().later_within(mine, 20.0))
+        elif one.id == "c0:3":
+            seen[one.id].append(await hold().later_within(mine, 0.05))
+        else:
+            seen[one.id].append(hold().later(mine))
+
+    await produce(settings, topic, [event("c0", 0), event("c1", 0), event("c0", 1), event("c0", 2)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: "c0:1" in seen)
+        await produce(settings, topic, [event("c0", 3)])
+        await until(lambda: seen["c0:3"] != [])
+    assert seen == {"c0:0": [True], "c1:0": [False], "c0:1": [True], "c0:2": [True], "c0:3": [False]}
+
+
+async def test_waiting_for_a_later_record_takes_no_place_from_those_who_work(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, max_working=1, drain_timeout=5)
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey.startswith("waits"):
+            await hold().later_within(lambda _: True, 3600)
+        handled.append(one.id)
+
+    await produce(settings, topic, [*(event(f"waits{n}", 0) for n in range(20)), event("works", 0)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: handled == ["works:0"])
+
+
+async def test_what_is_still_at_work_after_the_drain_is_fenced(kafka, topic):
+    settings = KafkaSettings(
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, drain_timeout=0.2
+    )
+    began, go_on = asyncio.Event(), asyncio.Event()
+    owned: list[bool] = []
+    effects: list[str] = []
+
+    async def slow(one: MessageReceived) -> None:
+        owned.append(hold().owned)
+        began.set()
+        await go_on.wait()
+        owned.append(hold().owned)
+        refuse_if_lost()
+        effects.append("the old owner")
+
+    async def successor(one: MessageReceived) -> None:
+        refuse_if_lost()
+        effects.append("its successor")
+
+    await produce(settings, topic, [event("c0", 0)])
+    async with consuming(settings, topic, slow) as subscriber:
+        async with asyncio.timeout(20):
+            await began.wait()
+        await subscriber.revoke()
+        go_on.set()
+        await until(lambda: len(owned) == 2)
+    async with consuming(settings, topic, successor):
+        await until(lambda: effects != [])
+    assert owned == [True, False]
+    assert effects == ["its successor"]
+
+
+async def test_nothing_begins_while_kafka_has_not_heard_of_us_for_a_session(kafka, settings, topic):
+    owned: list[bool] = []
+    go_on = asyncio.Event()
+
+    async def handler(one: MessageReceived) -> None:
+        while not go_on.is_set():
+            owned.append(hold().owned)
+            await asyncio.sleep(0.05)
+
+    await produce(settings, topic, [event("c0", 0)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: owned != [])
+        await asyncio.to_thread(kafka.pause)
+        try:
+            await until(lambda: not owned[-1])
+        finally:
+            await asyncio.to_thread(kafka.resume)
+        await until(lambda: owned[-1])
+        go_on.set()
+    assert owned[0]
+
+
+async def test_the_barrier_waits_for_what_was_written_before_it_was_asked(kafka, settings, topic):
+    observations, effects = f"{topic}-seen", f"{topic}-done"
+    await create(kafka, observations, effects)
+    answers: list[bool] = []
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    seen: list[str] = []
+
+    def lane(record: ConsumerRecord) -> tuple[str, bytes]:
+        return ("seen" if record.topic == observations else "done", record.key)
+
+    async def handler(one: MessageReceived) -> None:
+        if one.data.mid != "1":
+            seen.append(one.id)
+            return
+        async with barrier.watching(one.partitionkey) as watch:
+            asked.set()
+            await go_on.wait()
+            answers.append(await watch.undisturbed())
+        async with barrier.watching(one.partitionkey) as watch:
+            answers.append(await watch.undisturbed())
+
+    broker = kafka_broker(settings, client_id="barrier")
+    subscriber = key_ordered_subscriber(
+        broker,
+        observations,
+        effects,
+        group=f"group-{topic}",
+        handler=handler,
+        settings=settings,
+        metrics=KafkaMetrics(CollectorRegistry()),
+        clock=SystemClock(),
+        lane_of=lane,
+    )
+    barrier = KafkaReadBarrier(subscriber, settings, topics=[observations], lane=lambda key: ("seen", key.encode()))
+    link = KafkaLink(broker, [observations, effects])
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(barrier.close)
+        await stack.enter_async_context(link.running())
+        await produce(settings, effects, [event("c0", 1)])
+        async with asyncio.timeout(30):
+            await asked.wait()
+        await produce(settings, observations, [event("c0", 2), event("other", 3)])
+        go_on.set()
+        await until(lambda: len(answers) == 2)
+    assert answers == [False, True]
+    assert "c0:2" in seen

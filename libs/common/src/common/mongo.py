@@ -75,6 +75,8 @@ COLLECTIONS: tuple[Collection, ...] = (
             IndexModel([("conversation_id", ASCENDING), ("at", DESCENDING)], name="conversation_recent"),
             IndexModel([("message_ids", ASCENDING)], name="message_ids"),
             IndexModel([("state", ASCENDING), ("at", ASCENDING)], name="state_age"),
+            # Only the ends that a sweep has written and nobody was told of yet have the field.
+            IndexModel([("untold", ASCENDING)], name="untold", sparse=True),
             # Only private replies have the field: one per comment, whatever decided them.
             IndexModel([("private_reply_to", ASCENDING)], name="private_reply_to", unique=True, sparse=True),
         ),

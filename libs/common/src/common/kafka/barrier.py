@@ -6,7 +6,7 @@ through a client that fetches nothing (through the one that consumes it would wa
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -51,10 +51,14 @@ class ReadBarrier(Protocol):
 
 
 class Ends:
-    """Where partitions end now. Whoever asks while a request is under way shares the next one."""
+    """Where partitions end now. Whoever asks while a request is under way shares the next one.
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    `connect` returns a started client with `end_offsets`; it is called when somebody asks first.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+        self._connect = connect
+        self._client: Any = None
         self._wanted: set[TopicPartition] = set()
         self._next: asyncio.Future[dict[TopicPartition, int]] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -75,15 +79,20 @@ class Ends:
             answer, wanted = self._next, list(self._wanted)
             self._next, self._wanted = None, set()
             try:
+                self._client = self._client or await self._connect()
                 answer.set_result(await self._client.end_offsets(wanted))
             except Exception as error:  # noqa: BLE001 whoever asked gets it
                 answer.set_exception(error)
                 answer.exception()  # it may be that nobody waits any more
 
-    def close(self) -> None:
-        """Stop asking."""
+    async def close(self) -> None:
+        """Stop asking, and disconnect."""
         if self._asking is not None:
             self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._client is not None:
+            await self._client.stop()
+            self._client = None
 
 
 class KafkaReadBarrier:
@@ -103,20 +112,20 @@ class KafkaReadBarrier:
         self._topics = topics
         self._lane = lane
         self._within = within
-        self._ends: Ends | None = None
+        self._ends = Ends(self._connect)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep a client for the ends of partitions. Raises KafkaError when Kafka cannot be reached."""
+    async def _connect(self) -> Any:
         client = AIOKafkaConsumer(**client_connection(self._settings), client_id="jawab-barrier", group_id=None)
-        await client.start()
-        self._ends = Ends(client)
         try:
-            yield
-        finally:
-            self._ends.close()
-            self._ends = None
+            await client.start()
+        except BaseException:
             await client.stop()
+            raise
+        return client
+
+    async def close(self) -> None:
+        """Let go of the client that asks Kafka."""
+        await self._ends.close()
 
     @asynccontextmanager
     async def watching(self, conversation_id: str) -> AsyncIterator[Watch]:
@@ -132,7 +141,7 @@ class KafkaReadBarrier:
     async def reached(self) -> None:
         """Wait until what the partitions of the record in hand hold now has been read. Raises Retryable."""
         partition = hold().partition
-        if partition is None or self._ends is None:
+        if partition is None:
             raise OwnershipLost("no subscriber reads the conversation's partitions")
         try:
             async with asyncio.timeout(self._within):

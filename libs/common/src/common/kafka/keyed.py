@@ -106,6 +106,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._commit_lock = asyncio.Lock()
+        self._committing: asyncio.Task[None] | None = None
         self._intake: asyncio.Task[Any] | None = None
         self._draining = asyncio.Event()
         self._read = asyncio.Event()
@@ -332,7 +333,10 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     # Committing
 
     async def commit(self) -> None:
-        """Commit the watermark of every assigned partition that moved. Raises KafkaError, TimeoutError."""
+        """Commit the watermark of every assigned partition that moved; waits while the coordinator is away.
+
+        Raises KafkaError when the offsets are not ours to commit any more.
+        """
         async with self._commit_lock:
             consumer = self.consumer
             if consumer is None:
@@ -340,8 +344,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             ready = self._to_commit(consumer.assignment())
             if not ready:
                 return
-            async with asyncio.timeout(self._settings.request_timeout):
-                await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
+            await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
             self._metrics.commits.inc()
             self._committed.update(ready)
 
@@ -360,11 +363,13 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         while True:
             await asyncio.sleep(self._settings.commit_interval)
             self._measure()
-            await self._commit_or_warn()
+            self._committing = asyncio.create_task(self._commit_or_warn(), name="commit")
+            await asyncio.wait({self._committing})
 
-    async def _commit_or_warn(self) -> None:
+    async def _commit_or_warn(self, within: float | None = None) -> None:
         try:
-            await self.commit()
+            async with asyncio.timeout(within):
+                await self.commit()
         except Exception as error:  # noqa: BLE001 the next commit covers this one
             self._metrics.commit_failures.inc()
             log.warning("offsets.not_committed", error=_name(error))
@@ -396,7 +401,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         """Give the partitions back: drain, commit, fence, forget. aiokafka revokes all of them at every rebalance."""
         self._metrics.rebalances.inc()
         await self.drain(self._settings.drain_timeout)
-        await self._commit_or_warn()
+        await self._commit_or_warn(self._settings.request_timeout)
         self._forget()
         self._draining = asyncio.Event()
 
@@ -409,6 +414,9 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def _forget(self) -> None:
         """End the epoch. Whatever is still at work finds that it owns nothing any more."""
         self._epoch += 1
+        if self._committing is not None:
+            # aiokafka repeats a commit under whatever generation it is in by then; these offsets belong to this one.
+            self._committing.cancel()
         self._metrics.lag.clear()
         self._progress.clear()
         self._limits.clear()
@@ -425,7 +433,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             self._intake.cancel()
         if self.consumer is not None:
             await self.drain(self._settings.drain_timeout)
-            await self._commit_or_warn()
+            await self._commit_or_warn(self._settings.request_timeout)
         self._forget()
         for worker in list(self._workers):
             worker.cancel()
