@@ -15,3 +15,8 @@ def test_a_port_that_is_taken_is_not_given():
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         assert all(port not in free_ports(50) for _ in range(20))
+
+
+def test_a_port_is_not_given_out_twice_before_anybody_listens_on_it():
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == 500

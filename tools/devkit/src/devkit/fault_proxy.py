@@ -295,7 +295,9 @@ class FaultProxies:
         if self._thread is not None:
             raise RuntimeError("the fault proxies run already")
         started: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), name="fault proxies")
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(started)), name="fault proxies", daemon=True
+        )
         self._thread.start()
         try:
             started.result()

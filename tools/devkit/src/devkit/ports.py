@@ -3,6 +3,7 @@
 import contextlib
 import random
 import socket
+from itertools import cycle, islice
 
 LOWEST, HIGHEST = 20_000, 32_000
 """Below the range the kernel gives to outgoing connections (Linux from 32768, macOS from 49152).
@@ -11,11 +12,14 @@ A client that keeps trying to reach a dead server on a port from that range can 
 for its own end, connect to itself and keep the server from coming back.
 """
 
+_candidates = cycle(random.sample(range(LOWEST, HIGHEST), k=HIGHEST - LOWEST))
+"""Never the same port twice in a row of calls: what was given out a moment ago may not be listened on yet."""
+
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Return as many different TCP ports nothing listens on. Raises `OSError` where they cannot be found."""
     found: list[int] = []
-    for port in random.sample(range(LOWEST, HIGHEST), k=200 + count):
+    for port in islice(_candidates, 200 + count):
         if len(found) == count:
             break
         with socket.socket() as attempt, contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ All of it is plain blocking code without a tie to a thread or an event loop: a s
 """
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from devkit.readiness import Condition
 GUARD = Path(__file__).with_name("guard.py")
 SPAWN_TIMEOUT = 20.0
 KILL_TIMEOUT = 10.0
+FREEZE_TIMEOUT = 5.0
+FREEZE_POLL_SECONDS = 0.002
 POLL_SECONDS = 0.05
 TAIL_LINES = 15
 TAIL_BYTES = 16_384
@@ -83,8 +86,11 @@ class ChildProcess:
         """How the process ended: its exit code, or minus the signal that ended it. None while it runs."""
         return None if self._guard is None else self._guard.poll()
 
-    def start(self) -> None:
-        """Start the process; it need not be ready for anything yet. Raises `ProcessDied` if it cannot run."""
+    def start(self, extra: Mapping[str, str] | None = None) -> None:
+        """Start the process; it need not be ready for anything yet. Raises `ProcessDied` if it cannot run.
+
+        `extra` are environment variables for this start alone.
+        """
         if self.running:
             raise ProcessError(f"{self.name} is running already (process {self._pid})")
         self._let_go()
@@ -97,7 +103,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self._environment if not extra else {**(self._environment or os.environ), **extra},
                 cwd=self._folder,
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
@@ -139,6 +145,37 @@ class ChildProcess:
         self._let_go()
         if code:
             raise ProcessDied(f"{self.name} ended with {self._ending()}.{self._log_words()}")
+
+    def wait_ended(self, within: float) -> int:
+        """Wait until the process ends by itself and return its exit code, or minus the signal that ended it.
+
+        Raises `NotReady` when it still runs after `within` seconds; it goes on running then.
+        """
+        if self._guard is None:
+            raise ProcessError(f"{self.name} was never started")
+        try:
+            return self._guard.wait(within)
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"{self.name} still ran after {within:g} s.{self._log_words()}") from None
+
+    def freeze(self) -> None:
+        """Stop the time of the process and all it started (SIGSTOP); returns when it stands still.
+
+        Raises `ProcessDied` when it does not run.
+        """
+        pid = self.pid
+        self.send(signal.SIGSTOP)
+        give_up = time.monotonic() + FREEZE_TIMEOUT
+        while not _stands_still(pid):
+            if not self.running:
+                raise ProcessDied(f"{self.name} ended with {self._ending()}")
+            if time.monotonic() >= give_up:
+                raise NotReady(f"{self.name} does not stand still {FREEZE_TIMEOUT:g} s after SIGSTOP")
+            time.sleep(FREEZE_POLL_SECONDS)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on (SIGCONT). Does nothing to one that is not frozen or has ended."""
+        self.send(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and all it started. Does nothing when it has ended."""
@@ -228,3 +265,15 @@ class ChildProcess:
         if not tail:
             return f" It wrote nothing to {self.log}."
         return "\n".join([f" The end of {self.log}:", *(f"    {line}" for line in tail)])
+
+
+def _stands_still(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.joinpath("self").exists():
+        try:
+            return stat.read_text().rpartition(")")[2].split()[0] in {"T", "t"}
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    command = ["/bin/ps", "-o", "state=", "-p", str(pid)]  # macOS has no /proc
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    return shown.stdout.strip().startswith("T")

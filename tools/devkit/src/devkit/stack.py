@@ -1,35 +1,35 @@
 """All of Jawab on this machine: Kafka, MongoDB, the sandbox world and the four services, each a process of its own.
 
-Used by `jawab up`, `jawab demo`, the end-to-end tests and the load test. Everything the stack starts ends with it, also
-when the starter is killed. Methods block; they may be called from any thread.
+Used by `jawab up`, `jawab demo`, the end-to-end tests, the load test and the crash suite. Everything the stack starts
+ends with it, also when the starter is killed. Methods block; they may be called from any thread.
 """
 
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
 from common.kafka import topic_admin
 from devkit.environment import development_environment, project_root
+from devkit.fault_proxy import FaultProxies, FaultProxy
 from devkit.kafka import EmbeddedKafka
 from devkit.mongo import EmbeddedMongo
 from devkit.ports import free_ports
-from devkit.process import ChildProcess, ProcessError
+from devkit.process import ChildProcess
 from devkit.progress import Say, say
 from devkit.readiness import HttpOk, TcpOpen
+from devkit.services import GRACE_SECONDS, HOST, READY_WITHIN, SERVICES, Ended, Services
 
-HOST = "127.0.0.1"
-SERVICES = ("ingest", "ai", "delivery", "cleanup")
-READY_WITHIN = 90.0
+PROVIDERS = ("graph", "manychat", "openai")
+STOP_GRACE_SECONDS = 20.0
 SHARED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV", "TZ")
 """What the services get of the starter's own environment: nothing that could configure them by accident."""
 
@@ -67,6 +67,10 @@ class Stack:
 
     Naming KAFKA_BOOTSTRAP_SERVERS or MONGODB_URL in `settings` uses that server instead of an embedded one; naming
     OPENAI_BASE_URL, MANYCHAT_BASE_URL or INSTAGRAM_GRAPH_URL uses that API instead of the sandbox's.
+
+    With `faults` the services reach each embedded server and each API of the sandbox through a proxy of its own,
+    `faults["kafka" | "mongo" | "graph" | "manychat" | "openai"]`, that can be broken on purpose. What is no service
+    goes past them: `kafka.direct_bootstrap`, `mongo.url`, `url("sandbox")`.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Stack:
         settings: Mapping[str, str] | None = None,
         sandbox: Mapping[str, str] | None = None,
         fast_mongo: bool | None = None,
+        faults: bool = False,
         tell: Say = say,
     ) -> None:
         self.home = home
@@ -85,25 +90,47 @@ class Stack:
         self._sandbox_settings = dict(sandbox or {})
         self._tell = tell
         self._root = project_root()
-        self.kafka = None if "KAFKA_BOOTSTRAP_SERVERS" in self._settings else EmbeddedKafka(home / "kafka", tell=tell)
+        kafka_port, advertised_port = free_ports(2)
+        self.kafka = (
+            None
+            if "KAFKA_BOOTSTRAP_SERVERS" in self._settings
+            else EmbeddedKafka(
+                home / "kafka", kafka_port, advertised_port=advertised_port if faults else None, tell=tell
+            )
+        )
         self.mongo = (
             None if "MONGODB_URL" in self._settings else EmbeddedMongo(home / "mongo", fast=fast_mongo, tell=tell)
         )
-        self.processes: dict[str, ChildProcess] = {}
+        self.faults = FaultProxies(self._proxies() if faults else {})
+        self._services = Services(
+            home,
+            ports={name: self.ports.of(name) for name in SERVICES},
+            environment=lambda: {**self._own(), **self.environment()},
+            folder=self._root,
+        )
+        self._sandbox: ChildProcess | None = None
+
+    @property
+    def processes(self) -> dict[str, ChildProcess]:
+        """The processes of the services and of the sandbox by name, running or not."""
+        sandbox = {} if self._sandbox is None else {"sandbox": self._sandbox}
+        return {**self._services.processes, **sandbox}
 
     def url(self, name: str) -> str:
-        """Return the address of a service or of the sandbox."""
-        return f"http://{HOST}:{self.ports.of(name)}"
+        """Return the address of a service, of a replica, or of the sandbox."""
+        return f"http://{HOST}:{self.ports.sandbox}" if name == "sandbox" else self._services.url(name)
 
     def environment(self) -> dict[str, str]:
         """Return what the services are configured with (without PORT)."""
         sandbox = self.url("sandbox")
+        through = {name: f"http://{HOST}:{self.faults[name].port}" for name in PROVIDERS if name in self.faults}
+        apis = dict.fromkeys(PROVIDERS, sandbox) | through
         environment = {
             **development_environment(self._root),
             "HOST": HOST,
-            "OPENAI_BASE_URL": f"{sandbox}/v1",
-            "MANYCHAT_BASE_URL": f"{sandbox}/manychat",
-            "INSTAGRAM_GRAPH_URL": f"{sandbox}/graph/v25.0",
+            "OPENAI_BASE_URL": f"{apis['openai']}/v1",
+            "MANYCHAT_BASE_URL": f"{apis['manychat']}/manychat",
+            "INSTAGRAM_GRAPH_URL": f"{apis['graph']}/graph/v25.0",
             "OPERATOR_WEBHOOK_URL": f"{sandbox}/operator/notifications",
             "PUBLIC_URL": self.url("ingest"),
             "PRIVACY_STATUS_URL": f"{self.url('cleanup')}/privacy",
@@ -115,7 +142,8 @@ class Stack:
             environment["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap
             environment["KAFKA_IDEMPOTENCE"] = "true" if self.kafka.idempotent else "false"
         if self.mongo is not None:
-            environment["MONGODB_URL"] = self.mongo.url
+            through_port = self.faults["mongo"].port if "mongo" in self.faults else self.mongo.port
+            environment["MONGODB_URL"] = self.mongo.url_on(through_port)
         return {**environment, **self._settings}
 
     def start(self, on_step: Callable[[str, float], None] | None = None) -> None:
@@ -127,6 +155,7 @@ class Stack:
         step = on_step or (lambda _name, _seconds: None)
         try:
             self._refuse_taken_ports()
+            self.faults.start()
             with ThreadPoolExecutor(max_workers=6) as pool:
                 stores = [pool.submit(self._timed, step, "Kafka", self._start_kafka)]
                 stores.append(pool.submit(self._timed, step, "MongoDB", self._start_mongo))
@@ -144,57 +173,71 @@ class Stack:
             self.stop()
             raise
 
-    def start_service(self, name: str) -> None:
-        """Start one service, or start it again after it was killed, and wait until it is ready."""
-        process = self.processes.get(name)
-        if process is None:
-            process = self.processes[name] = ChildProcess(
-                name,
-                [sys.executable, "-m", name],
-                log=self.home / f"{name}.log",
-                environment={**self._own(), **self.environment(), "PORT": str(self.ports.of(name))},
-                folder=self._root,
-            )
-        process.start()
-        process.wait_until(HttpOk(f"{self.url(name)}/readyz"), READY_WITHIN)
-
     def stop(self) -> None:
-        """Stop everything: services first, so that they can finish what they hold."""
-        with ThreadPoolExecutor(max_workers=6) as pool:
-            services = [process for name, process in self.processes.items() if name in SERVICES]
-            list(pool.map(lambda process: process.stop(20.0), services))
-            rest: list[Callable[[], object]] = []
-            if "sandbox" in self.processes:
-                rest.append(self.processes["sandbox"].stop)
-            if self.kafka is not None:
-                rest.append(self.kafka.stop)
-            if self.mongo is not None:
-                rest.append(self.mongo.stop)
-            list(pool.map(lambda stop: stop(), rest))
-
-    @contextmanager
-    def kept_running(self, on_restart: Callable[[str], None]) -> Iterator[None]:
-        """Start a service again when it ends by itself or is killed, as Kubernetes would; `on_restart` hears its name.
-
-        A service that does not get ready again is left down, with the reason in its log.
-        """
-        ending = Event()
-
-        def watch() -> None:
-            while not ending.wait(0.2):
-                for name in SERVICES:
-                    if not self.processes[name].running and not ending.is_set():
-                        with suppress(ProcessError):
-                            self.start_service(name)
-                            on_restart(name)
-
-        watcher = Thread(target=watch, name="keeps services running", daemon=True)
-        watcher.start()
+        """Stop everything: services first, so that they can finish what they hold. Faults are lifted before."""
+        self.faults.heal()
+        rest: list[Callable[[], object]] = [] if self._sandbox is None else [self._sandbox.stop]
+        for server in (self.kafka, self.mongo):
+            if server is not None:
+                server.resume()
+                rest.append(server.stop)
         try:
-            yield
+            self._services.stop_all(STOP_GRACE_SECONDS)
         finally:
-            ending.set()
-            watcher.join(READY_WITHIN)
+            with ThreadPoolExecutor(max_workers=3) as pool:
+                stopping = [pool.submit(stop) for stop in rest]
+            self.faults.stop()
+        for stopped in stopping:
+            stopped.result()
+
+    # The services' processes; see `devkit.services.Services`.
+
+    def names(self, service: str = "") -> list[str]:
+        """Return the names of a service's processes, ``ai``, ``ai-2``, …; of all services' without `service`."""
+        return self._services.names(service)
+
+    def start_service(self, name: str, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
+        """Start a service's process, or start it again after it ended, and wait until it is ready.
+
+        `settings` are environment variables for this start alone. Raises `devkit.process.ProcessError`.
+        """
+        self._services.start(name, settings, wait=wait)
+
+    def wait_ready(self, name: str, within: float = READY_WITHIN) -> None:
+        """Wait until a process started without waiting is ready. Raises `devkit.process.ProcessError`."""
+        self._services.wait_ready(name, within)
+
+    def start_replica(self, service: str, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> str:
+        """Start one more process of a service on a free port and return its name, e.g. ``ai-2``."""
+        return self._services.start_replica(service, settings, wait=wait)
+
+    def stop_service(self, name: str, grace: float = GRACE_SECONDS) -> Ended:
+        """Ask a process to end (SIGTERM), kill it after `grace` seconds; say how and how soon it ended."""
+        return self._services.stop(name, grace)
+
+    def kill(self, name: str) -> None:
+        """End a process at once (SIGKILL)."""
+        self._services.kill(name)
+
+    def freeze(self, name: str) -> None:
+        """Stop a process's time (SIGSTOP); returns when it stands still."""
+        self._services.freeze(name)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on (SIGCONT)."""
+        self._services.thaw(name)
+
+    def remove(self, name: str, grace: float = GRACE_SECONDS) -> Ended:
+        """Stop a replica and forget it; the first process of a service can only be stopped (`ValueError`)."""
+        return self._services.remove(name, grace)
+
+    def wait_ended(self, name: str, within: float) -> int:
+        """Wait until a process ends by itself and return its exit code. Raises `devkit.process.NotReady`."""
+        return self._services.wait_ended(name, within)
+
+    def kept_running(self, on_restart: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Start processes again when they end by themselves or are killed; those asked to stop stay down."""
+        return self._services.kept_running(on_restart)
 
     def rss_bytes(self) -> dict[str, int]:
         """Return the resident memory of every running part, in bytes."""
@@ -221,6 +264,15 @@ class Stack:
         work()
         step(name, time.monotonic() - begun)
 
+    def _proxies(self) -> dict[str, FaultProxy]:
+        proxies = {name: FaultProxy(HOST, self.ports.sandbox) for name in PROVIDERS}
+        if self.kafka is not None:
+            ports = self.kafka.ports
+            proxies["kafka"] = FaultProxy(HOST, ports.client, port=ports.advertised)
+        if self.mongo is not None:
+            proxies["mongo"] = FaultProxy(HOST, self.mongo.port)
+        return proxies
+
     def _refuse_taken_ports(self) -> None:
         for name in (*SERVICES, "sandbox"):
             port = self.ports.of(name)
@@ -239,12 +291,12 @@ class Stack:
             self.mongo.start()
 
     def _apply_topics(self) -> None:
-        bootstrap = self.environment()["KAFKA_BOOTSTRAP_SERVERS"]
+        bootstrap = self._settings["KAFKA_BOOTSTRAP_SERVERS"] if self.kafka is None else self.kafka.direct_bootstrap
         asyncio.run(topic_admin.apply({"bootstrap_servers": bootstrap}))
 
     def _start_sandbox(self) -> None:
         environment = self.environment()
-        process = self.processes["sandbox"] = ChildProcess(
+        process = self._sandbox = ChildProcess(
             "the sandbox world",
             [sys.executable, "-m", "devkit.sandbox"],
             log=self.home / "sandbox.log",
