@@ -580,3 +580,24 @@ async def test_the_barrier_waits_for_what_was_written_before_it_was_asked(kafka,
         await until(lambda: len(answers) == 2)
     assert answers == [False, True]
     assert "c0:2" in seen
+
+
+async def test_a_broker_that_is_killed_and_comes_back_is_survived_without_a_human(kafka, settings, topic):
+    first_time: dict[str, list[int]] = defaultdict(list)
+    seen: set[str] = set()
+
+    async def handler(one: MessageReceived) -> None:
+        await asyncio.sleep(0.01)
+        if one.id not in seen:
+            seen.add(one.id)
+            first_time[one.partitionkey].append(int(one.data.mid))
+
+    await produce(settings, topic, [event(f"c{key}", number) for number in range(10) for key in range(20)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: len(seen) > 20)
+        await asyncio.to_thread(kafka.kill)
+        await asyncio.to_thread(kafka.start)
+        await produce(settings, topic, [event(f"c{key}", 10) for key in range(20)])
+        await until(lambda: len(seen) == 220, within=60)
+        await until_committed(settings, topic, 220)
+    assert all(numbers == list(range(11)) for numbers in first_time.values())
