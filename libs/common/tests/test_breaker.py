@@ -98,6 +98,12 @@ class TestOneBreaker:
         clock.advance(timedelta(seconds=5))
         assert breaker.ask() is not None
 
+    def test_a_permit_around_a_call_gives_its_verdict_by_itself(self, breaker):
+        for _ in range(POLICY.failures):
+            with pytest.raises(Retryable), breaker.ask():
+                raise Retryable("503")
+        assert breaker.state == "open"
+
     def test_only_the_first_verdict_counts(self, breaker):
         permit = breaker.ask()
         permit.worked()
@@ -231,7 +237,8 @@ class BreakerMachine(RuleBasedStateMachine):
             with pytest.raises(BreakerOpen) as refusal:
                 self.breaker.ask()
             left = model.until - self.now
-            assert refusal.value.after == (left if model.state == "open" else min(left, POLICY.probe_wait))
+            expected = left if model.state == "open" else min(left, POLICY.probe_wait)
+            assert refusal.value.after == pytest.approx(expected)
             return
         permit = self.breaker.ask()
         if model.state != "closed":

@@ -1,6 +1,7 @@
 """A delivery service without Kafka, MongoDB or the internet: small classes that behave, and the real code between."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common.breaker import BreakerMetrics, Breakers
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events import Event
@@ -17,21 +19,27 @@ from common.events.replies import Action, DirectMessage, Reply, ReplyGenerated
 from common.merchants import Merchant
 from common.sealing import Sealer
 from delivery.contacts import Contact, Owner
+from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.ledger import AHEAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.observations import Observer
 from delivery.operator import Notice
+from delivery.outside import Outside
 from delivery.pacing import Places
 from delivery.patience import Patience
 from delivery.reading import Reading, Shown
+from delivery.reports import Reports
+from delivery.resolution import Eyes
 from delivery.sender import InstagramMessageSender
 from delivery.sending import Refused, Sent
+from delivery.sweeper import Sweeper
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ACCOUNT = "17841400000000001"
 CONTACT = "1000000000000007"
 CONVERSATION = conversation_id(ACCOUNT, CONTACT)
+ABANDONED_AFTER = timedelta(hours=1, minutes=6)
 
 
 class Crash(BaseException):
@@ -80,6 +88,12 @@ class MemoryLedger:
             return False
         del self.rows[row.reply_id]
         return True
+
+    async def left_behind(self, before: datetime, most: int) -> list[Row]:
+        self._called("left_behind")
+        untold = [row for row in self.rows.values() if row.untold]
+        unfinished = [row for row in self.rows.values() if not row.finished and row.at < before]
+        return [*sorted(untold, key=lambda row: row.at), *sorted(unfinished, key=lambda row: row.at)][:most]
 
     async def around(self, conversation_id: str, at: datetime) -> list[Row]:
         self._called("around")
@@ -219,6 +233,36 @@ class Platform:
         return [one for one in self.asked if one[0] not in {"find_subscriber", "typing", "hide_comment"}]
 
 
+class Barrier:
+    """The read barrier as a script: what each look back says, or raises. Without a script nothing ever happened."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.says: list[bool | Exception] = []
+        self.refuses: list[Exception] = []
+        self.during: Callable[[], Any] = lambda: None
+
+    @asynccontextmanager
+    async def watching(self, conversation_id: str) -> AsyncIterator["Barrier"]:
+        if self.refuses:
+            raise self.refuses.pop(0)
+        self.log.append("watch")
+        try:
+            yield self
+        finally:
+            self.log.append("end")
+
+    async def undisturbed(self) -> bool:
+        self.log.append("look")
+        happened = self.during()
+        if happened is not None:
+            await happened
+        said = self.says.pop(0) if self.says else True
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
 class People:
     """The merchant's people."""
 
@@ -265,6 +309,8 @@ class World:
         self.directory = Directory(self.merchant())
         self.registry = CollectorRegistry()
         self.metrics = DeliveryMetrics(self.registry)
+        self.breaker_metrics = BreakerMetrics(self.registry)
+        self.barrier = Barrier()
         self.numbers = 0
         self.restart()
 
@@ -288,20 +334,44 @@ class World:
 
     def restart(self) -> None:
         """Start the service again: what it kept in memory is gone."""
+        self.graph_breakers = Breakers("graph", clock=self.clock, metrics=self.breaker_metrics)
+        self.manychat_breakers = Breakers("manychat", clock=self.clock, metrics=self.breaker_metrics)
+        outside = Outside(
+            graph=self.platform,
+            manychat=self.platform,
+            operator=self.people,
+            graph_breakers=self.graph_breakers,
+            manychat_breakers=self.manychat_breakers,
+        )
+        reports = Reports(publish=self.publish, merchants=self.directory, operator=self.people, metrics=self.metrics)
         self.sender = InstagramMessageSender(
             merchants=self.directory,
             contacts=self.contacts,
             ledger=self.ledger,
-            graph=self.platform,
-            manychat=self.platform,
-            operator=self.people,
+            outside=outside,
+            reports=reports,
             sealer=self.sealer,
-            publish=self.publish,
             clock=self.clock,
             metrics=self.metrics,
             patience=self.patience,
             margin=timedelta(seconds=60),
             places=Places(self.places),
+            barrier=self.barrier,
+        )
+        self.sweeper = Sweeper(
+            ledger=self.ledger,
+            eyes=Eyes(merchants=self.directory, sealer=self.sealer, reader=outside, ledger=self.ledger),
+            reports=reports,
+            clock=self.clock,
+            metrics=self.metrics,
+            abandoned_after=ABANDONED_AFTER,
+        )
+        self.dead = DeadReplies(
+            ledger=self.ledger,
+            merchants=self.directory,
+            reports=reports,
+            clock=self.clock,
+            metrics=self.metrics,
         )
         self.echoes = EchoReader(
             ledger=self.ledger,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Permanent, Retryable, UnknownOutcome
+from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
 from common.events.replies import (
     CommentReply,
     DirectMessage,
@@ -349,7 +349,7 @@ class TestRetries:
         assert world.row(event).parts[0].attempts == 2
 
     async def test_a_call_that_sent_nothing_may_be_made_any_number_of_times(self, world):
-        world.platform.script = [Retryable("refused")] * 9
+        world.platform.script = [Throttled("429")] * 9
         event = world.reply()
         assert await world.deliver_until_done(event) == 10
         assert world.row(event).state == "delivered"

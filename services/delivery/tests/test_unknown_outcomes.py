@@ -24,6 +24,7 @@ from delivery.unknown_outcomes import (
     judge,
     look,
     others_of,
+    place_of,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -219,13 +220,13 @@ class Reader:
 class TestLooking:
     async def test_a_direct_message_is_looked_for_in_the_thread(self):
         reader = Reader(Reading((shown(),), complete=True))
-        assert await look(reader, "t", reply(), unknown_row().parts[0], ()) == Found("m1")
+        assert await look(reader, "t", place_of(reply()), unknown_row().parts[0], ()) == Found("m1")
         assert reader.asked == [("conversation", "t", "1", "2")]
 
     async def test_a_comment_reply_is_looked_for_under_its_comment(self):
         reader = Reader(Reading((), complete=True))
         action = CommentReply(comment_id="c", text=TEXT)
-        assert await look(reader, "t", reply(action), unknown_row().parts[0], ()) == Absent()
+        assert await look(reader, "t", place_of(reply(action)), unknown_row().parts[0], ()) == Absent()
         assert reader.asked == [("comment", "t", "1", "c")]
 
     @pytest.mark.parametrize(
@@ -237,5 +238,5 @@ class TestLooking:
         ],
     )
     async def test_what_cannot_be_read_cannot_be_told(self, token, reading, action):
-        sight = await look(Reader(reading), token, reply(action), unknown_row().parts[0], ())
+        sight = await look(Reader(reading), token, place_of(reply(action)), unknown_row().parts[0], ())
         assert sight == CannotTell()

@@ -4,18 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from litestar import Litestar
 
+from common.breaker import BreakerMetrics, Breakers
 from common.clock import SystemClock
-from common.events import Event
+from common.events import AnyEvent, Event
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import OUTCOMES
 from common.events.replies import REPLIES
 from common.health import Health
 from common.http_client import http_client
+from common.kafka.barrier import KafkaReadBarrier
 from common.kafka.broker import kafka_broker, publish
 from common.kafka.keyed import key_ordered_subscriber
 from common.kafka.link import KafkaLink
@@ -26,25 +29,31 @@ from common.mongo import check_mongo, database, ensure_indexes_once_reachable, m
 from common.sealing import Sealer
 from common.service import create_service
 from delivery.calls import OutsideApi
+from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
-from delivery.handlers import delivery_handler, lane_of
+from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
 from delivery.instagram import Graph
 from delivery.manychat import ManyChat
 from delivery.metrics import DeliveryMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
 from delivery.operator import Operator
+from delivery.outside import Outside
 from delivery.pacing import Places
 from delivery.patience import Patience
+from delivery.reports import Reports
+from delivery.resolution import Eyes
 from delivery.routes import utility_message_routes
 from delivery.sender import InstagramMessageSender
 from delivery.settings import Settings
+from delivery.sweeper import Sweeper
 from delivery.utility_messages import UtilityMessagesService
 
 log = structlog.get_logger("delivery")
 
 GROUP = "delivery"
-READ = (REPLIES, INTERACTIONS, CONTROL)
+OBSERVED = (INTERACTIONS, CONTROL)
+READ = (REPLIES, *OBSERVED)
 NEEDED = (*READ, OUTCOMES, *(f"{topic}.dlq" for topic in READ))
 SPARE_CONNECTIONS = 20
 """For what is not paced: lookups, typing, reading back."""
@@ -68,14 +77,15 @@ def create_app(settings: Settings) -> Litestar:
     merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
     graph_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
     manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
-    graph = OutsideApi(
-        "graph", graph_http, settings.graph_url, timeout=settings.call_timeout, observe=metrics.observe_call
-    )
-    manychat = OutsideApi(
-        "manychat", manychat_http, settings.manychat_url, timeout=settings.call_timeout, observe=metrics.observe_call
-    )
-    operator = OutsideApi(
-        "operator", graph_http, "", timeout=min(settings.call_timeout, 5.0), observe=metrics.observe_call
+    api = partial(OutsideApi, observe=metrics.observe_call)
+    notifier = Operator(api("operator", graph_http, "", timeout=min(settings.call_timeout, 5.0)), metrics=metrics)
+    breakers = partial(Breakers, clock=clock, metrics=BreakerMetrics(registry))
+    outside = Outside(
+        graph=Graph(api("graph", graph_http, settings.graph_url, timeout=settings.call_timeout)),
+        manychat=ManyChat(api("manychat", manychat_http, settings.manychat_url, timeout=settings.call_timeout)),
+        operator=notifier,
+        graph_breakers=breakers("graph"),
+        manychat_breakers=breakers("manychat"),
     )
     broker = kafka_broker(settings, client_id="jawab-delivery")
     link = KafkaLink(broker, NEEDED)
@@ -85,20 +95,45 @@ def create_app(settings: Settings) -> Litestar:
             raise ConnectionError("Kafka is not connected")
         await publish(broker, events, timeout=settings.publish_timeout)
 
+    reports = Reports(publish=append, merchants=merchants, operator=notifier, metrics=metrics)
+    dead = DeadReplies(ledger=ledger, merchants=merchants, reports=reports, clock=clock, metrics=metrics)
+
+    async def handle(event: AnyEvent) -> None:
+        await on_event(event)  # made last: what sends needs the barrier, and the barrier needs the subscriber
+
+    subscriber = key_ordered_subscriber(
+        broker,
+        *READ,
+        group=GROUP,
+        handler=handle,
+        settings=settings,
+        metrics=KafkaMetrics(registry),
+        clock=clock,
+        lane_of=lane_of,
+        buried=dead_lettered(dead),
+    )
+    barrier = KafkaReadBarrier(subscriber, settings, topics=OBSERVED, lane=observations_of)
     sender = InstagramMessageSender(
         merchants=merchants,
         contacts=contacts,
         ledger=ledger,
-        graph=Graph(graph),
-        manychat=ManyChat(manychat),
-        operator=Operator(operator, metrics=metrics),
+        outside=outside,
+        reports=reports,
         sealer=sealer,
-        publish=append,
         clock=clock,
         metrics=metrics,
         patience=patience,
         margin=settings.margin,
         places=Places(settings.connections),
+        barrier=barrier,
+    )
+    sweeper = Sweeper(
+        ledger=ledger,
+        eyes=Eyes(merchants=merchants, sealer=sealer, reader=outside, ledger=ledger),
+        reports=reports,
+        clock=clock,
+        metrics=metrics,
+        abandoned_after=settings.abandoned_after,
     )
     echoes = EchoReader(
         ledger=ledger,
@@ -112,22 +147,13 @@ def create_app(settings: Settings) -> Litestar:
     observer = Observer(
         merchants=merchants, contacts=contacts, echoes=echoes, clock=clock, metrics=metrics, patience=patience
     )
-    key_ordered_subscriber(
-        broker,
-        *READ,
-        group=GROUP,
-        handler=delivery_handler(sender, observer),
-        settings=settings,
-        metrics=KafkaMetrics(registry),
-        clock=clock,
-        lane_of=lane_of,
-    )
+    on_event = delivery_handler(sender, observer)
 
     async def consume() -> None:
         # The unique index comes first: without it one comment could be answered twice.
         await ensure_indexes_once_reachable(db, owner="delivery")
         async with link.running():
-            await asyncio.Event().wait()
+            await sweeper.sweep_regularly(settings.sweep_interval)
 
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncIterator[None]:
@@ -137,6 +163,7 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             consuming.cancel()
             await asyncio.gather(consuming, return_exceptions=True)
+            await barrier.close()
             await graph_http.aclose()
             await manychat_http.aclose()
             await client.close()

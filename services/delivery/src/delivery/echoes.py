@@ -6,7 +6,7 @@ own answer, late, or more than once, and ManyChat never tells the id it carries;
 would silence Jawab in that conversation for hours, so text and time are enough to own it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +15,9 @@ import structlog
 from common.clock import Clock
 from common.errors import Retryable
 from common.events.interactions import EchoReceived
+from common.failpoints import failpoint
 from delivery.contacts import Contacts
-from delivery.ledger import MOST_ROWS, Ledger, Row, after_arrival, find_unnamed, text_key, write_fact
+from delivery.ledger import IN_THE_THREAD, MOST_ROWS, Ledger, Row, find_unnamed, text_key, write_arrival
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish, human_replied
 from delivery.patience import Patience
@@ -28,9 +29,6 @@ CLOCKS_DIFFER = 60.0
 
 SHOWN_LATER = 300.0
 """Seconds after an attempt within which the platform may date what it sent; well above a call's time."""
-
-IN_THE_THREAD = frozenset({"direct_message", "private_reply"})
-"""Kinds of replies that come back as echoes; a public comment does not."""
 
 A_PERSON = "person"
 
@@ -145,11 +143,8 @@ class EchoReader:
 
     async def _name(self, row: Row, part: int, mid: str) -> None:
         was_unknown = row.state == "unknown"
-        now = self._clock.now()
-        change: Callable[[Row], Row | None] = lambda latest: (  # noqa: E731
-            after_arrival(latest, part, mid, now, by_text=True)
-        )
-        await write_fact(self._ledger, row, change)
+        await write_arrival(self._ledger, row, part, mid, self._clock.now(), by_text=True)
+        failpoint("delivery.after_echo_before_done")
         if was_unknown:
             self._metrics.resolved.labels("echo").inc()
             log.info("reply.found", reply=row.reply_id, by="echo", part=part)

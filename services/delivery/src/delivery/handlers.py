@@ -1,16 +1,19 @@
 """From a record to the one who deals with it."""
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 
 from aiokafka import ConsumerRecord
+from pydantic import ValidationError
 
 from common.errors import Retryable
 from common.events import AnyEvent
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.interactions import INTERACTIONS, InteractionEvent
 from common.events.replies import REPLIES, ReplyGenerated
+from common.kafka.burial import Buried
 from common.kafka.keyed import Handler
 from common.merchants import MerchantNotReadable
+from delivery.dead_replies import DeadReplies
 from delivery.observations import Observer
 from delivery.sender import InstagramMessageSender
 
@@ -22,19 +25,21 @@ def lane_of(record: ConsumerRecord) -> Hashable:
     return ("effects" if record.topic == REPLIES else "observations", record.key)
 
 
+def observations_of(conversation_id: str) -> Hashable:
+    """Return the lane of a conversation's observations, as `lane_of` gives it to their records."""
+    return ("observations", conversation_id.encode())
+
+
 def delivery_handler(sender: InstagramMessageSender, observer: Observer) -> Handler:
     """Return the handler of everything delivery reads."""
 
     async def handle(event: AnyEvent) -> None:
-        try:
-            if isinstance(event, ReplyGenerated):
-                await on_reply_generated(event)
-            elif isinstance(event, ConversationTakenOver | ConversationReleased | ConversationResolved):
-                await observer.control(event)
-            elif event.topic == INTERACTIONS:
-                await on_interaction(event)  # type: ignore[arg-type]
-        except MerchantNotReadable as error:
-            raise Retryable(str(error), after=BROKEN_MERCHANT_SECONDS) from error
+        if isinstance(event, ReplyGenerated):
+            await _or_later(on_reply_generated(event))
+        elif isinstance(event, ConversationTakenOver | ConversationReleased | ConversationResolved):
+            await _or_later(observer.control(event))
+        elif event.topic == INTERACTIONS:
+            await _or_later(on_interaction(event))  # type: ignore[arg-type]
 
     async def on_reply_generated(event: ReplyGenerated) -> None:
         await sender.deliver(event)
@@ -43,3 +48,29 @@ def delivery_handler(sender: InstagramMessageSender, observer: Observer) -> Hand
         await observer.observe(event)
 
     return handle
+
+
+def dead_lettered(dead: DeadReplies) -> Buried:
+    """Return what is called when a record went to its dead-letter topic: a reply that dies is never silent."""
+
+    async def buried(record: ConsumerRecord, cause: str) -> None:
+        if record.topic != REPLIES:
+            # An observation: the subscriber has counted and logged it, and nobody waits for its answer.
+            return
+        try:
+            event = ReplyGenerated.from_json(record.value or b"")
+        except ValidationError:
+            key = (record.key or b"").decode(errors="replace")
+            await _or_later(dead.record_died(key, cause))
+        else:
+            await _or_later(dead.reply_died(event, cause))
+
+    return buried
+
+
+async def _or_later(step: Awaitable[None]) -> None:
+    """Wait for a step; a merchant's document that is broken now may be mended by the next try."""
+    try:
+        await step
+    except MerchantNotReadable as error:
+        raise Retryable(str(error), after=BROKEN_MERCHANT_SECONDS) from error

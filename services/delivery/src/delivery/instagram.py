@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from common.errors import ProcessingError, Retryable, UnknownOutcome
+from common.errors import ProcessingError, Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.reading import Reading, Shown
 from delivery.sending import ALREADY_ANSWERED, Refused, Sent
@@ -86,7 +86,7 @@ def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
     subcode = _number(error.get("error_subcode")) if isinstance(error, dict) else None
     said = f"Graph API error {code}" + (f"/{subcode}" if subcode is not None else "")
     if code in THROTTLED or answer.status == TOO_MANY_REQUESTS:
-        return Retryable(said if code is not None else "Graph API: 429", after=answer.retry_after)
+        return Throttled(said if code is not None else "Graph API: 429", after=answer.retry_after)
     if code is not None and code not in NOT_SAID:
         known = REFUSALS.get((code, subcode)) or REFUSALS.get((code, None))
         if known is None and code in PERMISSION_CODES:

@@ -41,10 +41,13 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
 """Which state may follow which."""
 
 TERMINAL: frozenset[State] = frozenset(state for state, following in TRANSITIONS.items() if not following)
+OPEN: frozenset[State] = frozenset(TRANSITIONS) - TERMINAL
 
 MOST_UNKNOWN = 2
 """A part whose outcome was unknown this often is never sent again."""
 
+IN_THE_THREAD = frozenset({"direct_message", "private_reply"})
+"""Kinds of replies that a person's thread shows and that come back as echoes; a public comment does neither."""
 
 MOST_ROWS = 200
 """How many rows are read at once. Whoever is given this many has not seen all there are."""
@@ -82,7 +85,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Row:
-    """One reply. Moments are whole milliseconds in UTC, as the database keeps them."""
+    """One reply. Moments are whole milliseconds in UTC, as the database keeps them.
+
+    `untold` marks an end that was written for a dead owner and that nobody was told of yet.
+    """
 
     reply_id: str
     state: State
@@ -106,6 +112,7 @@ class Row:
     detail: str = ""
     evidence: str = ""
     erased: bool = False
+    untold: bool = False
 
     @property
     def current(self) -> int | None:
@@ -232,6 +239,29 @@ def handed_over(row: Row, detail: str, now: datetime) -> Row:
     return _next(row, "handed_to_human", reason="outcome_unknown", detail=detail, finished_at=to_milliseconds(now))
 
 
+def ended_for_its_owner(row: Row) -> Row:
+    """Return a finished row as one whose end has still to be told: whoever dies in between leaves a trace."""
+    return replace(row, untold=True)
+
+
+def given_up(row: Row, reason: str, detail: str, now: datetime) -> Row:
+    """Return the row of a reply whose record is gone before it was sent, or before all of it was."""
+    sent = sum(part.state == "delivered" for part in row.parts)
+    said = f"{detail}; {sent} of {len(row.parts)} parts had been sent" if sent else detail
+    return refused(row, reason, said, now)
+
+
+def told(row: Row) -> Row:
+    """Return the row after its end was told; its state stays."""
+    return replace(row, fence=row.fence + 1, untold=False)
+
+
+def last_moved_at(row: Row) -> datetime:
+    """Return when anybody last did something about the reply."""
+    moments = [row.at, row.unknown_since, *(part.attempted_at for part in row.parts)]
+    return max(moment for moment in moments if moment is not None)
+
+
 def is_same_attempt(row: Row, index: int, attempt: int) -> bool:
     """Tell whether part `index` is still at the attempt whose answer came: nobody sent it again meanwhile."""
     part = row.parts[index] if index < len(row.parts) else None
@@ -309,6 +339,12 @@ class Ledger(Protocol):
         """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
         ...
 
+    async def left_behind(self, before: datetime, most: int) -> list[Row]:
+        """Return up to `most` rows that were opened before `before` and are not finished, and rows whose end is
+        untold: the oldest first.
+        """
+        ...
+
     async def possible_senders(
         self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
     ) -> list[Row]:
@@ -339,3 +375,42 @@ async def write_fact(ledger: Ledger, row: Row, change: Callable[[Row], Row | Non
             raise Permanent(f"{row.reply_id}: its row in the ledger vanished while it was being sent")
         row = found
     raise FactConflict(f"{row.reply_id}: what happened could not be written")
+
+
+async def write_arrival(
+    ledger: Ledger, row: Row, index: int, message_id: str | None, now: datetime, *, by_text: bool = False
+) -> Row:
+    """Write that a part arrived, whoever owns the row by now. Raises like `write_fact`."""
+    return await write_fact(ledger, row, lambda latest: after_arrival(latest, index, message_id, now, by_text=by_text))
+
+
+async def write_about(
+    ledger: Ledger, row: Row, index: int, change: Callable[[Row], Row], *, only: State | None = None
+) -> Row:
+    """Write what became of the attempt that `row` is at, unless its part is at another one by now.
+
+    `only` asks for a state too: what an overtaken owner knows must not undo what its successor wrote.
+    """
+    attempt = row.parts[index].attempts
+
+    def apply(latest: Row) -> Row | None:
+        if not is_same_attempt(latest, index, attempt) or (only is not None and latest.state != only):
+            return None
+        return change(latest)
+
+    return await write_fact(ledger, row, apply)
+
+
+async def put_or_read(ledger: Ledger, row: Row, *, over: Row) -> Row:
+    """Store `row` over the one it was made from, or return what stands there instead.
+
+    Raises Permanent where the row vanished while something may have been sent, Retryable where nothing had been.
+    """
+    if await ledger.put(row, over=over):
+        return row
+    found = await ledger.find(row.reply_id)
+    if found is None and any(part.attempts for part in over.parts):
+        raise Permanent(f"{row.reply_id}: its row in the ledger vanished while it was being sent")
+    if found is None:
+        raise Retryable(f"{row.reply_id}: its row in the ledger was withdrawn before anything was sent")
+    return found

@@ -8,7 +8,7 @@ body of a 200: the body's `status` decides, not only HTTP.
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import ProcessingError, Retryable, UnknownOutcome
+from common.errors import ProcessingError, Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.sending import Refused, Sent
 
@@ -37,7 +37,7 @@ def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
             return Retryable(f"ManyChat: {answer.evidence}")
         return UnknownOutcome(f"no answer: {answer.evidence}")
     if answer.status == TOO_MANY_REQUESTS:
-        return Retryable("ManyChat: 429", after=answer.retry_after)
+        return Throttled("ManyChat: 429", after=answer.retry_after)
     if answer.status in REFUSED_KEY:
         return Refused("key_refused", f"{NEW_KEY} (ManyChat answered {answer.status})")
     said_error = answer.fields.get("status") == "error"

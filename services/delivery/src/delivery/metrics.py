@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ANSWER_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+GAP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 class DeliveryMetrics:
@@ -34,6 +35,26 @@ class DeliveryMetrics:
         self.unknown = Counter("delivery_unknown_outcomes", "Sends of unknown outcome", ["route"], registry=registry)
         self.resolved = Counter(
             "delivery_unknown_resolved", "Sends of unknown outcome by how they were settled", ["how"], registry=registry
+        )
+        # Attempts taken back because something was observed in the conversation after the reply was judged.
+        self.disturbed = Counter(
+            "delivery_disturbed_attempts",
+            "Attempts taken back before the call: the conversation moved",
+            registry=registry,
+        )
+        # How long a person's answer can go unseen: from the moment up to which everything observed was taken in
+        # (at the latest the end of writing `attempting`) to the beginning of the call.
+        self.unseen = Histogram(
+            "delivery_unseen_seconds",
+            "From the last moment whose observations a send heeds to the beginning of its call",
+            registry=registry,
+            buckets=GAP_BUCKETS,
+        )
+        # Rows of owners that died for good: never_sent, found, handed_to_human, or told (its end was only untold).
+        self.swept = Counter("delivery_swept_rows", "Abandoned rows by how they were ended", ["how"], registry=registry)
+        # Replies whose record went to the dead letters: handed_to_human, or already_ended by their row.
+        self.buried = Counter(
+            "delivery_dead_replies", "Dead-lettered replies by what came of them", ["how"], registry=registry
         )
         # Replies that came too late for the 24-hour window, by our own check or the platform's.
         self.window_closed = Counter(

@@ -9,14 +9,36 @@ from datetime import datetime
 
 import structlog
 
+from common.errors import ProcessingError, Retryable, Throttled
 from common.merchants import Merchant
-from delivery.calls import Answer, OutsideApi
+from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.metrics import DeliveryMetrics
 from delivery.sending import Refused, Sent
 
 log = structlog.get_logger("operator")
 
 TRIES = 2
+
+TOO_MANY_REQUESTS = 429
+REQUEST_TIMEOUT = 408
+SERVER_ERRORS = range(500, 600)
+
+
+def meaning(answer: Answer | NoAnswer) -> ProcessingError | None:
+    """Say what the answer of a merchant's address means; None where it took the notice.
+
+    Nothing is ever unknown here: a person who is told twice is no harm.
+    """
+    if isinstance(answer, NoAnswer):
+        return Retryable(f"operator_webhook: {answer.evidence}")
+    if answer.succeeded:
+        return None
+    said = f"the merchant's operator_webhook answered {answer.status}"
+    if answer.status == TOO_MANY_REQUESTS:
+        return Throttled(said, after=answer.retry_after)
+    if answer.status in SERVER_ERRORS or answer.status == REQUEST_TIMEOUT:
+        return Retryable(said, after=answer.retry_after)
+    return Refused("operator_unreachable", f"{said}: correct operator_webhook")
 
 
 @dataclass(frozen=True)
@@ -56,9 +78,13 @@ class Operator:
             "at": notice.at.isoformat(),
         }
         for _ in range(TRIES):
-            answer = await self._api.call("POST", merchant.operator_webhook, name="notify", body=body)
-            if isinstance(answer, Answer) and answer.succeeded:
+            error = meaning(await self._api.call("POST", merchant.operator_webhook, name="notify", body=body))
+            if error is None:
                 self._metrics.notifications.labels("posted").inc()
                 return Sent()
+            if isinstance(error, Refused):
+                break
         self._metrics.notifications.labels("unreachable").inc()
+        if isinstance(error, Refused):
+            raise error
         raise Refused("operator_unreachable", "the merchant's operator_webhook did not take the notification")

@@ -1,6 +1,7 @@
 """The events that say what became of a reply, built from the ledger's row: a redelivery says the same again."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ from common.tracing import continued
 from delivery.ledger import Row
 
 SOURCE = "/delivery"
+DEAD_LETTERED = "dead_lettered"
 
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 """Appends events and returns when they are acknowledged. Raises KafkaError, OSError or TimeoutError."""
@@ -33,52 +35,61 @@ Publish = Callable[[Sequence[Event]], Awaitable[None]]
 
 def outcome_of(event: ReplyGenerated, row: Row) -> OutcomeEvent:
     """Return the event of a finished row, or of one whose outcome is unknown."""
-    reply = event.data
-    subject: dict[str, Any] = {
-        "merchant_id": reply.merchant_id,
-        "account_id": reply.account_id,
-        "contact_id": reply.contact_id,
-        "reply_id": reply.reply_id,
-        "decision_id": reply.decision_id,
-        "kind": reply.action.kind,
-    }
-    at = row.finished_at or row.unknown_since or row.at
+    cause = _Cause(event.data.conversation_id, event.traceparent, event.id)
     if row.erased:
-        suppressed = Suppressed(**subject, reason="erased", detail="the person asked to be forgotten")
-        return ReplySuppressed(**_envelope(event, "suppressed", row.at), data=suppressed)
+        suppressed = Suppressed(**_subject(event), reason="erased", detail="the person asked to be forgotten")
+        return ReplySuppressed(**_envelope(row.reply_id, cause, "suppressed", row.at), data=suppressed)
+    return _outcome(row, _subject(event), cause, event.data.received_at_ms)
+
+
+def outcome_of_abandoned(row: Row) -> OutcomeEvent:
+    """Return the event of a finished row whose reply is not at hand: all but the trace is in the row."""
+    subject = {
+        "merchant_id": row.merchant_id,
+        "account_id": row.account_id,
+        "contact_id": row.contact_id,
+        "reply_id": row.reply_id,
+        "decision_id": row.decision_id,
+        "kind": row.kind,
+    }
+    return _outcome(row, subject, _Cause(row.conversation_id), row.received_at_ms)
+
+
+def dead_letter_of(event: ReplyGenerated, cause: str, at: datetime) -> OutcomeEvent:
+    """Return the event that says that a reply was given up before the ledger knew it."""
+    failed = Failed(**_subject(event), route="none", reason=DEAD_LETTERED, detail=cause)
+    why = _Cause(event.data.conversation_id, event.traceparent, event.id)
+    return ReplyFailed(**_envelope(event.data.reply_id, why, "failed", at), data=failed)
+
+
+def _outcome(row: Row, subject: dict[str, Any], cause: "_Cause", received_at_ms: int) -> OutcomeEvent:
+    at = row.finished_at or row.unknown_since or row.at
     match row.state:
         case "delivered":
-            milliseconds = max(0, round(at.timestamp() * 1000) - reply.received_at_ms) if reply.received_at_ms else None
+            milliseconds = max(0, round(at.timestamp() * 1000) - received_at_ms) if received_at_ms else None
             delivered = Delivered(**subject, route=row.route, message_ids=row.message_ids, milliseconds=milliseconds)
-            return ReplyDelivered(**_envelope(event, "delivered", at), data=delivered)
+            return ReplyDelivered(**_envelope(row.reply_id, cause, "delivered", at), data=delivered)
         case "failed" | "handed_to_human":
             failed = Failed(**subject, route=row.route, reason=row.reason, detail=row.detail)
-            return ReplyFailed(**_envelope(event, "failed", at), data=failed)
+            return ReplyFailed(**_envelope(row.reply_id, cause, "failed", at), data=failed)
         case "suppressed":
             withheld = Suppressed(**subject, reason=row.reason, detail=row.detail)
-            return ReplySuppressed(**_envelope(event, "suppressed", at), data=withheld)
+            return ReplySuppressed(**_envelope(row.reply_id, cause, "suppressed", at), data=withheld)
         case "unknown":
             unknown = OutcomeUnknown(**subject, route=row.route, evidence=row.evidence)
-            return ReplyOutcomeUnknown(**_envelope(event, "unknown", at), data=unknown)
+            return ReplyOutcomeUnknown(**_envelope(row.reply_id, cause, "unknown", at), data=unknown)
         case _:
             raise ValueError(f"a reply that is {row.state} has no outcome yet")
 
 
 def outcome_without_row(event: ReplyGenerated, *, route: Route, reason: str, at: datetime) -> OutcomeEvent:
     """Return the outcome of what the ledger does not keep (the typing indicator): delivered where `reason` is empty."""
-    reply = event.data
-    subject: dict[str, Any] = {
-        "merchant_id": reply.merchant_id,
-        "account_id": reply.account_id,
-        "contact_id": reply.contact_id,
-        "reply_id": reply.reply_id,
-        "decision_id": reply.decision_id,
-        "kind": reply.action.kind,
-    }
+    cause = _Cause(event.data.conversation_id, event.traceparent, event.id)
     if reason:
-        suppressed = Suppressed(**subject, reason=reason)
-        return ReplySuppressed(**_envelope(event, "suppressed", at), data=suppressed)
-    return ReplyDelivered(**_envelope(event, "delivered", at), data=Delivered(**subject, route=route))
+        suppressed = Suppressed(**_subject(event), reason=reason)
+        return ReplySuppressed(**_envelope(event.data.reply_id, cause, "suppressed", at), data=suppressed)
+    delivered = Delivered(**_subject(event), route=route)
+    return ReplyDelivered(**_envelope(event.data.reply_id, cause, "delivered", at), data=delivered)
 
 
 def human_replied(event: EchoReceived, merchant_id: str) -> HumanReplied:
@@ -102,14 +113,34 @@ def human_replied(event: EchoReceived, merchant_id: str) -> HumanReplied:
     )
 
 
-def _envelope(event: ReplyGenerated, outcome: str, at: datetime) -> dict[str, Any]:
-    conversation = event.data.conversation_id
+@dataclass(frozen=True)
+class _Cause:
+    """What led to an outcome, as far as it is known."""
+
+    conversation_id: str
+    traceparent: str | None = None
+    event_id: str | None = None
+
+
+def _subject(event: ReplyGenerated) -> dict[str, Any]:
+    reply = event.data
     return {
-        "id": outcome_id(event.data.reply_id, outcome),
+        "merchant_id": reply.merchant_id,
+        "account_id": reply.account_id,
+        "contact_id": reply.contact_id,
+        "reply_id": reply.reply_id,
+        "decision_id": reply.decision_id,
+        "kind": reply.action.kind,
+    }
+
+
+def _envelope(reply_id: str, cause: _Cause, outcome: str, at: datetime) -> dict[str, Any]:
+    return {
+        "id": outcome_id(reply_id, outcome),
         "source": SOURCE,
-        "subject": conversation,
+        "subject": cause.conversation_id,
         "time": at,
-        "partitionkey": conversation,
-        "traceparent": continued(event.traceparent),
-        "causationid": event.id,
+        "partitionkey": cause.conversation_id,
+        "traceparent": continued(cause.traceparent),
+        "causationid": cause.event_id,
     }

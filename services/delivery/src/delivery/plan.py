@@ -29,8 +29,8 @@ MISSES_KEPT = timedelta(minutes=5)
 class Subscribers(Protocol):
     """Finds people in ManyChat."""
 
-    async def find_subscriber(self, key: str, field_id: int, contact: str) -> int | None:
-        """Return the person's subscriber id, or None."""
+    async def find_subscriber(self, account: str, key: str, field_id: int, contact: str) -> int | None:
+        """Return the person's subscriber id, or None. Raises Retryable, Refused."""
         ...
 
 
@@ -163,7 +163,7 @@ class Planner:
             return None
         if missed_at is not None and now - missed_at < MISSES_KEPT:
             return None
-        found = await self._subscribers.find_subscriber(plan.key, field, reply.contact_id)
+        found = await self._subscribers.find_subscriber(reply.account_id, plan.key, field, reply.contact_id)
         if found is None:
             self._misses[conversation] = now
             while len(self._misses) > MOST_REMEMBERED:

@@ -15,6 +15,7 @@ from common.settings import (
     ServiceSettings,
     named,
 )
+from delivery.sweeper import MARGIN
 
 
 class Settings(
@@ -34,6 +35,8 @@ class Settings(
     unknown_deadline: float = named("DELIVERY_UNKNOWN_DEADLINE", default=60.0, gt=0)
     # How soon after the ledger's `attempting` the call must have begun, and how long the platform gets to show it.
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
+    # How often the ledger is searched for replies whose record is gone.
+    sweep_interval: float = named("DELIVERY_SWEEP_INTERVAL", default=300.0, gt=0)
     # Sends at once over each route: at 0.2 s a call, 50 of them are 250 replies a second.
     connections: int = named("DELIVERY_CONNECTIONS", default=50, ge=1)
 
@@ -53,6 +56,11 @@ class Settings(
                 "DELIVERY_SETTLE): before that nobody can look whether a message arrived"
             )
         return self
+
+    @property
+    def abandoned_after(self) -> timedelta:
+        """How long nobody may have touched a reply for it to be certain that its record is gone."""
+        return timedelta(seconds=self.max_retry_age + self.unknown_deadline) + MARGIN
 
     @property
     def margin(self) -> timedelta:

@@ -27,7 +27,7 @@ from typing import Protocol
 
 from common.errors import ProcessingError
 from common.events.replies import CommentReply, DirectMessage, PrivateReply, Reply
-from delivery.ledger import MOST_UNKNOWN, Part, Row, text_key
+from delivery.ledger import IN_THE_THREAD, MOST_UNKNOWN, Part, Row, text_key
 from delivery.patience import Patience
 from delivery.reading import Reading, Shown, oldest
 
@@ -177,18 +177,42 @@ class Reader(Protocol):
         ...
 
 
-async def look(reader: Reader, token: str | None, reply: Reply, part: Part, others: Sequence[Part]) -> Sight:
+@dataclass(frozen=True)
+class Place:
+    """Where a reply is if it arrived: under a comment, in a person's thread, or nowhere one could look."""
+
+    account_id: str
+    contact_id: str | None = None
+    comment_id: str | None = None
+
+
+def place_of(reply: Reply) -> Place:
+    """Return where a reply would be."""
+    match reply.action:
+        case CommentReply(comment_id=comment):
+            return Place(reply.account_id, comment_id=comment)
+        case DirectMessage() | PrivateReply():
+            return Place(reply.account_id, reply.contact_id)
+        case _:
+            return Place(reply.account_id)
+
+
+def place_in_thread(row: Row) -> Place:
+    """Return where a reply would be of which only its row is known: that names no comment."""
+    return Place(row.account_id, row.contact_id if row.kind in IN_THE_THREAD else None)
+
+
+async def look(reader: Reader, token: str | None, place: Place, part: Part, others: Sequence[Part]) -> Sight:
     """Look for a part of a reply where it would be; whatever cannot be read cannot be told."""
     if token is None:
         return CannotTell()
     try:
-        match reply.action:
-            case CommentReply(comment_id=comment):
-                reading = await reader.comment_replies(token, reply.account_id, comment)
-            case DirectMessage() | PrivateReply() if reply.contact_id is not None:
-                reading = await reader.conversation(token, reply.account_id, reply.contact_id)
-            case _:
-                return CannotTell()
+        if place.comment_id is not None:
+            reading = await reader.comment_replies(token, place.account_id, place.comment_id)
+        elif place.contact_id is not None:
+            reading = await reader.conversation(token, place.account_id, place.contact_id)
+        else:
+            return CannotTell()
     except ProcessingError:
         return CannotTell()
     return judge(reading, part, others=others)
