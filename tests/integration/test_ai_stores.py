@@ -334,7 +334,9 @@ async def test_a_line_is_appended_once_whoever_asks(scene: Scene):
     said = incoming(message())
     assert said is not None
     for _ in range(2):
-        conversation = await scene.handlers.conversations.record(said, merchant_id="dar", language=None, now=NOW)
+        conversation = await scene.handlers.conversations.record(
+            said, merchant_id="dar", language=None, stored_at=NOW, closes=False, now=NOW
+        )
         assert [line.id for line in conversation.recent] == ["1:msg:m1"]
 
 

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import openai
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ai.answer import Answer
-from ai.completion import Completion, ModelFailed, Usage
+from ai.completion import Completion, ModelFailed, Usage, worth_waiting
 from ai.instagram_ai import InstagramAIService
 from ai.model import (
+    API,
     ModelLimits,
     OpenAIModel,
     openai_client,
@@ -21,6 +24,8 @@ from ai.model import (
     seconds_to_wait,
 )
 from ai.prompt import Question
+from common.breaker import BreakerMetrics, BreakerPolicy, Breakers
+from common.clock import ManualClock
 from common.merchants import Merchant
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -85,8 +90,12 @@ class FakeOpenAI:
             self.running -= 1
 
 
-def model(fake, **limits):
+CLOCK = ManualClock(datetime(2026, 11, 21, 12, tzinfo=UTC))
+
+
+def model(fake, *, policy=None, clock=CLOCK, **limits):
     calls = Calls()
+    breakers = Breakers(API, clock=clock, metrics=BreakerMetrics(CollectorRegistry()), policy=policy)
     client = openai_client(
         api_key="k",
         base_url="http://model.test/v1",
@@ -94,7 +103,7 @@ def model(fake, **limits):
         connections=4,
         http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(fake.handle)),
     )
-    return OpenAIModel(client, ModelLimits(**{"timeout": 5.0, **limits}), calls), calls
+    return OpenAIModel(client, ModelLimits(**{"timeout": 5.0, **limits}), calls, breakers), calls
 
 
 async def test_an_answer_is_asked_for_and_read():
@@ -222,6 +231,69 @@ async def test_a_failed_call_gives_its_slot_back():
         with pytest.raises(ModelFailed):
             await adapter.complete(MESSAGES)
     assert (await adapter.complete(MESSAGES)).answer.reply == "hello"
+
+
+ONE_STRIKE = BreakerPolicy(failures=1, first_pause=5.0)
+
+
+async def test_a_model_that_is_not_well_is_left_alone_and_tried_again_later():
+    clock = ManualClock(datetime(2026, 11, 21, 12, tzinfo=UTC))
+    fake = FakeOpenAI(error(500), body())
+    adapter, calls = model(fake, policy=ONE_STRIKE, clock=clock)
+    with pytest.raises(ModelFailed, match="unavailable"):  # the second try is not made any more
+        await adapter.complete(MESSAGES)
+    with pytest.raises(ModelFailed, match="held_back") as failure:
+        await adapter.complete(MESSAGES)
+    assert failure.value.after == 5.0
+    assert (len(fake.requests), calls.results) == (1, ["unavailable"])
+    clock.advance(timedelta(seconds=5))
+    assert (await adapter.complete(MESSAGES)).answer.reply == "hello"
+    assert (await adapter.complete(MESSAGES)).answer.reply == "hello"
+
+
+@pytest.mark.parametrize("answer", [error(429), error(429, "insufficient_quota"), error(401), error(400), body("no")])
+async def test_a_refusal_is_an_answer_and_opens_no_breaker(answer):
+    fake = FakeOpenAI(answer)
+    adapter, _ = model(fake, policy=ONE_STRIKE)
+    for _ in range(3):
+        with pytest.raises(ModelFailed) as failure:
+            await adapter.complete(MESSAGES)
+        assert failure.value.reason != "held_back"
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_says_nothing_about_the_api():
+    async def hang():
+        await asyncio.Event().wait()
+
+    fake = FakeOpenAI(hang)
+    adapter, _ = model(fake, policy=ONE_STRIKE)
+    asking = asyncio.create_task(adapter.complete(MESSAGES))
+    while not fake.running:
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    fake.answers = [body()]
+    assert (await adapter.complete(MESSAGES)).answer.reply == "hello"
+
+
+@pytest.mark.parametrize(
+    ("reason", "after", "waited", "seconds"),
+    [
+        ("held_back", 5.0, 0.0, 5.0),
+        ("held_back", 5.0, 54.0, 5.0),
+        ("held_back", 5.0, 55.0, None),
+        ("held_back", 120.0, 0.0, None),
+        ("held_back", None, 0.0, None),
+        ("rate_limited", 2.0, 10.0, 2.0),
+        ("rate_limited", 0.0, 10.0, 0.5),
+        ("rate_limited", None, 10.0, None),
+        ("timeout", None, 0.0, None),
+        ("unavailable", 2.0, 0.0, None),
+        ("quota", 2.0, 0.0, None),
+    ],
+)
+def test_a_customer_waits_only_where_a_time_was_named_that_comes_soon_enough(reason, after, waited, seconds):
+    assert worth_waiting(ModelFailed(reason, after=after), waited=waited, patience=60.0) == seconds
 
 
 def test_reasoning_models_are_asked_in_their_own_words():

@@ -17,6 +17,7 @@ from ai.instagram_ai import ModelAnswer
 from ai.messages import Stored
 from ai.orchestrator import ConversationAIOrchestrator
 from common.clock import ManualClock
+from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, OperatorNotification
 from common.merchants import Merchant, Rule, Then, When
 
@@ -70,15 +71,39 @@ class FakeConversations:
     def __init__(self, world, length=20):
         self.world, self.length = world, length
 
-    async def record(self, said, *, merchant_id, language, now):
+    async def record(self, said, *, merchant_id, language, stored_at, closes, now):
         def act():
             have = self.world.conversations.get(said.conversation_id, Conversation(said.conversation_id))
-            if all(line.id != said.id for line in have.recent):
+            if all(line.id != said.id for line in have.recent) and not have.awaits(said.id):
+                waits = () if said.standby else (said.unanswered(stored_at=stored_at, closes=closes),)
                 have = replace(
-                    have, recent=(*have.recent, said.line())[-self.length :], language=language or have.language
+                    have,
+                    recent=(*have.recent, said.line())[-self.length :],
+                    unanswered=(*have.unanswered, *waits),
+                    language=language or have.language,
                 )
             self.world.conversations[said.conversation_id] = have
             return have
+
+        return self.world.step(act)
+
+    async def reopen(self, conversation_id, message):
+        def act():
+            have = self.world.conversations[conversation_id]
+            if not have.awaits(message.id):
+                have = replace(have, unanswered=(*have.unanswered, message))
+            self.world.conversations[conversation_id] = have
+            return have
+
+        return self.world.step(act)
+
+    async def begin(self, conversation, turn):
+        def act():
+            have = self.world.conversations[conversation.id]
+            if have.unanswered != conversation.unanswered:
+                raise Retryable("changed")
+            closed = tuple(replace(m, closes=m.closes or m.id == turn.trigger.id) for m in have.unanswered)
+            self.world.conversations[conversation.id] = replace(have, unanswered=closed)
 
         return self.world.step(act)
 
@@ -88,14 +113,14 @@ class FakeConversations:
     async def record_decision(self, decision, *, now):
         def act():
             have = self.world.conversations[decision.conversation_id]
-            ids = [line.id for line in have.recent]
-            if decision.covers[-1] in ids and not any(reply.id in ids for reply in decision.replies):
+            if have.awaits(decision.covers[-1]):
                 lines = [
                     Line(reply.id, "assistant", reply.data.action.text, decision.at)
                     for reply in decision.replies
                     if not isinstance(reply.data.action, OperatorNotification)
                 ]
-                self.world.conversations[decision.conversation_id] = replace(have, recent=(*have.recent, *lines))
+                have = replace(have.without(decision.covers), recent=(*have.recent, *lines))
+            self.world.conversations[decision.conversation_id] = have
 
         return self.world.step(act)
 
@@ -274,10 +299,12 @@ def test_however_often_messages_come_and_processes_die_each_gets_one_decision(de
                 result = await orchestrator(world).respond(SHOP, said(f"question {id_}", id_=id_))
             except CrashError:
                 continue
-            published.setdefault(id_, set()).add(tuple(event.to_json() for event in result.events))
+            for event in result.events:
+                published.setdefault(event.id, set()).add(event.to_json())
 
     asyncio.run(play())
-    assert {id_: len(versions) for id_, versions in published.items()} == {"e1": 1, "e2": 1, "e3": 1}
+    assert sorted(id_ for decision in world.decisions.values() for id_ in decision.covers) == ["e1", "e2", "e3"]
+    assert [len(versions) for versions in published.values()] == [1, 1, 1]
     ids = [line.id for line in world.conversations["1:5"].recent]
     assert len(ids) == len(set(ids)) == 6
 

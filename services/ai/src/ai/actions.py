@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ai.incoming import Incoming
 from ai.language import Language
-from common.events.ids import reply_id
+from common.events.ids import decision_id, reply_id
 from common.events.replies import (
     Action,
     CommentReply,
@@ -25,6 +25,8 @@ from common.merchants import Merchant, Then
 from common.tracing import continued
 
 SOURCE = "/ai"
+DEAD_LETTERED = "dead_lettered"
+
 _ORDER: tuple[Language, ...] = ("ar", "en", "fr")
 
 
@@ -104,3 +106,46 @@ def events(
         )
         for index, action in enumerate(actions)
     )
+
+
+def gave_up(said: Incoming, merchant: Merchant, *, now: datetime) -> ReplyGenerated:
+    """Return the event that calls a person to what a customer said and nobody here can handle: once, by its id."""
+    (event,) = events(
+        [notification(DEAD_LETTERED, said, merchant)],
+        decision=_no_decision(said.conversation_id, said.id),
+        said=said,
+        merchant=merchant,
+        origin="apology",
+        now=now,
+    )
+    return event
+
+
+def gave_up_unread(conversation: str, place: str, merchant: Merchant, *, now: datetime) -> ReplyGenerated:
+    """Return the event that calls a person because of a record that cannot be read; `place` is where it lies."""
+    id_ = reply_id(_no_decision(conversation, place), 0)
+    text = (
+        f"{merchant.name}: something in conversation {conversation} could not be read and went to the dead letters. "
+        "Please look at the conversation."
+    )
+    account, _, contact = conversation.partition(":")
+    return ReplyGenerated(
+        id=id_,
+        source=SOURCE,
+        subject=conversation,
+        time=now,
+        partitionkey=conversation,
+        data=Reply(
+            reply_id=id_,
+            merchant_id=merchant.id,
+            account_id=account,
+            contact_id=contact or None,
+            origin="apology",
+            action=OperatorNotification(reason=DEAD_LETTERED, text=text),
+        ),
+    )
+
+
+def _no_decision(conversation: str, about: str) -> str:
+    """Return what stands for the decision that was never made, so that replies about it have ids of their own."""
+    return decision_id(conversation, f"{DEAD_LETTERED}:{about}")

@@ -14,10 +14,12 @@ from ai.handlers import Handlers
 from ai.instagram_ai import InstagramAIService
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
-from ai.model import ModelLimits, OpenAIModel, openai_client
+from ai.model import API, ModelLimits, OpenAIModel, openai_client
 from ai.orchestrator import ConversationAIOrchestrator
 from ai.settings import Settings
+from ai.turn import MOST_MESSAGES
 from ai.usage import UsageTally
+from common.breaker import BreakerMetrics, Breakers
 from common.clock import Clock, SystemClock
 from common.events import Event
 from common.events.control import CONTROL
@@ -63,6 +65,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             concurrency=settings.model_concurrency,
         ),
         metrics,
+        Breakers(API, clock=clock, metrics=BreakerMetrics(registry)),
     )
     messages = MongoMessages(db)
     conversations = MongoConversations(db, history_length=settings.history_length)
@@ -82,6 +85,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             spending=tally,
             observer=metrics,
             clock=clock,
+            # A turn's earlier messages are read back from the lines that are kept.
+            most_messages=min(MOST_MESSAGES, settings.history_length),
+            model_patience=settings.model_patience,
         ),
         messages=messages,
         conversations=conversations,
@@ -98,6 +104,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         settings=settings,
         metrics=KafkaMetrics(registry),
         clock=clock,
+        buried=handlers.dead_lettered,
     )
     link = KafkaLink(broker, [*READS, REPLIES, *(f"{topic}.dlq" for topic in READS)])
 

@@ -6,8 +6,18 @@ from typing import Literal
 from ai.answer import Answer
 
 Reason = Literal[
-    "timeout", "unavailable", "rate_limited", "quota", "bad_key", "bad_request", "refused", "truncated", "not_valid"
+    "timeout",
+    "unavailable",
+    "held_back",
+    "rate_limited",
+    "quota",
+    "bad_key",
+    "bad_request",
+    "refused",
+    "truncated",
+    "not_valid",
 ]
+"""`held_back`: nothing was asked, because the circuit breaker is open; all others are what a call ended with."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,9 @@ class Usage:
 
 
 NOTHING = Usage()
+
+SHORTEST_WAIT = 0.5
+"""Seconds: a provider that asks to come again at once is not asked in a loop."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +54,15 @@ class ModelFailed(Exception):
         self.reason: Reason = reason
         self.usage = usage or Usage()
         self.after = after
+
+
+def worth_waiting(failure: ModelFailed, *, waited: float, patience: float) -> float | None:
+    """Return the seconds until the model may be asked again, None when the customer has to be told now.
+
+    Only where the other side named a time and nothing was asked of it or spent: it is held back, or limits its rate.
+    `waited` is for how long the message has been here, `patience` how long its customer may wait for the model.
+    """
+    if failure.reason not in {"held_back", "rate_limited"} or failure.after is None:
+        return None
+    wait = max(failure.after, SHORTEST_WAIT)
+    return wait if waited + wait < patience else None

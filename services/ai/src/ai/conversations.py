@@ -1,7 +1,7 @@
 """The `conversations` collection: one document a conversation, made by whoever comes first, and what is done to it.
 
 Every change is one operation on one document whose filter makes it happen once: a line is appended only where its id
-is not there yet, a reply's line only behind the message it answers, a pause only extended, never shortened.
+is not there yet, a reply's line only while the message it answers waits for it, a pause only extended, never shortened.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,15 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ai.decisions import Decision
-from ai.history import LONGEST_LINE, Conversation, Line
+from ai.history import LONGEST_LINE, Conversation, Line, Unanswered
 from ai.incoming import Incoming
+from ai.turn import Turn
+from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, PrivateReply
 from common.mongo import CONVERSATIONS, Database, Document
+
+MOST_UNANSWERED = 50
+"""Messages kept as waiting: far more than a turn has, because what a person is to answer stands there as well."""
 
 
 class MongoConversations:
@@ -25,13 +30,28 @@ class MongoConversations:
         self._collection = db[CONVERSATIONS]
         self._length = history_length
 
-    async def record(self, said: Incoming, *, merchant_id: str, language: str | None, now: datetime) -> Conversation:
-        """Append what a customer said, unless it is there, and return the conversation: one call, two if it was."""
+    async def record(
+        self,
+        said: Incoming,
+        *,
+        merchant_id: str,
+        language: str | None,
+        stored_at: datetime,
+        closes: bool,
+        now: datetime,
+    ) -> Conversation:
+        """Append what a customer said, unless it is there, and return the conversation: one call, two if it was.
+
+        It waits for a decision from here on (not in standby); `closes`: as the last message of its turn.
+        """
+        pushed = self._appended(said.line())
+        if not said.standby:
+            pushed |= _waiting(said.unanswered(stored_at=stored_at, closes=closes))
         changes: dict[str, Any] = {
             "$setOnInsert": _beginning(merchant_id, said.account_id, said.contact_id, now),
             "$set": {"channel": said.channel, "updated_at": now},
             "$max": {"last_customer_at": said.at},
-            "$push": self._appended(said.line()),
+            "$push": pushed,
             "$inc": {"counters.received": 1},
         }
         if language is not None:
@@ -40,7 +60,7 @@ class MongoConversations:
             changes["$set"]["ad_id"] = said.ad_id
         try:
             document = await self._collection.find_one_and_update(
-                {"_id": said.conversation_id, "recent.id": {"$ne": said.id}},
+                {"_id": said.conversation_id, "recent.id": {"$ne": said.id}, "unanswered.id": {"$ne": said.id}},
                 changes,
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
@@ -49,13 +69,35 @@ class MongoConversations:
             return await self.find(said.conversation_id) or Conversation(said.conversation_id)
         return _conversation(document) if document is not None else Conversation(said.conversation_id)
 
+    async def reopen(self, conversation_id: str, message: Unanswered) -> Conversation:
+        """Let a message wait for a decision again: it went to the dead letters, and comes back from there."""
+        await self._collection.update_one(
+            {"_id": conversation_id, "unanswered.id": {"$ne": message.id}}, {"$push": _waiting(message)}
+        )
+        return await self.find(conversation_id) or Conversation(conversation_id)
+
+    async def begin(self, conversation: Conversation, turn: Turn) -> None:
+        """Write down where a turn ends, unless what waits has changed since `conversation` was read: Retryable then."""
+        waiting = conversation.unanswered
+        place = next(index for index, message in enumerate(waiting) if message.id == turn.trigger.id)
+        begun = await self._collection.update_one(
+            {
+                "_id": conversation.id,
+                f"unanswered.{place}.id": turn.trigger.id,
+                "unanswered": {"$size": len(waiting)},
+            },
+            {"$set": {f"unanswered.{place}.closes": True}},
+        )
+        if not begun.matched_count:
+            raise Retryable("another process has just changed what waits for an answer")
+
     async def find(self, conversation_id: str) -> Conversation | None:
         """Return a conversation, or None when it has not begun."""
         document = await self._collection.find_one({"_id": conversation_id})
         return _conversation(document) if document is not None else None
 
     async def record_decision(self, decision: Decision, *, now: datetime) -> None:
-        """Append what was decided to be said, and what was learnt: once, behind the message it answers."""
+        """Append what was decided to be said, and what was learnt: once, while the messages it covers wait for it."""
         lines = _said(decision)
         changes: dict[str, Any] = {
             "$set": {
@@ -64,6 +106,7 @@ class MongoConversations:
                 **{f"lead.{name}": value for name, value in decision.lead.items()},
             },
             "$inc": {"counters.decisions": 1, "counters.replies": len(lines)},
+            "$pull": {"unanswered": {"id": {"$in": list(decision.covers)}}},
         }
         if decision.language is not None:
             changes["$set"]["language"] = decision.language
@@ -72,15 +115,27 @@ class MongoConversations:
         if lines:
             changes["$push"] = self._appended(*lines)
         await self._collection.update_one(
+            {"_id": decision.conversation_id, "unanswered.id": decision.covers[-1]}, changes
+        )
+
+    async def given_up(self, said: Incoming, *, merchant_id: str, reason: str, now: datetime) -> None:
+        """Call a person: what a customer said can never be handled, and what was left to it waits for nobody now."""
+        lost = {"channel": "direct_message"} if said.in_thread else {"id": said.id}
+        await self._collection.update_one(
+            {"_id": said.conversation_id},
             {
-                "_id": decision.conversation_id,
-                "last_decision": {"$ne": decision.id},
-                "$and": [
-                    {"recent.id": decision.covers[-1]},
-                    *({"recent.id": {"$ne": line.id}} for line in lines),
-                ],
+                "$setOnInsert": _beginning(merchant_id, said.account_id, said.contact_id, now),
+                "$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now},
+                "$pull": {"unanswered": lost},
             },
-            changes,
+            upsert=True,
+        )
+
+    async def needs_person(self, conversation_id: str, *, reason: str, now: datetime) -> None:
+        """Call a person to a conversation, if it has begun."""
+        await self._collection.update_one(
+            {"_id": conversation_id},
+            {"$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now}},
         )
 
     async def person_wrote(
@@ -136,7 +191,14 @@ class MongoConversations:
         await self._collection.update_one(
             {"_id": conversation_id, "resolved_at": {"$not": {"$gte": at}}},
             {
-                "$set": {"recent": [], "owner": "bot", "attention": None, "resolved_at": at, "updated_at": now},
+                "$set": {
+                    "recent": [],
+                    "unanswered": [],
+                    "owner": "bot",
+                    "attention": None,
+                    "resolved_at": at,
+                    "updated_at": now,
+                },
                 "$unset": {"human_until": ""},
                 "$max": {"answers_from": at},
             },
@@ -145,13 +207,15 @@ class MongoConversations:
     async def reword(self, conversation_id: str, line_id: str, text: str) -> None:
         """Replace the text of a line that its writer changed."""
         await self._collection.update_one(
-            {"_id": conversation_id, "recent.id": line_id}, {"$set": {"recent.$.text": text[:LONGEST_LINE]}}
+            {"_id": conversation_id, "recent.id": line_id},
+            {"$set": {"recent.$.text": text[:LONGEST_LINE], "recent.$.placeholder": 0}},
         )
 
     async def erase(self, conversation_id: str, line_id: str) -> None:
-        """Forget what a line that was taken back said."""
+        """Forget what a line that was taken back said; it waits for no answer any more."""
         await self._collection.update_one(
-            {"_id": conversation_id, "recent.id": line_id}, {"$set": {"recent.$.text": ""}}
+            {"_id": conversation_id, "recent.id": line_id},
+            {"$set": {"recent.$.text": "", "recent.$.placeholder": 0}, "$pull": {"unanswered": {"id": line_id}}},
         )
 
     async def erase_sent(self, conversation_id: str, mid: str) -> None:
@@ -200,6 +264,10 @@ class MongoConversations:
         return {"recent": {"$each": [line.to_document() for line in lines], "$slice": -self._length}}
 
 
+def _waiting(message: Unanswered) -> Document:
+    return {"unanswered": {"$each": [message.to_document()], "$slice": -MOST_UNANSWERED}}
+
+
 def _beginning(merchant_id: str, account_id: str, contact_id: str | None, now: datetime) -> Document:
     return {
         "merchant_id": merchant_id,
@@ -214,6 +282,7 @@ def _conversation(document: Document) -> Conversation:
     return Conversation(
         id=document["_id"],
         recent=tuple(Line.from_document(line) for line in document.get("recent", ())),
+        unanswered=tuple(Unanswered.from_document(message) for message in document.get("unanswered", ())),
         language=document.get("language"),
         owner=document.get("owner", "bot"),
         human_until=document.get("human_until"),

@@ -1,7 +1,8 @@
 """What is done about each event that the service reads: one function a kind, and `handle`, which knows which is whose.
 
 An account that belongs to no merchant here is counted and dropped: one Meta app gets the webhooks of every account that
-ever authorised it.
+ever authorised it. What can never be handled ends in the dead letters, and where a customer waits for its answer
+(`dead_lettered`), a person is called.
 """
 
 import time
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from aiokafka import ConsumerRecord
+from pydantic import ValidationError
 
+from ai.actions import DEAD_LETTERED, gave_up, gave_up_unread
 from ai.conversations import MongoConversations
 from ai.history import Line
 from ai.incoming import Answerable, incoming
@@ -19,7 +23,7 @@ from ai.metrics import AIMetrics, Outcome
 from ai.orchestrator import ConversationAIOrchestrator
 from common.clock import Clock
 from common.errors import Retryable
-from common.events import AnyEvent, Event
+from common.events import ANY_EVENT, AnyEvent, Event
 from common.events.control import ControlEvent, ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.ids import interaction_id
 from common.events.interactions import (
@@ -39,6 +43,8 @@ from common.events.outcomes import (
     ReplySuppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
+from common.failpoints import failpoint
+from common.kafka.lane import refuse_if_lost
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")
@@ -132,7 +138,9 @@ class Handlers:
             return "ignored"
         result = await self.orchestrator.respond(merchant, said)
         if result.events:
+            refuse_if_lost()
             await self.publish(result.events)
+            failpoint("ai.after_publish_before_done")
         return result.outcome
 
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
@@ -207,6 +215,41 @@ class Handlers:
             case ConversationResolved():
                 await self.conversations.resolve(data.conversation_id, at=event.time, now=now)
         return "observed"
+
+    async def dead_lettered(self, record: ConsumerRecord, cause: str) -> None:
+        """Call a person where a record that went to the dead letters leaves a customer without an answer.
+
+        Nobody knows what an unreadable record was: its conversation, which is its key, is named to a person, too.
+        Raises Retryable, PyMongoError, KafkaError: nobody was told then, and the call has to be repeated. A repetition
+        publishes the same event.
+        """
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        conversation_id = (record.key or b"").decode(errors="replace")
+        try:
+            event: AnyEvent | None = ANY_EVENT.validate_json(record.value or b"")
+        except ValidationError:
+            event = None
+        if event is not None and not isinstance(event, Answerable):
+            log.error("event.given_up", **where, type=event.type, cause=cause)
+            return
+        said = incoming(event) if event is not None else None
+        if event is not None and (said is None or said.standby):
+            log.error("event.given_up", **where, type=event.type, cause=cause)
+            return
+        account = said.account_id if said is not None else conversation_id.partition(":")[0]
+        merchant = await self._merchant_of(account)
+        log.error("customer.given_up", **where, conversation=conversation_id, cause=cause, known=merchant is not None)
+        if merchant is None or not merchant.connected:
+            return
+        now = self.clock.now()
+        refuse_if_lost()
+        if said is not None:
+            await self.publish([gave_up(said, merchant, now=now)])
+            await self.conversations.given_up(said, merchant_id=merchant.id, reason=DEAD_LETTERED, now=now)
+        else:
+            place = f"{record.topic}:{record.partition}:{record.offset}"
+            await self.publish([gave_up_unread(conversation_id, place, merchant, now=now)])
+            await self.conversations.needs_person(conversation_id, reason=DEAD_LETTERED, now=now)
 
 
 def _about(merchant: Merchant, event: MessageEdited | MessageUnsent) -> dict[str, object]:

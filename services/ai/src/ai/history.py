@@ -1,7 +1,7 @@
 """What was said in a conversation so far, as the service keeps it: bounded, oldest first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,7 +15,10 @@ LONGEST_LINE = 1000
 
 @dataclass(frozen=True)
 class Line:
-    """One thing said. `id` is the event's or the reply's id, `human` a person of the shop."""
+    """One thing said. `id` is the event's or the reply's id, `human` a person of the shop.
+
+    The first `placeholder` characters of a customer's text stand for what cannot be seen: "[image] ".
+    """
 
     id: str
     role: Role
@@ -23,6 +26,12 @@ class Line:
     at: datetime
     channel: Channel = "direct_message"
     mid: str | None = None
+    placeholder: int = 0
+
+    @property
+    def words(self) -> str:
+        """What the writer typed."""
+        return self.text[self.placeholder :].strip()
 
     def to_document(self) -> dict[str, Any]:
         """Return what is stored in `conversations.recent`."""
@@ -35,6 +44,8 @@ class Line:
         }
         if self.mid is not None:
             document["mids"] = [self.mid]
+        if self.placeholder:
+            document["placeholder"] = self.placeholder
         return document
 
     @classmethod
@@ -46,7 +57,39 @@ class Line:
             text=document.get("text") or "",
             at=document["at"],
             channel=document.get("channel", "direct_message"),
+            placeholder=document.get("placeholder", 0),
         )
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A customer's message that no decision covers yet.
+
+    `closes` says that its turn ends with it and is being answered: whoever comes upon it later answers the same turn.
+    """
+
+    id: str
+    at: datetime
+    stored_at: datetime
+    received_at_ms: int = 0
+    channel: Channel = "direct_message"
+    closes: bool = False
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what is stored in `conversations.unanswered`."""
+        return {
+            "id": self.id,
+            "at": self.at,
+            "stored_at": self.stored_at,
+            "received_at_ms": self.received_at_ms,
+            "channel": self.channel,
+            "closes": self.closes,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Unanswered":
+        """Read a stored one."""
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
 
 
 @dataclass(frozen=True)
@@ -55,10 +98,19 @@ class Conversation:
 
     id: str
     recent: Sequence[Line] = ()
+    unanswered: tuple[Unanswered, ...] = ()
     language: str | None = None
     owner: Literal["bot", "human"] = "bot"
     human_until: datetime | None = None
     answers_from: datetime | None = None
+
+    def awaits(self, message_id: str) -> bool:
+        """Tell whether a message still waits for its decision."""
+        return any(message.id == message_id for message in self.unanswered)
+
+    def without(self, covered: Sequence[str]) -> "Conversation":
+        """Return the conversation as it is when a decision covers these messages."""
+        return replace(self, unanswered=tuple(one for one in self.unanswered if one.id not in covered))
 
     def human_owned(self, at: datetime) -> bool:
         """Tell whether a message that was stored at `at` is a person's to answer.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ai.history import Line
+from ai.history import Line, Unanswered
 from common.events.interactions import (
     Attachment,
     CommentReceived,
@@ -13,6 +13,8 @@ from common.events.interactions import (
     PostbackReceived,
 )
 from common.merchants import Channel
+
+NOT_REMEMBERED = "[message]"
 
 Answerable = MessageReceived | PostbackReceived | CommentReceived | LiveCommentReceived
 
@@ -43,9 +45,43 @@ class Incoming:
         """Return the same with another text: its writer changed it before it was handled."""
         return replace(self, text=text, shown=_joined(self.prefix, text))
 
+    @property
+    def in_thread(self) -> bool:
+        """Whether it is answered in the thread: a comment is answered by itself, what another app owns not at all."""
+        return self.channel == "direct_message" and not self.standby
+
     def line(self) -> Line:
         """Return it as a line of the conversation."""
-        return Line(id=self.id, role="customer", text=self.shown, at=self.at, channel=self.channel)
+        placeholder = len(self.shown) - len(self.text) if self.shown.endswith(self.text) else 0
+        return Line(
+            id=self.id, role="customer", text=self.shown, at=self.at, channel=self.channel, placeholder=placeholder
+        )
+
+    def unanswered(self, *, stored_at: datetime, closes: bool) -> Unanswered:
+        """Return it as a message that waits for its decision."""
+        return Unanswered(
+            id=self.id,
+            at=self.at,
+            stored_at=stored_at,
+            received_at_ms=self.received_at_ms,
+            channel=self.channel,
+            closes=closes,
+        )
+
+    def recalled(self, message: Unanswered, line: Line | None) -> "Incoming":
+        """Return an earlier message of the same thread, as far as the conversation remembers it."""
+        return Incoming(
+            id=message.id,
+            account_id=self.account_id,
+            contact_id=self.contact_id,
+            conversation_id=self.conversation_id,
+            channel=message.channel,
+            at=message.at,
+            text=line.words if line is not None else "",
+            shown=line.text if line is not None else NOT_REMEMBERED,
+            received_at_ms=message.received_at_ms,
+            traceparent=self.traceparent,
+        )
 
 
 def incoming(event: Answerable) -> Incoming | None:

@@ -8,7 +8,8 @@ from ai.completion import Usage
 from ai.rules import SkipCause
 
 Platform = Literal["instagram", "manychat"]
-Outcome = Literal["answered", "republished", "observed", "ignored", "unknown_account", "disconnected", "failed"]
+Outcome = Literal["answered", "left", "republished", "observed", "ignored", "unknown_account", "disconnected", "failed"]
+"""`left`: to a later message of the customer, which answers both."""
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 

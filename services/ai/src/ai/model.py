@@ -3,6 +3,10 @@
 One policy of ours instead of the client's: a whole answer, tries and waits together, ends inside one time budget,
 because a customer is waiting; only what passes by itself is tried again, once, and `Retry-After` is honoured where the
 budget allows. Every failure becomes one of a closed set of reasons. What was spent is reported with failures as well.
+
+An API that does not answer, or answers with server errors, is left alone by a circuit breaker, one for this service's
+key: nobody then waits out a time-out of their own. A refusal, also of the rate, is an answer and opens nothing. What is
+done about a message while the breaker is open is the orchestrator's to say.
 """
 
 import asyncio
@@ -12,7 +16,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import httpx2
 import openai
@@ -23,10 +27,18 @@ from pydantic import ValidationError
 from ai.answer import Answer, schema
 from ai.completion import Completion, ModelFailed, Reason, Usage
 from ai.prompt import ChatMessage
+from common.breaker import BreakerOpen, Breakers
 from common.http_client import http_client as bounded_client
 
 PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited"})
 """What may be different a moment later. A timeout only counts here if it left time in the budget."""
+
+NOT_WELL: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable"})
+"""What speaks against the API itself."""
+
+API = "openai"
+ACCOUNT = "service"
+"""All merchants' answers are asked for with one key."""
 
 TRIES = 2
 PAUSE_SECONDS = 0.3
@@ -62,10 +74,11 @@ class ModelLimits:
 class OpenAIModel:
     """Asks the model, with at most `limits.concurrency` answers in the making; others wait in the order they came."""
 
-    def __init__(self, client: AsyncOpenAI, limits: ModelLimits, observer: ModelObserver) -> None:
+    def __init__(self, client: AsyncOpenAI, limits: ModelLimits, observer: ModelObserver, breakers: Breakers) -> None:
         self._client = client
         self._limits = limits
         self._observer = observer
+        self._breakers = breakers
         self._slots = asyncio.Semaphore(limits.concurrency)
 
     async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
@@ -76,12 +89,16 @@ class OpenAIModel:
     async def _within_budget(self, messages: Sequence[ChatMessage]) -> Completion:
         ends_at = time.monotonic() + self._limits.timeout
         spent = Usage()
+        failed: ModelFailed | None = None
         attempt = 1
         while True:
             try:
                 completion = await self._call(messages, ends_at - time.monotonic())
             except ModelFailed as failure:
                 spent += failure.usage
+                if failed is not None and failure.reason == "held_back":
+                    raise ModelFailed(failed.reason, spent, after=failed.after) from None
+                failed = failure
                 pause = failure.after if failure.after is not None else PAUSE_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 jitter is no secret
                 left = ends_at - time.monotonic() - pause
                 if failure.reason not in PASSING or attempt >= TRIES or left < SHORTEST_TRY:
@@ -92,8 +109,12 @@ class OpenAIModel:
                 return Completion(completion.answer, completion.model, spent + completion.usage)
 
     async def _call(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
+        try:
+            permit = self._breakers.ask(ACCOUNT)
+        except BreakerOpen as held_back:
+            raise ModelFailed("held_back", after=held_back.after) from None
         started = time.monotonic()
-        result = "ok"
+        result: Literal["ok"] | Reason = "ok"
         try:
             async with asyncio.timeout(seconds):
                 response: ChatCompletion = await self._client.chat.completions.create(
@@ -103,10 +124,14 @@ class OpenAIModel:
         except ModelFailed as failure:
             result = failure.reason
             raise
+        except asyncio.CancelledError:
+            permit.withdrawn()
+            raise
         except Exception as error:
             result = reason_of(error)
             raise ModelFailed(result, after=retry_after(error)) from error
         finally:
+            (permit.failed if result in NOT_WELL else permit.worked)()
             self._observer.called(result, time.monotonic() - started)
 
 

@@ -16,7 +16,7 @@ from common.merchants import Channel, Merchant
 MOST_CHARACTERS = 8000
 """Of history in one prompt: a bound on what a conversation can cost."""
 LONGEST_MESSAGE = 4000
-"""Characters of the message that is answered; Instagram itself allows 1,000 bytes."""
+"""Characters of each message that is answered; Instagram itself allows 1,000 bytes."""
 
 
 class ChatMessage(TypedDict):
@@ -28,13 +28,14 @@ class ChatMessage(TypedDict):
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be answered."""
+    """What is to be answered: `text`, and what the customer wrote `earlier` in the same turn, oldest first."""
 
     merchant: Merchant
     channel: Channel
     language: Language
     text: str = field(repr=False)
     history: Sequence[Line] = ()
+    earlier: Sequence[str] = field(default=(), repr=False)
 
 
 _SPEAK: Final[dict[Language, str]] = {
@@ -71,7 +72,7 @@ def chat(question: Question) -> list[ChatMessage]:
     return [
         {"role": "system", "content": instructions(question)},
         *_said_before(question),
-        {"role": "user", "content": question.text[:LONGEST_MESSAGE]},
+        {"role": "user", "content": "\n".join(one[:LONGEST_MESSAGE] for one in (*question.earlier, question.text))},
     ]
 
 

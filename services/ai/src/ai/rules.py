@@ -141,19 +141,24 @@ class RuleEngine:
 
     patterns: Patterns = field(default_factory=Patterns)
 
-    def first(self, rules: Iterable[Rule], *, channel: Channel, text: str) -> Verdict:
-        """Return the first enabled rule of `channel` that applies to `text`."""
-        said = Said(text)
-        skipped: list[tuple[str, SkipCause]] = []
+    def first(self, rules: Iterable[Rule], *, channel: Channel, text: str, earlier: Sequence[str] = ()) -> Verdict:
+        """Return the first enabled rule of `channel` that applies to one of the messages of a turn.
+
+        They are tried oldest first: `earlier`, then `text`. A rule that wants nothing but its values (`equals`) has to
+        apply to each of them: a greeting before a question is no mere greeting.
+        """
+        turn = [Said(one) for one in (*earlier, text)]
+        skipped: dict[str, SkipCause] = {}
         for rule in rules:
             if not rule.enabled or rule.when.channel != channel:
                 continue
-            applies = self._applies(rule.when, said)
-            if isinstance(applies, str):
-                skipped.append((rule.name, applies))
-            elif applies:
-                return Verdict(rule, tuple(skipped))
-        return Verdict(None, tuple(skipped))
+            verdicts = [self._applies(rule.when, said) for said in turn]
+            for verdict in verdicts:
+                if isinstance(verdict, str):
+                    skipped[rule.name] = verdict
+            if (all if rule.when.match == "equals" else any)(verdict is True for verdict in verdicts):
+                return Verdict(rule, tuple(skipped.items()))
+        return Verdict(None, tuple(skipped.items()))
 
     def _applies(self, when: When, said: Said) -> bool | SkipCause:
         match when.match:

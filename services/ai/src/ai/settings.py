@@ -18,6 +18,8 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
     openai_temperature: float = named("OPENAI_TEMPERATURE", default=0.7, ge=0, le=2)
     # How many model calls run at once in this process; further ones wait in the order they came.
     model_concurrency: int = named("AI_MODEL_CONCURRENCY", default=64, ge=1, le=1000)
+    # How long a message waits for a model that asks to be left alone, until its customer gets an apology instead.
+    model_patience: float = named("AI_MODEL_PATIENCE", default=60.0, ge=0, le=3600)
     # How many lines of a conversation are kept beside it and shown to the model.
     history_length: int = named("AI_HISTORY_LENGTH", default=20, ge=2, le=200)
 

@@ -1,28 +1,31 @@
 """What today's rules would decide about messages of the past: the service's own orchestrator over stores in memory.
 
 The model is not asked. Where it is its turn, its recorded answer stands in; where none was recorded, that is said.
-Who owned each conversation is followed from the control and outcome events of the time.
+Who owned each conversation is followed from the control and outcome events of the time, and messages that were answered
+together are answered together again.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ai.answer import Answer
 from ai.completion import ModelFailed, Usage
 from ai.decisions import Decision
-from ai.history import Conversation
+from ai.history import Conversation, Unanswered
 from ai.incoming import Incoming
 from ai.instagram_ai import ModelAnswer
 from ai.messages import Stored
 from ai.orchestrator import ConversationAIOrchestrator
 from ai.prompt import Question
 from ai.rules import SkipCause
+from ai.turn import Turn
 from cli.decided import Decided, from_decision
 from common.clock import ManualClock
 from common.events import Event
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.outcomes import HumanReplied
+from common.kafka.lane import Wanted, hand
 from common.merchants import Merchant
 
 RECENT = 20
@@ -57,6 +60,7 @@ class Second:
         self._answering.recorded = decided
         if decided is not None:
             self._conversations.spoke(said.conversation_id, decided.language)
+        hand(_AsThen(left=decided is not None and decided.covers[-1] != said.id))
         await self._orchestrator.respond(merchant, said)
         made = self._decisions.taken()
         return from_decision(made) if made is not None else None
@@ -71,23 +75,59 @@ class Second:
             self._conversations.given_back(event.data.conversation_id, event.time)
 
 
+@dataclass(frozen=True)
+class _AsThen:
+    """A message in its lane: behind it stands another one if its answer was left to a later one then."""
+
+    left: bool
+    owned: bool = True
+    partition: int | None = None
+
+    def later(self, wanted: Wanted) -> bool:  # noqa: ARG002 the protocol's name
+        return self.left
+
+    async def later_within(self, wanted: Wanted, seconds: float) -> bool:  # noqa: ARG002 the protocol's names
+        return self.left
+
+
 class _Conversations:
     """Conversations as far as deciding needs them, held in memory."""
 
     def __init__(self) -> None:
         self._held: dict[str, Conversation] = {}
 
-    async def record(self, said: Incoming, *, merchant_id: str, language: str | None, now: datetime) -> Conversation:  # noqa: ARG002 the orchestrator's protocol
+    async def record(
+        self,
+        said: Incoming,
+        *,
+        merchant_id: str,  # noqa: ARG002 the orchestrator's protocol
+        language: str | None,
+        stored_at: datetime,
+        closes: bool,
+        now: datetime,  # noqa: ARG002 the same
+    ) -> Conversation:
         held = self._of(said.conversation_id)
-        recent = (*held.recent, said.line())[-RECENT:]
-        self._held[held.id] = replace(held, recent=recent, language=language or held.language)
+        self._held[held.id] = replace(
+            held,
+            recent=(*held.recent, said.line())[-RECENT:],
+            unanswered=(*held.unanswered, said.unanswered(stored_at=stored_at, closes=closes))[-RECENT:],
+            language=language or held.language,
+        )
         return self._held[held.id]
+
+    async def reopen(self, conversation_id: str, message: Unanswered) -> Conversation:
+        held = self._of(conversation_id)
+        self.change(conversation_id, unanswered=(*held.unanswered, message))
+        return self._of(conversation_id)
+
+    async def begin(self, conversation: Conversation, turn: Turn) -> None: ...
 
     async def find(self, conversation_id: str) -> Conversation | None:
         return self._held.get(conversation_id)
 
     async def record_decision(self, decision: Decision, *, now: datetime) -> None:  # noqa: ARG002 the same
-        self.change(decision.conversation_id, language=decision.language)
+        held = self._of(decision.conversation_id).without(decision.covers)
+        self._held[held.id] = replace(held, language=decision.language)
 
     def spoke(self, conversation_id: str, language: str | None) -> None:
         """Take over the language a conversation had before what is looked at."""

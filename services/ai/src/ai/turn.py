@@ -1,0 +1,93 @@
+"""A turn: the messages of one customer that are answered together, by one decision. Pure.
+
+People write in bursts: "hello", "the red dress", "size M?". A message that has another one of the customer behind it in
+its lane leaves the answer to that one; the last waits for the merchant's pause, then answers all that wait. What waits
+stands in the conversation itself (`unanswered`), so a crash between two messages of a turn forgets none of them, and
+whichever of the customer's records is handled last finds what was left to it: also a copy of an old message, or one
+that was taken back meanwhile and has nothing to say itself.
+
+The first thing that is written about an answer is where its turn ends (`closes`), before the rules and the model are
+asked. Whoever repeats it after a crash, or at the same time in another replica, answers exactly this turn, whatever
+came in since; decisions are stored under an id derived from its last message, so only one of them is kept.
+
+Bounds: a turn waits at most `LONGEST_PAUSES` pauses and at most `LONGEST_WAIT` seconds from its first message on (a
+customer who never stops typing is answered too), and has at most `MOST_MESSAGES` messages. Comments are answered each
+by itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import Final
+
+from ai.history import Conversation, Unanswered
+from ai.incoming import Incoming, incoming
+from common.events import AnyEvent
+from common.events.interactions import MessageReceived, PostbackReceived
+
+LONGEST_PAUSES: Final = 4
+LONGEST_WAIT: Final = 120.0
+"""Seconds."""
+MOST_MESSAGES: Final = 10
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Messages that are answered together, oldest first, at least one."""
+
+    messages: tuple[Unanswered, ...]
+
+    @property
+    def trigger(self) -> Unanswered:
+        """The message that the answer replies to: the last one."""
+        return self.messages[-1]
+
+    @property
+    def begun(self) -> bool:
+        """Whether its end is written down: no message can join it any more."""
+        return self.trigger.closes
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The ids of its messages, in order."""
+        return tuple(message.id for message in self.messages)
+
+
+def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
+    """Return the turn that is to be answered next where `said` was said: the oldest one begun, else all that waits.
+
+    None when nothing waits for Jawab: what came in while a person owned the conversation is that person's.
+    """
+    waiting = [
+        message
+        for message in conversation.unanswered
+        if not conversation.human_owned(message.stored_at)
+        and (message.channel == "direct_message" if said.in_thread else message.id == said.id)
+    ]
+    open_ended = list(takewhile(lambda message: not message.closes, waiting))
+    messages = waiting[: len(open_ended) + 1]
+    return Turn(tuple(messages)) if messages else None
+
+
+def continues(said: Incoming) -> Callable[[AnyEvent], bool]:
+    """Return what tells whether an event is another message that will be answered where `said` is to be answered.
+
+    The copies of `said` itself are not: they wait in the lane whenever a webhook is delivered twice.
+    """
+
+    def another(event: AnyEvent) -> bool:
+        if not isinstance(event, MessageReceived | PostbackReceived) or event.id == said.id:
+            return False
+        later = incoming(event)
+        return later is not None and later.in_thread and later.conversation_id == said.conversation_id
+
+    return another
+
+
+def seconds_to_wait(pause: float, *, since: datetime | None, now: datetime) -> float:
+    """Return how long the last message of a turn waits for another one; `since` is when its first one was stored."""
+    if since is None:
+        return pause
+    left = min(pause * LONGEST_PAUSES, LONGEST_WAIT) - (now - since).total_seconds()
+    return max(0.0, min(pause, left))
