@@ -26,7 +26,7 @@ LEFT_TO_A_PERSON = "human_owns"
 UNKNOWN_REASON = "outcome_unknown"
 
 INVARIANTS: Mapping[str, str] = {
-    "lost": "an acknowledged message was answered, told to a person, withheld with a reason, taken back or dead-lettered",
+    "lost": "what was acknowledged was answered, told to a person, withheld with a reason, taken back or dead-lettered",
     "twice": "no platform took the same reply twice, and no message was answered by two replies",
     "order": "the answers of a conversation left in the order of the messages they answer",
     "ownership": "no message of ours was taken after a person's echo was acknowledged",
@@ -292,11 +292,9 @@ def _forged(case: _Case) -> Iterator[Breach]:
 def _committed_past(case: _Case) -> Iterator[Breach]:
     for said in case.acknowledged:
         position = case.history.appended.get(said.event_id)
-        if position and not case.decided.get(said.event_id) and case.fates[said.tag] is None:
-            if case.is_committed("ai", position):
-                yield Breach(
-                    "committed_past", (said.tag, _shown(position)), "ai committed past a message without an end"
-                )
+        unfinished = case.fates[said.tag] is None and not case.decided.get(said.event_id)
+        if position and unfinished and case.is_committed("ai", position):
+            yield Breach("committed_past", (said.tag, _shown(position)), "ai committed past a message without an end")
     for one in {one.reply_id: one for one in case.history.generated}.values():
         dead = any(dead.id == one.reply_id for dead in case.history.dead)
         if case.final(one.reply_id) is None and not dead and case.is_committed("delivery", one.position):

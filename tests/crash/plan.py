@@ -344,6 +344,8 @@ REST: Mapping[Victim, float] = {
 }
 """Seconds a victim lives at least: long enough to get something done."""
 WEIGHT: Mapping[Victim, int] = {"ingest": 4, "ai": 7, "delivery": 9, "cleanup": 1, "kafka": 3, "mongo": 5}
+ALWAYS: tuple[Victim, ...] = ("ingest", "ai", "delivery")
+"""Who is killed when nobody has rested."""
 RECOVERY: Mapping[Victim, float] = {"kafka": 9.0, "mongo": 4.0}
 """Seconds in which nothing else may happen to a store that was killed."""
 
@@ -438,13 +440,13 @@ def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> It
 
 
 def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], at: float) -> Victim:
+    """Return who is killed: one that has rested, a store only where no other is in trouble."""
     ready = [victim for victim in get_args(Victim) if rested[victim] <= at]
-    draw_from = ready or sorted(("ai", "delivery", "ingest"), key=lambda victim: rested[victim])[:1]
-    order = sorted(draw_from, key=lambda victim: draw.random() ** (1.0 / WEIGHT[victim]), reverse=True)
-    for victim in order:
+    for victim in sorted(ready, key=lambda one: draw.random() ** (1.0 / WEIGHT[one]), reverse=True):
         if victim not in RECOVERY or board.take("store", at, at + RECOVERY[victim]):
-            return victim
-    return min(("ai", "delivery", "ingest"), key=lambda victim: rested[victim])  # type: ignore[return-value]
+            chosen: Victim = victim
+            return chosen
+    return min(ALWAYS, key=lambda one: rested[one])
 
 
 def _freeze(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:

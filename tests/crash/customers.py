@@ -1,0 +1,185 @@
+"""Speaks as the customers and as the platform: webhooks, signed, and delivered again until they are answered with 200.
+
+What was begun and what was acknowledged, and when, is remembered here: it is what the oracle holds Jawab to.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import httpx2
+from history import PersonWrote, Said
+from plan import THREAD, Edit, Item, PersonAnswers, Say, Unsend, Webhook, conversation_of
+
+from devkit.sandbox.client import SandboxClient
+from devkit.signing import serialise, signed_headers
+from devkit.simulator import Simulator, Update, WebhookSender, body_of
+
+WORDS = ("is it still there", "do you have it in black", "which days are you open", "can I come by tomorrow")
+SENTENCE = "here is more about it than anybody would ever want to read in one message " * 9
+SCRIPTS = (
+    ("at length", f"First, {{tags}}: {SENTENCE[:660].strip()}. Second, {{tags}}: {SENTENCE[:560].strip()}."),
+    ("", "We read {tags} and will gladly help."),
+)
+"""What the model answers: long enough for two messages where a customer wants to know everything."""
+POST_SECONDS = 8.0
+RESEND_SECONDS = (0.2, 0.4, 0.8, 1.5)
+OK, UNAVAILABLE = 200, 503
+
+
+@dataclass
+class Sent:
+    """What was said and by whom, and when it was acknowledged, by tag."""
+
+    said: dict[str, Said] = field(default_factory=dict)
+    people: dict[str, PersonWrote] = field(default_factory=dict)
+
+
+class Customers:
+    """Everybody who writes. `url` is ingest's webhook; `still` says whether it is worth trying again."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        sandbox: SandboxClient,
+        client: httpx2.AsyncClient,
+        *,
+        url: str,
+        secret: str,
+        counts: Counter[str],
+        still: Callable[[], bool],
+    ) -> None:
+        self.sent = Sent()
+        self._simulator = simulator
+        self._sandbox = sandbox
+        self._client = client
+        self._url = url
+        self._secret = secret
+        self._counts = counts
+        self._still = still
+        self._sender = WebhookSender(url, secret, client, timeout_seconds=POST_SECONDS)
+        self._contacts: dict[int, str] = defaultdict(simulator.contact)
+        self._updates: dict[str, Update] = {}
+        self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def script(self) -> None:
+        """Lay down what the model answers."""
+        for contains, reply in SCRIPTS:
+            await self._sandbox.script(contains, reply=reply)
+        await self._sandbox.behave(reads=False)
+
+    async def deliver(self, webhook: Webhook) -> None:
+        """Deliver a webhook of the plan until it is acknowledged; a forged one once."""
+        async with contextlib.AsyncExitStack() as turns:
+            if not (webhook.loose or webhook.forged):
+                for number in sorted({conversation_of(item) for item in webhook.items}):
+                    await turns.enter_async_context(self._turns[number])
+            updates = [update for item in webhook.items if (update := self._update(item)) is not None]
+            if webhook.forged:
+                await self._deliver_forged(webhook, updates)
+            elif updates:
+                await self._deliver(webhook, updates)
+
+    async def echo_again(self, contact: str, text: str, mid: str) -> None:
+        """Deliver an echo of ours once more, once."""
+        with contextlib.suppress(httpx2.TransportError):
+            await self._sender.send(self._simulator.echo(contact, text, mid=mid))
+
+    async def _deliver(self, webhook: Webhook, updates: list[Update]) -> None:
+        if not webhook.again:
+            await self._sandbox.webhook(*updates, deliver=False)
+        now = time.time()
+        for item in webhook.items:
+            self._begin(item, now)
+        async with asyncio.TaskGroup() as group:
+            copies = [group.create_task(self._until_acknowledged(updates)) for _ in range(webhook.copies)]
+        acknowledged = [at for copy in copies if (at := copy.result()) is not None]
+        if acknowledged:
+            for item in webhook.items:
+                self._acknowledge(item, min(acknowledged))
+
+    async def _until_acknowledged(self, updates: list[Update]) -> float | None:
+        """Return when it was answered with 200, None if never."""
+        self._counts["webhooks sent"] += 1
+        tries = 0
+        while self._still():
+            tries += 1
+            with contextlib.suppress(httpx2.TransportError):
+                if await self._sender.send(*updates) == OK:
+                    self._counts["webhooks acknowledged"] += 1
+                    return time.time()
+            self._counts["webhooks sent again"] += 1
+            await asyncio.sleep(RESEND_SECONDS[min(tries, len(RESEND_SECONDS)) - 1])
+        self._counts["webhooks given up"] += 1
+        return None
+
+    async def _deliver_forged(self, webhook: Webhook, updates: list[Update]) -> None:
+        raw = serialise(body_of(*updates))
+        for item in webhook.items:
+            self._begin(item, time.time(), forged=True)
+        with contextlib.suppress(httpx2.TransportError):
+            headers = signed_headers(raw, "a guess")
+            response = await self._client.post(self._url, content=raw, headers=headers, timeout=POST_SECONDS)
+            for item in webhook.items:
+                if isinstance(item, Say) and response.status_code != UNAVAILABLE:
+                    known = self.sent.said[item.tag]
+                    self.sent.said[item.tag] = replace(known, statuses=(*known.statuses, response.status_code))
+
+    def _update(self, item: Item) -> Update | None:
+        """Return what the platform says of it: of the same thing always the same."""
+        contact = self._contacts[conversation_of(item)]
+        match item:
+            case Say():
+                return self._updates.get(item.tag) or self._updates.setdefault(item.tag, self._saying(item, contact))
+            case PersonAnswers():
+                text = f"{item.tag} I will see to it myself."
+                return self._updates.setdefault(item.tag, self._simulator.echo(contact, text))
+            case Edit(say=say):
+                known = self._updates.get(say.tag)
+                return known and self._simulator.edit(contact, known.id, f"{say.tag} sorry, I meant the blue one")
+            case Unsend(say=say):
+                known = self._updates.get(say.tag)
+                return known and self._simulator.unsend(contact, known.id)
+
+    def _saying(self, say: Say, contact: str) -> Update:
+        text = f"{say.tag} {WORDS[(say.conversation + say.number) % len(WORDS)]}"
+        match say.how:
+            case "text":
+                return self._simulator.text(contact, text)
+            case "long":
+                return self._simulator.text(contact, f"{text}, tell me at length")
+            case "story":
+                return self._simulator.story_reply(contact, text)
+            case "postback":
+                return self._simulator.postback(contact, text, f"PAYLOAD{say.number}")
+            case "comment":
+                return self._simulator.comment(contact, text)
+            case "live":
+                return self._simulator.live_comment(contact, text)
+
+    def _begin(self, item: Item, now: float, *, forged: bool = False) -> None:
+        contact = self._contacts[conversation_of(item)]
+        said, people = self.sent.said, self.sent.people
+        match item:
+            case Say():
+                said.setdefault(
+                    item.tag,
+                    Said(item.tag, contact, "", "thread" if item.how in THREAD else "comment", now, forged=forged),
+                )
+            case PersonAnswers():
+                people.setdefault(item.tag, PersonWrote(item.tag, contact, now))
+            case Unsend(say=say) if say.tag in said:
+                said[say.tag] = replace(said[say.tag], unsent=True)
+            case _:
+                pass
+
+    def _acknowledge(self, item: Item, at: float) -> None:
+        if isinstance(item, Say):
+            one = self.sent.said[item.tag]
+            self.sent.said[item.tag] = replace(one, acknowledged_at=min(at, one.acknowledged_at or at))
+        elif isinstance(item, PersonAnswers):
+            person = self.sent.people[item.tag]
+            self.sent.people[item.tag] = replace(person, acknowledged_at=min(at, person.acknowledged_at or at))

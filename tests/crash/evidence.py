@@ -1,0 +1,251 @@
+"""Collects what is known after a run: the sandbox world's journal, Kafka's records and commits, stored decisions.
+
+Everything is read past the proxies and by means that an operator has too. Reading Kafka is also how it is known when a
+run has come to rest: by the commits of the groups, and not by what the services say of themselves.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from customers import Sent
+from history import Became, Cursor, DeadLetter, Generated, History, Position, Taken
+from oracle import TAG
+from pymongo import AsyncMongoClient
+
+from common.events.control import CONTROL
+from common.events.interactions import INTERACTIONS
+from common.events.outcomes import OUTCOMES
+from common.events.replies import REPLIES
+from common.kafka.dead_letters import CAUSE
+from common.kafka.topics import TOPICS
+from common.mongo import DECISIONS
+from devkit.sandbox.client import SandboxClient
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "ai": (INTERACTIONS, OUTCOMES, CONTROL),
+    "delivery": (REPLIES, INTERACTIONS, CONTROL),
+}
+"""Which group reads which topics."""
+EFFECTS = {
+    ("manychat", "sendContent"): "message",
+    ("graph", "message"): "message",
+    ("graph", "private_reply"): "private_reply",
+    ("graph", "comment_reply"): "comment_reply",
+    ("operator", "notification"): "notification",
+}
+SAYINGS = ("message.received", "postback.received", "comment.received", "livecomment.received")
+HOW_FOUND = {"reply.found": "", "reply.proven_absent": "sent_again"}
+READ_MS = 1000
+EMPTY_READS = 3
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What every group has committed, and where its partitions end."""
+
+    committed: Mapping[str, Mapping[Cursor, int]]
+    ends: Mapping[Cursor, int]
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not committed."""
+        return sum(
+            max(0, self.ends[cursor] - upto)
+            for committed in self.committed.values()
+            for cursor, upto in committed.items()
+        )
+
+
+class KafkaEvidence:
+    """Reads commits and records, past the proxy."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    async def backlog(self) -> Backlog:
+        """Return what is committed and what there is. Raises KafkaError or OSError while Kafka is away."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap)
+        try:
+            await admin.start()
+            await consumer.start()
+            commits = {group: await admin.list_consumer_group_offsets(group) for group in GROUPS}
+            listed = [TopicPartition(t.name, p) for t in TOPICS for p in range(t.partitions)]
+            ends: Mapping[TopicPartition, int] = await consumer.end_offsets(listed)
+        finally:
+            await consumer.stop()
+            await admin.close()
+        committed = {
+            group: {
+                (tp.topic, tp.partition): max(0, commits[group][tp].offset) if tp in commits[group] else 0
+                for tp in listed
+                if tp.topic in topics
+            }
+            for group, topics in GROUPS.items()
+        }
+        return Backlog(committed, {(tp.topic, tp.partition): end for tp, end in ends.items()})
+
+    async def records(self, topics: Sequence[str]) -> dict[str, list[Any]]:
+        """Return every record of some topics, each partition's in its order."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        found: dict[str, list[Any]] = {topic: [] for topic in topics}
+        try:
+            partitions = [TopicPartition(t.name, p) for t in TOPICS if t.name in topics for p in range(t.partitions)]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(partitions)
+            left = {tp for tp in partitions if ends[tp] > 0}
+            empty = 0
+            while left and empty < EMPTY_READS:
+                batch = await consumer.getmany(timeout_ms=READ_MS, max_records=5000)
+                empty = 0 if batch else empty + 1
+                for tp, records in batch.items():
+                    found[tp.topic] += records
+                    if records and records[-1].offset + 1 >= ends[tp]:
+                        left.discard(tp)
+        finally:
+            await consumer.stop()
+        if left:
+            raise KafkaError(f"{len(left)} partitions could not be read to their end")
+        return found
+
+
+async def gather(
+    sent: Sent, kafka: KafkaEvidence, sandbox: SandboxClient, mongo_url: str, home: Path, *, grace: float
+) -> History:
+    """Return what is known after a run."""
+    backlog = await kafka.backlog()
+    topics = (INTERACTIONS, REPLIES, OUTCOMES, f"{INTERACTIONS}.dlq", f"{REPLIES}.dlq", f"{OUTCOMES}.dlq")
+    records = await kafka.records(topics)
+    journal = await read_journal(sandbox)
+    events = {tag: (id_, position) for tag, id_, position in sayings(records[INTERACTIONS])}
+    said = [replace(one, event_id=events[one.tag][0]) if one.tag in events else one for one in sent.said.values()]
+    return History(
+        said=tuple(said),
+        people=tuple(sent.people.values()),
+        taken=tuple(taken(journal)),
+        generated=tuple(generated(records[REPLIES], await covers(mongo_url))),
+        became=tuple(became(records[OUTCOMES])),
+        dead=tuple(dead(topic, record) for topic in topics if topic.endswith(".dlq") for record in records[topic]),
+        appended=dict(events.values()),
+        committed=backlog.committed,
+        ends=backlog.ends,
+        found_by=dict(settled_by(home)),
+        model_calls=sum(entry["api"] == "openai" and entry["effect"] for entry in journal),
+        grace=grace,
+    )
+
+
+async def read_journal(sandbox: SandboxClient) -> list[dict[str, Any]]:
+    """Return everything the sandbox world recorded; notifications with their bodies."""
+    entries: list[dict[str, Any]] = []
+    seen = 0
+    while True:
+        told = await sandbox.journal(seen, bodies=True)
+        entries += told["entries"]
+        seen = told["next"]
+        if seen >= told["last"]:
+            return entries
+
+
+def taken(entries: Iterable[Mapping[str, Any]]) -> Iterator[Taken]:
+    """Yield the calls that had an effect for a customer or a person of the shop."""
+    for entry in entries:
+        kind = EFFECTS.get((entry["api"], entry["kind"]))
+        if kind is None or not entry["effect"]:
+            continue
+        request = entry.get("request")
+        reply = str(request.get("reply_id", "")) if isinstance(request, dict) and kind == "notification" else ""
+        comment = str(entry["detail"].get("comment", ""))
+        number, time, contact, text = entry["number"], entry["time"], entry["contact"], entry["text"]
+        yield Taken(number, time, kind, contact, text, comment, reply)
+
+
+def sayings(records: Iterable[Any]) -> Iterator[tuple[str, str, Position]]:
+    """Yield tag, event id and place of the first append of everything customers said."""
+    seen: set[str] = set()
+    for record in records:
+        event = read(record.value)
+        if not any(name in event.get("type", "") for name in SAYINGS) or event["id"] in seen:
+            continue
+        tag = TAG.search(json.dumps(event["data"].get("original", {})))
+        if tag is not None:
+            seen.add(event["id"])
+            yield tag.group(), event["id"], (record.topic, record.partition, record.offset)
+
+
+def generated(records: Iterable[Any], covers: Mapping[str, frozenset[str]]) -> Iterator[Generated]:
+    """Yield each reply that was decided, once; `covers` are the interactions by decision."""
+    seen: set[str] = set()
+    for record in records:
+        data = read(record.value).get("data", {})
+        reply_id, action = data.get("reply_id", ""), data.get("action", {})
+        if not reply_id or reply_id in seen:
+            continue
+        seen.add(reply_id)
+        answers = covers.get(data.get("decision_id") or "", frozenset()) | {data.get("in_reply_to") or ""} - {""}
+        yield Generated(
+            reply_id,
+            data.get("contact_id") or "",
+            data.get("origin", ""),
+            action.get("kind", ""),
+            action.get("text", ""),
+            answers,
+            (record.topic, record.partition, record.offset),
+        )
+
+
+def became(records: Iterable[Any]) -> Iterator[Became]:
+    """Yield what became of replies."""
+    for record in records:
+        event = read(record.value)
+        found = re.search(r"\.reply\.(\w+)\.v1$", event.get("type", ""))
+        if found is None:
+            continue
+        state = "unknown" if found.group(1) == "outcomeunknown" else found.group(1)
+        data = event["data"]
+        yield Became(data["reply_id"], state, data.get("reason", ""), record.timestamp / 1000)
+
+
+def dead(topic: str, record: Any) -> DeadLetter:
+    """Return one dead letter."""
+    event = read(record.value)
+    cause = dict(record.headers).get(CAUSE) or b""
+    contact = event.get("data", {}).get("contact_id") or ""
+    return DeadLetter(topic, event.get("id", ""), cause.decode(errors="replace"), contact)
+
+
+def read(value: bytes | None) -> dict[str, Any]:
+    """Read an event, leniently: what cannot be read is empty."""
+    try:
+        event = json.loads(value or b"")
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def settled_by(home: Path) -> Iterator[tuple[str, str]]:
+    """Yield how delivery's logs say that replies of unknown outcome were settled."""
+    for log in sorted(home.glob("delivery*.log")):
+        for line in log.read_text(errors="replace").splitlines():
+            if '"reply.' not in line:
+                continue
+            event = read(line.encode())
+            how = HOW_FOUND.get(event.get("event", ""))
+            if how is not None and event.get("reply"):
+                yield event["reply"], how or str(event.get("by", "found"))
+
+
+async def covers(mongo_url: str) -> dict[str, frozenset[str]]:
+    """Return which interactions each stored decision answers."""
+    async with AsyncMongoClient[dict[str, Any]](mongo_url, serverSelectionTimeoutMS=10_000) as client:
+        decisions = client.get_default_database()[DECISIONS].find({}, {"covers": 1})
+        return {one["_id"]: frozenset(one.get("covers", ())) async for one in decisions}
