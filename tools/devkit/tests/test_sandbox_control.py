@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 
 import httpx2
 import pytest
 
 from devkit.sandbox import SandboxSettings, create_sandbox
-from devkit.sandbox.client import SandboxClient
+from devkit.sandbox.client import JournalForgot, SandboxClient
 from devkit.sandbox.serving import running_sandbox
 from devkit.simulator import Simulator
 
@@ -19,11 +20,17 @@ ACCOUNT = "17841405309211844"
 PERSON = "118354031656615"
 
 
-@pytest.fixture
-async def http():
-    transport = httpx2.ASGITransport(create_sandbox(SandboxSettings(seed="t", journal_limit=5)))
+@asynccontextmanager
+async def in_process(**settings):
+    transport = httpx2.ASGITransport(create_sandbox(SandboxSettings(seed="t", **settings)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://sandbox") as client:
         client.headers["Authorization"] = "Bearer 1:key"
+        yield client, SandboxClient("http://sandbox", client)
+
+
+@pytest.fixture
+async def http():
+    async with in_process(journal_limit=5) as (client, _):
         yield client
 
 
@@ -45,6 +52,52 @@ async def test_the_journal_is_read_from_a_number_on_and_keeps_only_so_many(http,
     assert [entry["number"] for entry in (await sandbox.journal(after=6))["entries"]] == [7]
     assert told["next"] == told["last"] == 7
     assert (await sandbox.journal(after=7, wait=0.01))["entries"] == []
+
+
+async def test_a_journal_of_many_pages_is_read_whole_in_order():
+    async with in_process(journal_limit=5000) as (http, sandbox):
+        for _ in range(2100):
+            await http.get("/v1/models")
+        await send(http)
+        numbers = [entry["number"] async for entry in sandbox.whole_journal()]
+        assert numbers == list(range(1, 2102))
+        assert [entry["number"] async for entry in sandbox.whole_journal(2000, api="graph")] == [2101]
+
+
+async def test_a_whole_journal_that_is_not_whole_is_not_read(http, sandbox):
+    for _ in range(7):
+        await send(http)
+    with pytest.raises(JournalForgot, match="up to number 2"):
+        _ = [entry async for entry in sandbox.whole_journal()]
+    assert len([entry async for entry in sandbox.whole_journal(2)]) == 5
+
+
+async def test_a_journal_is_read_on_after_a_reset(http, sandbox):
+    await send(http)
+    await sandbox.reset()
+    await send(http, "again")
+    assert [entry["text"] async for entry in sandbox.whole_journal()] == ["again"]
+
+
+async def test_a_fault_can_be_looked_at_and_lifted_by_its_number(http, sandbox):
+    number = await sandbox.add_fault(api="graph", behaviour="server_error", probability=1.0, lasts_seconds=60)
+    assert (await send(http)).status_code == 500
+    (told,) = await sandbox.faults()
+    assert (told["id"], told["hits"], told["rule"]["lasts_seconds"]) == (number, 1, 60)
+    await sandbox.remove_fault(number)
+    assert (await send(http)).status_code == 200
+    with pytest.raises(httpx2.HTTPStatusError):
+        await sandbox.remove_fault(number)
+
+
+async def test_what_is_still_to_be_posted_is_counted(http, sandbox):
+    assert await sandbox.posting() == {"waiting": 0, "posted": 0, "failed": 0, "refused": 0, "lost": 0, "attempts": 0}
+
+
+async def test_the_journal_tells_what_a_sender_wrote_into_its_message(http, sandbox):
+    body = {"recipient": {"id": PERSON}, "message": {"text": "x", "metadata": "r-1"}, "tag": "HUMAN_AGENT"}
+    await http.post(f"/graph/{ACCOUNT}/messages", json=body)
+    assert (await sandbox.journal())["entries"][0]["detail"] == {"tag": "HUMAN_AGENT", "metadata": "r-1"}
 
 
 async def test_the_journal_can_be_narrowed_and_shows_bodies_only_when_asked(http, sandbox):

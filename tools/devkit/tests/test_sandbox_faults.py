@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from devkit.sandbox import SandboxSettings
 from devkit.sandbox.calls import Call, Request
-from devkit.sandbox.faults import FaultRule, Faults
+from devkit.sandbox.faults import MAX_RULES, FaultRule, Faults
 from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.world import subscriber_of
 
@@ -77,9 +77,33 @@ def test_the_first_matching_rule_is_used_and_rules_can_be_lifted():
     assert [rule["id"] for rule in faults.told()] == [first]
 
 
+@given(starts=st.integers(0, 5), lasts=st.none() | st.integers(1, 5), at=st.integers(0, 15))
+def test_a_rule_is_in_force_for_its_time_alone(starts, lasts, at):
+    clock = [100.0]
+    faults = Faults(lambda: clock[0])
+    faults.add(FaultRule(api="graph", behaviour="drop", starts_in_seconds=starts, lasts_seconds=lasts))
+    clock[0] += at
+    in_force = at >= starts and (lasts is None or at < starts + lasts)
+    assert (faults.take(make_call()) is not None) is in_force
+
+
+def test_rules_that_are_over_make_room_for_new_ones():
+    clock = [0.0]
+    faults = Faults(lambda: clock[0])
+    rule = FaultRule(api="graph", behaviour="drop", lasts_seconds=10)
+    for _ in range(MAX_RULES):
+        faults.add(rule)
+    with pytest.raises(ValueError, match="faults"):
+        faults.add(rule)
+    clock[0] = 10.0
+    number = faults.add(rule)
+    assert [told["id"] for told in faults.told()] == [number]
+
+
 @pytest.mark.parametrize(
     ("rule", "word"),
     [
+        ({"api": "graph", "behaviour": "drop", "lasts_seconds": 0}, "lasts_seconds"),
         ({"api": "graph", "behaviour": "refusal"}, "behaviour"),
         ({"api": "openai", "behaviour": "graph_error", "code": 1}, "behaviour"),
         ({"api": "graph", "behaviour": "graph_error"}, "code"),
@@ -144,6 +168,8 @@ async def test_a_drop_cuts_the_connection_after_or_before_the_effect(http, api, 
     assert await delivered(http) == reached
     call = await last_call(http)
     assert (call["outcome"], call["effect"], call["fault"]) == ("dropped", bool(reached), behaviour)
+    assert (call["ending"], call["answered"], call["contact"]) == ("dropped", None, PERSON)
+    assert bool(call["message_id"]) is bool(reached)
     assert (await SENDS[api](http)).status_code == 200
 
 
@@ -168,6 +194,17 @@ async def test_a_slow_call_succeeds_late(http):
     started = time.monotonic()
     assert (await send_graph(http)).status_code == 200
     assert time.monotonic() - started >= 0.2
+    call = await last_call(http)
+    assert call["time"] - call["received"] >= 0.2
+    assert (call["ending"], call["answered"] >= call["time"]) == ("answered", True)
+
+
+async def test_a_refused_call_is_on_record_with_its_times_and_without_effect(http):
+    await fault(http, api="graph", behaviour="rate_limited", times=1)
+    await send_graph(http)
+    call = await last_call(http)
+    assert (call["ending"], call["effect"], call["text"], call["contact"]) == ("refused", False, "أهلاً", PERSON)
+    assert call["received"] <= call["time"] <= call["answered"]
 
 
 async def test_one_hanging_call_holds_up_no_other(http):

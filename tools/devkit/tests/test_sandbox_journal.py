@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,55 @@ async def test_waiting_ends_when_something_is_written():
     await asyncio.sleep(0)
     _write(journal, "هلو")
     assert [[entry.text for entry in await task] for task in waiting] == [["هلو"]] * 3
+
+
+def test_what_the_limit_made_it_forget_is_told_and_what_was_cleared_is_not():
+    journal = Journal(3)
+    for _ in range(3):
+        _write(journal)
+    assert journal.forgotten == 0
+    _write(journal)
+    _write(journal)
+    assert journal.forgotten == 2
+    journal.clear()
+    _write(journal)
+    assert journal.forgotten == 2
+
+
+def test_only_the_newest_bodies_are_kept():
+    journal = Journal(10, bodies=2)
+    entries = [
+        journal.write(api="graph", kind="m", method="POST", path="/", outcome="200", effect=True, request={"n": n})
+        for n in range(4)
+    ]
+    assert [entry.request for entry in entries] == [None, None, {"n": 2}, {"n": 3}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending"),
+    [
+        ("200", "answered"),
+        ("201", "answered"),
+        ("400", "refused"),
+        ("429", "refused"),
+        ("500", "refused"),
+        ("hung", "hung"),
+        ("dropped", "dropped"),
+        ("ConnectError", "unreached"),
+    ],
+)
+def test_an_ending_is_one_of_a_few_words(outcome, ending):
+    entry = Journal(1).write(api="graph", kind="m", method="POST", path="/", outcome=outcome, effect=False)
+    assert entry.told()["ending"] == ending
+
+
+def test_an_entry_tells_when_it_came_in_took_effect_and_was_answered():
+    times = iter([20.0, 30.0])
+    journal = Journal(1, lambda: next(times))
+    entry = journal.write(api="graph", kind="m", method="POST", path="/", outcome="200", effect=True, received=10.0)
+    assert (entry.received, entry.time, entry.answered) == (10.0, 20.0, None)
+    journal.note_answered(entry)
+    assert entry.told()["answered"] == 30.0
 
 
 async def test_waiting_is_bounded():

@@ -182,3 +182,13 @@ async def test_an_unknown_method_is_not_found(http):
 async def test_enforced_rates_answer_429_above_25_a_second(http):
     await http.patch("/sandbox/behaviour", json={"enforce_rates": True})
     assert [(await send(http)).status_code for _ in range(26)] == [200] * 25 + [429]
+
+
+async def test_the_journal_names_every_message_of_one_call(http):
+    messages = [{"type": "text", "text": "١"}, {"type": "text", "text": "٢"}]
+    data = {"version": "v2", "content": {"type": "instagram", "messages": messages}}
+    body = {"subscriber_id": subscriber_of(PERSON), "data": data}
+    assert (await http.post("/manychat/fb/sending/sendContent", json=body)).status_code == 200
+    call = (await http.get("/sandbox/journal")).json()["entries"][-1]
+    first, second = call["detail"]["message_ids"]
+    assert call["message_id"] == first != second

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import threading
-from collections import deque
+from collections import Counter, deque
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
@@ -13,7 +14,7 @@ from devkit.sandbox import SandboxSettings
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.journal import Journal
 from devkit.sandbox.serving import running_sandbox
-from devkit.sandbox.webhooks import EchoSettings, WebhookPoster
+from devkit.sandbox.webhooks import EchoSettings, WebhookPoster, retry_waits
 from devkit.sandbox.world import subscriber_of
 from devkit.signing import sign
 from devkit.simulator import Simulator
@@ -204,13 +205,22 @@ async def test_an_endpoint_that_is_not_there_is_named(http, sandbox):
     assert "127.0.0.1:9" in response.json()["detail"]
 
 
-def make_poster(answer, **bounds):
+@asynccontextmanager
+async def posting(poster):
+    poster.start()
+    try:
+        yield
+    finally:
+        await poster.stop()
+
+
+def make_poster(answer, *, journal=None, **bounds):
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
     return WebhookPoster(
         url="http://ingest.test/",
         secret=SECRET,
         client=client,
-        journal=Journal(1000),
+        journal=journal or Journal(1000),
         settings=EchoSettings(delay_seconds=0),
         wants=lambda _: True,
         **bounds,
@@ -224,10 +234,114 @@ async def test_posting_is_given_up_after_the_last_attempt_and_counted():
         attempts.append(request)
         raise httpx2.ConnectError("nobody", request=request)
 
-    poster = make_poster(refuse, retry_seconds=(0.0, 0.0))
-    await poster.post_now((Simulator().echo(PERSON, "x"),))
+    journal = Journal(10)
+    poster = make_poster(refuse, journal=journal, retry_seconds=(0.0, 0.0))
+    async with posting(poster):
+        poster.offer((Simulator().echo(PERSON, "x"),))
+        await until(lambda: not poster.waiting)
     assert len(attempts) == 3
     assert (poster.counts.failed, poster.counts.posted) == (1, 0)
+    (entry,) = journal.after(0)
+    assert (entry.outcome, entry.ending, entry.effect, entry.answered) == ("ConnectError", "unreached", False, None)
+    assert entry.detail == {"attempts": 3}
+
+
+def test_attempts_end_with_the_patience_and_are_never_further_apart_than_five_seconds():
+    assert retry_waits(0) == ()
+    assert retry_waits(1.0) == (0.25, 0.5, 0.25)
+    waits = retry_waits(600)
+    assert sum(waits) == 600
+    assert max(waits) == 5
+
+
+async def test_what_waits_to_be_tried_again_holds_up_nothing_else():
+    journal = Journal(100)
+
+    def pick(request):
+        return httpx2.Response(503 if b"unlucky" in request.content else 200)
+
+    poster = make_poster(pick, journal=journal, retry_seconds=(300.0,))
+    async with posting(poster):
+        for n in range(10):
+            poster.offer((Simulator(seed=n).echo(PERSON, "unlucky"),))
+            await until(lambda attempts=n + 1: poster.counts.attempts == attempts)
+        poster.offer((Simulator(seed=10).echo(PERSON, "lucky"),))
+        await until(lambda: poster.counts.posted == 1)
+    assert (poster.waiting, len(journal.after(0))) == (10, 1)
+
+
+async def test_an_early_echo_that_nobody_takes_lets_its_send_be_answered_and_is_tried_again():
+    statuses = [503, 200]
+    journal = Journal(10)
+    poster = make_poster(lambda _: httpx2.Response(statuses.pop(0)), journal=journal, retry_seconds=(0.0,))
+    poster.settings.before_answer = 1.0
+    await poster.tell((Simulator().echo(PERSON, "x"),))
+    assert (poster.waiting, statuses) == (1, [200])
+    async with posting(poster):
+        await until(lambda: not poster.waiting)
+    (entry,) = journal.after(0)
+    assert (entry.outcome, entry.ending, entry.effect, entry.detail) == ("200", "answered", True, {"attempts": 2})
+    assert entry.received <= entry.answered
+
+
+async def told_echoes(number=400, **settings):
+    """Tell of so many echoes and return how often each arrived, and how many were told of before `tell` returned."""
+    arrived, early = [], 0
+
+    def accept(request):
+        for entry in json.loads(request.content)["entry"]:
+            arrived.extend(item["message"]["text"] for item in entry["messaging"] if "message" in item)
+        return httpx2.Response(200)
+
+    poster = make_poster(accept, seed="s")
+    for name, value in settings.items():
+        setattr(poster.settings, name, value)
+    for n in range(number):
+        before = len(arrived)
+        await poster.tell((Simulator(seed=n).echo(PERSON, str(n)),))
+        early += len(arrived) > before
+    async with posting(poster):
+        await until(lambda: not poster.waiting)
+    return Counter(arrived), early
+
+
+async def test_a_share_of_the_echoes_comes_before_the_answer_and_the_rest_after():
+    arrived, early = await told_echoes(before_answer=0.25)
+    assert set(arrived.values()) == {1}
+    assert 60 < early < 140
+
+
+async def test_a_share_of_the_echoes_is_told_twice_and_a_share_never():
+    arrived, _ = await told_echoes(duplicates=0.25)
+    assert 60 < sum(count == 2 for count in arrived.values()) < 140
+    assert len(arrived) == 400
+    arrived, _ = await told_echoes(losses=0.25)
+    assert 260 < len(arrived) < 340
+
+
+async def test_shares_are_drawn_from_the_seed():
+    assert await told_echoes(50, losses=0.5) == await told_echoes(50, losses=0.5)
+
+
+async def test_echoes_with_a_range_of_delays_overtake_one_another():
+    arrived = list((await told_echoes(100, delay_seconds=0.0, delay_max_seconds=0.3))[0])
+    assert sorted(arrived, key=int) == [str(n) for n in range(100)]
+    assert arrived != [str(n) for n in range(100)]
+
+
+async def test_a_read_is_neither_lost_nor_told_twice():
+    bodies = []
+
+    def accept(request):
+        bodies.append(request.content)
+        return httpx2.Response(200)
+
+    poster = make_poster(accept)
+    poster.settings.duplicates = poster.settings.losses = 1.0
+    async with posting(poster):
+        poster.offer((Simulator().read(PERSON, "m"),))
+        await until(lambda: not poster.waiting)
+    assert len(bodies) == 1
 
 
 async def test_a_full_queue_refuses_and_counts_instead_of_growing():

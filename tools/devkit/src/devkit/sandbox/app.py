@@ -21,7 +21,7 @@ from devkit.sandbox.openai import OpenAIRoom, Scripts
 from devkit.sandbox.operator import OperatorRoom
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.settings import SandboxSettings
-from devkit.sandbox.webhooks import EchoSettings, WebhookPoster
+from devkit.sandbox.webhooks import EchoSettings, WebhookPoster, retry_waits
 from devkit.sandbox.world import Account, World
 from devkit.simulator import Ids
 
@@ -42,7 +42,7 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
     )
     world = World(account=account, ids=Ids(settings.seed or os.urandom(8).hex()), now=now)
     journal = Journal(settings.journal_limit, now)
-    faults, scripts, rates = Faults(), Scripts(), Rates(enforce=settings.enforce_rates)
+    faults, scripts, rates = Faults(now), Scripts(), Rates(enforce=settings.enforce_rates)
     latency = ModelLatency(settings.model_latency_seconds)
     client = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=MAX_WEBHOOK_CONNECTIONS))
     poster = WebhookPoster(
@@ -51,8 +51,16 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
         client=client,
         journal=journal,
         settings=EchoSettings(
-            settings.echoes, settings.reads, settings.echo_delay_seconds, settings.echo_before_answer
+            echoes=settings.echoes,
+            reads=settings.reads,
+            delay_seconds=settings.echo_delay_seconds,
+            delay_max_seconds=settings.echo_delay_max_seconds,
+            before_answer=settings.echo_before_answer,
+            duplicates=settings.echo_duplicates,
+            losses=settings.echo_losses,
         ),
+        seed=settings.seed,
+        retry_seconds=retry_waits(settings.webhook_patience_seconds),
         wants=lambda update: bool(world.account(update.account).subscribed_fields),
     )
 

@@ -1,6 +1,6 @@
 """Speak to a running sandbox: what the demo, the command line and the tests use instead of URLs."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx2
@@ -8,6 +8,10 @@ import httpx2
 from devkit.simulator import Update, body_of
 
 TIMEOUT_SECONDS = 10.0
+
+
+class JournalForgot(RuntimeError):
+    """Calls that were asked for are no longer in the journal: SANDBOX_JOURNAL_LIMIT is too small."""
 
 
 class SandboxClient:
@@ -38,6 +42,25 @@ class SandboxClient:
         }
         return await self._ask("GET", "journal", query=query, timeout=TIMEOUT_SECONDS + wait)
 
+    async def whole_journal(
+        self, after: int = 0, *, api: str = "", kind: str = "", contact: str = "", bodies: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Go through every entry above `after`, page by page. Raises `JournalForgot` when some are lost."""
+        while True:
+            told = await self.journal(after, api=api, kind=kind, contact=contact, bodies=bodies)
+            if told["forgotten"] > after:
+                raise JournalForgot(f"the sandbox has forgotten its calls up to number {told['forgotten']}")
+            for entry in told["entries"]:
+                yield entry
+            if told["next"] in {after, told["last"]}:
+                return
+            after = told["next"]
+
+    async def posting(self) -> dict[str, int]:
+        """Return the counts of the sandbox's own webhooks: ``waiting`` for a 200, ``posted``, ``failed`` and so on."""
+        counts: dict[str, int] = await self._ask("GET", "webhooks")
+        return counts
+
     async def conversations(self, *, since: int = 0, contact: str = "") -> dict[str, Any]:
         """Return ``conversations`` changed after version `since`, and the ``version`` to ask from next."""
         return await self._ask("GET", "conversations", query={"since": since, "contact": contact})
@@ -45,6 +68,15 @@ class SandboxClient:
     async def add_fault(self, **rule: Any) -> int:
         """Order a misbehaviour (the fields of `FaultRule`) and return the rule's number."""
         return int((await self._ask("POST", "faults", body=rule))["id"])
+
+    async def faults(self) -> list[dict[str, Any]]:
+        """Return the rules with their numbers (``id``), ``hits`` so far and the ``rule`` itself."""
+        listed: list[dict[str, Any]] = (await self._ask("GET", "faults"))["faults"]
+        return listed
+
+    async def remove_fault(self, number: int) -> None:
+        """Lift one rule; raises `httpx2.HTTPStatusError` (404) when there is none of that number, or no longer."""
+        await self._ask("DELETE", f"faults/{number}")
 
     async def clear_faults(self) -> None:
         """Lift every rule."""

@@ -90,7 +90,14 @@ class Behaviour(BaseModel):
     echoes: bool | None = None
     reads: bool | None = None
     echo_delay_seconds: float | None = Field(default=None, ge=0, le=600)
-    echo_before_answer: bool | None = None
+    echo_delay_max_seconds: float | None = Field(default=None, ge=0, le=600)
+    """Where above the delay: each echo waits a time of its own between the two."""
+    echo_before_answer: float | None = Field(default=None, ge=0, le=1)
+    """How often an echo comes before the send's own answer; true for always."""
+    echo_duplicates: float | None = Field(default=None, ge=0, le=1)
+    """How often an echo is told twice."""
+    echo_losses: float | None = Field(default=None, ge=0, le=1)
+    """How often an echo is never told."""
     model_latency_seconds: float | None = Field(default=None, ge=0, le=600)
     enforce_rates: bool | None = None
     webhook_url: str | None = None
@@ -167,7 +174,7 @@ def _looking_routes(world: World, journal: Journal) -> list[Any]:
             and (not kind or entry.kind == kind)
             and (not contact or entry.contact == contact)
         ]
-        return {"entries": chosen, "next": seen, "last": journal.last}
+        return {"entries": chosen, "next": seen, "last": journal.last, "forgotten": journal.forgotten}
 
     @delete("/journal", sync_to_thread=False)
     def clear_journal() -> None:
@@ -314,7 +321,11 @@ def _speaking_routes(world: World, poster: WebhookPoster) -> list[Any]:
             raise ServiceUnavailableException(message) from error
         return {"learnt": learnt, "status": status}
 
-    return [pass_webhook]
+    @get("/webhooks", sync_to_thread=False)
+    def read_posting() -> dict[str, int]:
+        return poster.told()
+
+    return [pass_webhook, read_posting]
 
 
 def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency) -> list[Any]:
@@ -325,7 +336,10 @@ def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency
             "echoes": echo.echoes,
             "reads": echo.reads,
             "echo_delay_seconds": echo.delay_seconds,
+            "echo_delay_max_seconds": echo.delay_max_seconds,
             "echo_before_answer": echo.before_answer,
+            "echo_duplicates": echo.duplicates,
+            "echo_losses": echo.losses,
             "model_latency_seconds": latency.seconds,
             "enforce_rates": rates.enforce,
             "webhook_url": poster.url,
@@ -338,7 +352,10 @@ def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency
         echo.echoes = told.get("echoes", echo.echoes)
         echo.reads = told.get("reads", echo.reads)
         echo.delay_seconds = told.get("echo_delay_seconds", echo.delay_seconds)
+        echo.delay_max_seconds = told.get("echo_delay_max_seconds", echo.delay_max_seconds)
         echo.before_answer = told.get("echo_before_answer", echo.before_answer)
+        echo.duplicates = told.get("echo_duplicates", echo.duplicates)
+        echo.losses = told.get("echo_losses", echo.losses)
         latency.seconds = told.get("model_latency_seconds", latency.seconds)
         rates.enforce = told.get("enforce_rates", rates.enforce)
         poster.url = told.get("webhook_url", poster.url)

@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from devkit.sandbox.calls import Answer, Call, Room, parse_request
 from devkit.sandbox.faults import MAX_SECONDS, FaultRule, Faults
-from devkit.sandbox.journal import Journal
+from devkit.sandbox.journal import Entry, Journal
 from devkit.sandbox.webhooks import WebhookPoster
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -44,6 +44,7 @@ class RoomDoor:
         """Answer one request."""
         if scope["type"] != ScopeType.HTTP:
             return
+        received = self._journal.now()
         raw = await _read_body(receive)
         if raw is None:
             await _send(send, 413, {"error": f"the body is above {MAX_BODY_BYTES} bytes"}, {})
@@ -55,58 +56,56 @@ class RoomDoor:
         fault = self._faults.take(call)
         if fault is None:
             answer = self._room.perform(call)
-            self._write(call, answer, str(answer.status))
+            entry = self._write(received, call, answer, str(answer.status))
             if latency := self._latency():
                 await asyncio.sleep(latency)
-            await self._answer(send, answer)
+            await self._answer(send, answer, entry)
         else:
-            await self._misbehave(call, fault, receive, send)
+            await self._misbehave(received, call, fault, receive, send)
 
-    async def _misbehave(self, call: Call, fault: FaultRule, receive: Receive, send: Send) -> None:
+    async def _misbehave(self, received: float, call: Call, fault: FaultRule, receive: Receive, send: Send) -> None:
         hangs, drops = fault.behaviour == "hang", fault.behaviour in {"drop", "drop_before"}
         if fault.seconds and not hangs:
             await asyncio.sleep(fault.seconds)
         done = self._room.perform(call) if fault.takes_effect else None
         if hangs or drops:
-            self._write(call, done, "hung" if hangs else "dropped", fault)
+            self._write(received, call, done, "hung" if hangs else "dropped", fault)
             if done is not None:
-                await self._tell(done)
+                await self._poster.tell(done.updates)
             if hangs:
                 await _until_left(receive, fault.seconds or MAX_SECONDS)
             await _cut(receive)
             return
         if fault.behaviour == "slow" and done is not None:
-            self._write(call, done, str(done.status), fault)
-            await self._answer(send, done)
+            entry = self._write(received, call, done, str(done.status), fault)
+            await self._answer(send, done, entry)
             return
         failure = self._room.fail(call, fault)
         told = done or failure
-        self._write(call, told, str(failure.status), fault, error=failure.error)
+        entry = self._write(received, call, told, str(failure.status), fault, error=failure.error)
         if done is not None:
-            await self._tell(done)
+            await self._poster.tell(done.updates)
         await _send(send, failure.status, failure.body, failure.headers)
+        self._journal.note_answered(entry)
 
-    async def _answer(self, send: Send, answer: Answer) -> None:
+    async def _answer(self, send: Send, answer: Answer, entry: Entry) -> None:
         if answer.updates:
-            await self._tell(answer)
+            await self._poster.tell(answer.updates)
         await _send(send, answer.status, answer.body, answer.headers)
-
-    async def _tell(self, answer: Answer) -> None:
-        if self._poster.settings.before_answer:
-            await self._poster.post_now(answer.updates)
-        else:
-            self._poster.offer(answer.updates)
+        self._journal.note_answered(entry)
 
     def _write(
         self,
+        received: float,
         call: Call,
         answer: Answer | None,
         outcome: str,
         fault: FaultRule | None = None,
         *,
         error: str | None = None,
-    ) -> None:
-        self._journal.write(
+    ) -> Entry:
+        return self._journal.write(
+            received=received,
             api=call.api,
             kind=call.kind,
             method=call.request.method,

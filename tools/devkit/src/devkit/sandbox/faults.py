@@ -1,10 +1,14 @@
 """Misbehaviour to order: rules that make a room slow, wrong, silent or gone for chosen calls.
 
 A rule names an api and a behaviour, may be narrowed to a path, method, kind, account, contact or text, and hits a
-number of calls, or each with a probability drawn from a seed. The first rule that matches a call is used.
+number of calls, or each with a probability drawn from a seed, for good or for a while. The first rule that takes a
+call is used.
 """
 
+import math
 import random
+import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Annotated, Any, Literal, Self
@@ -34,6 +38,7 @@ Behaviour = Literal[
 
 MAX_RULES = 1000
 MAX_SECONDS = 600.0
+MAX_WINDOW_SECONDS = 24 * 3600.0
 
 ONLY_FOR: dict[str, Api] = {
     "graph_error": "graph",
@@ -67,6 +72,10 @@ class FaultRule(BaseModel):
     """A part of the text sent, or of the last customer message the model is asked about."""
     skip: int = Field(default=0, ge=0)
     """How many matching calls to let pass first."""
+    starts_in_seconds: Annotated[float, Field(ge=0.0, le=MAX_WINDOW_SECONDS)] = 0.0
+    """How long after it was set the rule comes into force."""
+    lasts_seconds: Annotated[float, Field(gt=0.0, le=MAX_WINDOW_SECONDS)] | None = None
+    """How long it is in force then; none means until it is used up or deleted."""
     times: int | None = Field(default=None, ge=1)
     """How many calls to hit; none means until the rule is deleted."""
     probability: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -117,15 +126,19 @@ class FaultRule(BaseModel):
 class _Standing:
     """A rule in force, with what it has left."""
 
-    def __init__(self, number: int, rule: FaultRule) -> None:
+    def __init__(self, number: int, rule: FaultRule, now: float) -> None:
         self.number = number
         self.rule = rule
+        self.starts = now + rule.starts_in_seconds
+        self.ends = math.inf if rule.lasts_seconds is None else self.starts + rule.lasts_seconds
         self.hits = 0
         self.passed = 0
         self._random = random.Random(rule.seed)  # noqa: S311 - a repeatable experiment, not a secret
 
-    def takes(self, call: Call) -> bool:
+    def takes(self, call: Call, now: float) -> bool:
         rule = self.rule
+        if not self.starts <= now < self.ends:
+            return False
         if (rule.times is not None and self.hits >= rule.times) or not rule.matches(call):
             return False
         if self.passed < rule.skip:
@@ -145,21 +158,25 @@ class _Standing:
 class Faults:
     """The rules in force, in the order they were set."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._rules: dict[int, _Standing] = {}
         self._numbers = count(1)
 
     def add(self, rule: FaultRule) -> int:
-        """Put a rule in force and return its number; raise ValueError above a thousand rules."""
+        """Put a rule in force and return its number; raise ValueError above a thousand that are not over."""
+        now = self._now()
+        self._rules = {number: standing for number, standing in self._rules.items() if now < standing.ends}
         if len(self._rules) >= MAX_RULES:
             raise ValueError(f"faults: {MAX_RULES} rules are in force; delete some first")
         number = next(self._numbers)
-        self._rules[number] = _Standing(number, rule)
+        self._rules[number] = _Standing(number, rule, now)
         return number
 
     def take(self, call: Call) -> FaultRule | None:
         """Return the rule that hits this call, counting the hit, or None."""
-        return next((standing.rule for standing in self._rules.values() if standing.takes(call)), None)
+        now = self._now()
+        return next((standing.rule for standing in self._rules.values() if standing.takes(call, now)), None)
 
     def remove(self, number: int) -> bool:
         """Lift one rule; False when there is none of that number."""

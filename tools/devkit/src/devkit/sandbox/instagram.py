@@ -297,7 +297,7 @@ class GraphRoom:
             return self.error(613, None)
         comment.privately_replied = True
         sent = self._world.deliver(person, route="graph", kind="private_reply", text=call.text, comment=comment.id)
-        return self._sent(sent, message, content, detail={"comment": comment.id})
+        return self._sent(sent, message, content, detail={"comment": comment.id, **_said_about(parameters)})
 
     def _sent(self, sent: Message, message: dict[str, Any], content: list[str], *, detail: Mapping[str, Any]) -> Answer:
         metadata = message.get("metadata")
@@ -618,7 +618,11 @@ def _text_of(message: dict[str, Any]) -> str:
 
 
 def _said_about(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {key: parameters[key] for key in ("messaging_type", "tag") if key in parameters}
+    said: dict[str, Any] = {key: parameters[key] for key in ("messaging_type", "tag") if key in parameters}
+    message = parameters.get("message")
+    if isinstance(message, dict) and "metadata" in message:
+        said["metadata"] = message["metadata"]
+    return said
 
 
 def _text_problem(text: Any) -> str:

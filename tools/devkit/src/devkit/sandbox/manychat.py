@@ -165,19 +165,19 @@ class ManyChatRoom:
         for action in content.get("actions") or []:
             self._act(person, action)
         updates: list[Update] = []
-        message_id = ""
+        message_ids: list[str] = []
         for message in messages:
             kinds = [] if message["type"] == "text" else [_as_attachment(str(message["type"]))]
             sent = self._world.deliver(person, route="manychat", kind="message", text=_words_of(message))
-            message_id = message_id or sent.id
+            message_ids.append(sent.id)
             updates += echoes.of_message(self._world, sent, attachments=kinds)
         return Answer(
             200,
             {"status": "success"},
             effect=True,
-            message_id=message_id,
+            message_id=message_ids[0],
             contact=person.id,
-            detail=detail,
+            detail={**detail, "message_ids": message_ids},
             updates=tuple(updates),
         )
 

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from devkit.simulator import DEFAULT_ACCOUNT_ID, DEFAULT_ACCOUNT_USERNAME
 
 Seconds = Annotated[float, Field(ge=0, le=600)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SandboxSettings(BaseSettings):
@@ -42,12 +43,20 @@ class SandboxSettings(BaseSettings):
     echoes: bool = True
     reads: bool = True
     echo_delay_seconds: Seconds = 0.05
-    echo_before_answer: bool = False
-    """Post the echo before the send's own answer, which Instagram is known to do."""
+    echo_delay_max_seconds: Seconds = 0.0
+    """Where above the delay: each echo waits a time of its own between the two."""
+    echo_before_answer: Share = 0.0
+    """How often to post the echo before the send's own answer, which Instagram is known to do; 1 for always."""
+    echo_duplicates: Share = 0.0
+    """How often an echo is told twice, each with a delay of its own."""
+    echo_losses: Share = 0.0
+    """How often an echo is never told."""
+    webhook_patience_seconds: Annotated[float, Field(ge=0, le=36 * 3600)] = 60.0
+    """For how long what is not answered with 200 is posted again, further and further apart up to five seconds."""
 
     model_latency_seconds: Seconds = 0.0
     enforce_rates: bool = False
     """Refuse calls above the documented limits; off, because a load test is not about them."""
 
-    journal_limit: int = Field(default=20_000, ge=1, le=2_000_000)
+    journal_limit: int = Field(default=100_000, ge=1, le=2_000_000)
     """How many calls are remembered; older ones are forgotten first."""
