@@ -241,11 +241,15 @@ class Barrier:
         self.says: list[bool | Exception] = []
         self.refuses: list[Exception] = []
         self.during: Callable[[], Any] = lambda: None
+        self.entering: Callable[[], Any] = lambda: None
 
     @asynccontextmanager
     async def watching(self, conversation_id: str) -> AsyncIterator["Barrier"]:
         if self.refuses:
             raise self.refuses.pop(0)
+        happened = self.entering()
+        if happened is not None:
+            await happened
         self.log.append("watch")
         try:
             yield self
@@ -334,6 +338,7 @@ class World:
 
     def restart(self) -> None:
         """Start the service again: what it kept in memory is gone."""
+        self.all_places = Places(self.places)
         self.graph_breakers = Breakers("graph", clock=self.clock, metrics=self.breaker_metrics)
         self.manychat_breakers = Breakers("manychat", clock=self.clock, metrics=self.breaker_metrics)
         outside = Outside(
@@ -355,7 +360,7 @@ class World:
             metrics=self.metrics,
             patience=self.patience,
             margin=timedelta(seconds=60),
-            places=Places(self.places),
+            places=self.all_places,
             barrier=self.barrier,
         )
         self.sweeper = Sweeper(
@@ -390,6 +395,10 @@ class World:
             metrics=self.metrics,
             patience=self.patience,
         )
+
+    def places_left(self) -> int:
+        """Return how many places the Graph API's route has left."""
+        return self.all_places._free["graph"]._value
 
     async def publish(self, events: Sequence[Event]) -> None:
         self.ledger.before("publish")

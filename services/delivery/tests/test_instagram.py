@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from common.errors import Permanent, Retryable, UnknownOutcome
+from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.instagram import REFUSALS, Graph, meaning
 from delivery.reading import Reading
@@ -236,7 +236,7 @@ class TestMeaning:
     @pytest.mark.parametrize("answer", THROTTLED)
     @pytest.mark.parametrize("repeatable", [True, False])
     def test_a_limit_is_waited_out_because_nothing_was_sent(self, answer, repeatable):
-        assert isinstance(meaning(answer, repeatable=repeatable), Retryable)
+        assert type(meaning(answer, repeatable=repeatable)) is Throttled
 
     def test_the_platforms_own_wait_is_kept(self):
         assert meaning(Answer(429, retry_after=12.0), repeatable=False).after == 12.0
@@ -247,7 +247,7 @@ class TestMeaning:
 
     @pytest.mark.parametrize("answer", UNCLEAR)
     def test_a_call_that_may_be_repeated_is(self, answer):
-        assert isinstance(meaning(answer, repeatable=True), Retryable)
+        assert type(meaning(answer, repeatable=True)) is Retryable
 
     def test_a_request_that_never_left_may_be_made_again(self):
         assert isinstance(meaning(NoAnswer(left=False, evidence="ConnectError"), repeatable=False), Retryable)

@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from common.errors import Retryable, UnknownOutcome
+from common.errors import Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.manychat import ManyChat, meaning
 from delivery.sending import Refused, Sent
@@ -115,7 +115,7 @@ class TestMeaning:
 
     def test_too_many_requests_are_waited_out(self):
         said = meaning(Answer(429, None, retry_after=3.0), repeatable=False)
-        assert isinstance(said, Retryable)
+        assert type(said) is Throttled
         assert said.after == 3.0
 
     @pytest.mark.parametrize("answer", UNCLEAR)
@@ -124,7 +124,7 @@ class TestMeaning:
 
     @pytest.mark.parametrize("answer", UNCLEAR)
     def test_a_lookup_is_made_again(self, answer):
-        assert isinstance(meaning(answer, repeatable=True), Retryable)
+        assert type(meaning(answer, repeatable=True)) is Retryable
 
     def test_a_request_that_never_left_may_be_made_again(self):
         assert isinstance(meaning(NoAnswer(left=False, evidence="ConnectError"), repeatable=False), Retryable)

@@ -7,10 +7,11 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common.errors import Retryable, Throttled
 from common.merchants import Merchant
-from delivery.calls import OutsideApi
+from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import TRIES, Notice, Operator
+from delivery.operator import TRIES, Notice, Operator, meaning
 from delivery.sending import Refused
 
 NOTICE = Notice(
@@ -84,3 +85,34 @@ async def test_an_address_that_keeps_failing_is_given_up_and_counted():
     with pytest.raises(Refused, match="operator_unreachable"):
         await inbox.operator.notify(merchant(), NOTICE)
     assert inbox.counted("unreachable") == 1
+
+
+async def test_an_address_that_refuses_is_not_tried_again():
+    inbox = Inbox(404)
+    with pytest.raises(Refused, match="operator_unreachable") as refusal:
+        await inbox.operator.notify(merchant(), NOTICE)
+    assert "404" in refusal.value.detail
+    assert (len(inbox.asked), inbox.counted("unreachable")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(200), None),
+        (Answer(204), None),
+        (Answer(429, retry_after=2.0), Throttled),
+        (Answer(408), Retryable),
+        (Answer(500), Retryable),
+        (Answer(503, {"error": "busy"}), Retryable),
+        (NoAnswer(left=False, evidence="ConnectError"), Retryable),
+        (NoAnswer(left=True, evidence="ReadTimeout"), Retryable),
+        (Answer(301), Refused),
+        (Answer(400), Refused),
+        (Answer(401), Refused),
+        (Answer(404), Refused),
+        (Answer(410, "gone"), Refused),
+    ],
+)
+def test_what_an_addresss_answer_means(answer, kind):
+    error = meaning(answer)
+    assert (None if error is None else type(error)) is kind

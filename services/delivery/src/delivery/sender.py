@@ -227,7 +227,7 @@ class InstagramMessageSender:
     async def _put(self, work: _Work, row: Row, *, over: Row) -> Row:
         """Write what will be done; the row as it then is, which may be another owner's."""
         refuse_if_lost()
-        if row.state == "attempting" and sabotaged("sabotage.attempting_after_call"):
+        if _is_written_too_late(row):
             work.unwritten, stored = lambda: self._ledger.put(row, over=over), row
         else:
             stored = await put_or_read(self._ledger, row, over=over)
@@ -237,7 +237,7 @@ class InstagramMessageSender:
         return stored
 
     async def _insert(self, work: _Work, row: Row) -> Row | CommentTaken | None:
-        if row.state == "attempting" and sabotaged("sabotage.attempting_after_call"):
+        if _is_written_too_late(row):
             work.unwritten = lambda: self._ledger.insert(row)
             return await self._ledger.find(row.reply_id)
         return await self._ledger.insert(row)
@@ -377,3 +377,8 @@ class InstagramMessageSender:
                 reason = "not_shown"
         await self._reports.publish(outcome_without_row(event, route="graph", reason=reason, at=event.time))
         self._metrics.replies.labels("suppressed" if reason else "delivered", "graph", "typing").inc()
+
+
+def _is_written_too_late(row: Row) -> bool:
+    """Tell whether a sabotage holds `attempting` back until the call was made."""
+    return row.state == "attempting" and sabotaged("sabotage.attempting_after_call")
