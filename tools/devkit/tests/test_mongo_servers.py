@@ -7,8 +7,10 @@ import pytest
 from devkit.mongo_servers import (
     CRATE_VERSION,
     MongoUnavailable,
+    build_fast_if_possible,
     choose_server,
     fast_program,
+    find_cargo,
     has_fast,
     install_fast,
 )
@@ -51,6 +53,37 @@ def test_a_machine_without_cargo_is_told_what_else_there_is(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MongoUnavailable, match=r"cargo.*MONGODB_URL"):
         install_fast(tmp_path)
+
+
+def environment(tmp_path, **more):
+    return {"PATH": "/nowhere", "HOME": str(tmp_path), "JAWAB_CACHE": str(tmp_path / "c"), **more}
+
+
+def test_building_if_possible_builds_once_with_the_cargo_on_the_path(tmp_path):
+    fake_cargo(tmp_path)
+    environ = environment(tmp_path, PATH=f"{tmp_path}:/bin:/usr/bin")
+    told: list[str] = []
+    assert [build_fast_if_possible(environ=environ, tell=told.append) for _ in range(2)] == [True, True]
+    assert len((tmp_path / "calls").read_text().splitlines()) == len(told) == 1
+
+
+def test_cargo_is_found_where_rustup_puts_it(tmp_path):
+    for home in (tmp_path / ".cargo", tmp_path / "elsewhere"):
+        (home / "bin").mkdir(parents=True)
+        fake_cargo(home / "bin")
+    assert find_cargo(environment(tmp_path)) == str(tmp_path / ".cargo/bin/cargo")
+    assert find_cargo(environment(tmp_path, CARGO_HOME=str(tmp_path / "elsewhere"))) == str(
+        tmp_path / "elsewhere/bin/cargo"
+    )
+
+
+def test_without_cargo_or_after_a_failed_build_the_slow_server_is_left_and_it_is_told(tmp_path):
+    told: list[str] = []
+    assert not build_fast_if_possible(environ=environment(tmp_path), tell=told.append)
+    assert "without cargo" in told[-1]
+    fake_cargo(tmp_path, misbehave="exit 101")
+    assert not build_fast_if_possible(environ=environment(tmp_path, PATH=f"{tmp_path}:/bin:/usr/bin"), tell=told.append)
+    assert "exit code 101" in told[-1]
 
 
 def test_the_fast_server_is_taken_where_it_is_there(tmp_path):

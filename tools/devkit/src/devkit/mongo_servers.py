@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from devkit.cache import exclusive
+from devkit.cache import cache_dir, exclusive
 from devkit.process import ChildProcess, ProcessError
 from devkit.progress import Say, say, working_line
 from devkit.wheels import Wheel, program_of
@@ -69,6 +69,37 @@ def install_fast(cache: Path, *, cargo: str | None = None, tell: Say = say) -> P
         if not has_fast(cache):
             raise MongoUnavailable(f"cargo built {CRATE} without the program {program}: see {build.log}")
         return program
+
+
+def build_fast_if_possible(
+    cache: Path | None = None, *, environ: Mapping[str, str] = os.environ, tell: Say = say
+) -> bool:
+    """Build the fast server where that has not been done and cargo is there; say whether there is one now.
+
+    For what is too slow on the wheel's server: `Stack(fast_mongo=build_fast_if_possible())`. A build that fails is
+    told in words and leaves the wheel to be used. Raises `devkit.cache.CacheBusy` when another process builds for too
+    long.
+    """
+    cache = cache or cache_dir(environ)
+    if has_fast(cache):
+        return True
+    cargo = find_cargo(environ)
+    if cargo is None:
+        tell("the slow MongoDB server is used: without cargo the fast one cannot be built (https://rustup.rs)")
+        return False
+    try:
+        install_fast(cache, cargo=cargo, tell=tell)
+    except MongoUnavailable as problem:
+        tell(f"the slow MongoDB server is used: {problem}")
+        return False
+    return True
+
+
+def find_cargo(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return cargo from PATH, else from where rustup puts it, else None."""
+    home = environ.get("HOME", "")
+    rustup = Path(environ.get("CARGO_HOME") or Path(home) / ".cargo") / "bin"
+    return shutil.which("cargo", path=environ.get("PATH", os.defpath)) or shutil.which("cargo", path=str(rustup))
 
 
 def choose_server(cache: Path, fast: bool | None, *, environ: Mapping[str, str] = os.environ, tell: Say = say) -> Path:
