@@ -68,6 +68,7 @@ class Breakage:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="breakage")
         self._wanted = set(stack.names())
         self._arming: dict[str, str] = {}
+        self._named: set[str] = set()
         self._armed: set[str] = set()
         self._killed: set[str] = set()
         self._frozen: set[str] = set()
@@ -126,7 +127,9 @@ class Breakage:
     async def _start(self, name: str) -> None:
         arm = self._arming.pop(name, None)
         (self._armed.add if arm else self._armed.discard)(name)
-        settings = {"JAWAB_FAILPOINT": arm} if arm else None
+        settings = {"JAWAB_FAILPOINT": arm} if arm else {}
+        if name in self._named:
+            settings["KAFKA_GROUP_INSTANCE_ID"] = name
         try:
             await self._blocking(partial(self._stack.start_service, name, settings, wait=False))
         except (ProcessError, KeyError) as error:
@@ -149,18 +152,19 @@ class Breakage:
         if fault.victim in {"kafka", "mongo"}:
             await self._kill_store(fault.victim)
         else:
-            await self._kill(self._chosen(fault.victim, newest=fault.newest))
+            await self._kill(self._chosen(fault.victim, newest=fault.newest), named=fault.named)
 
     async def _on_kill_at(self, fault: KillAt) -> None:
         name = self._chosen(fault.victim)
         self._arming[name] = f"{fault.place}={fault.nth}"
-        await self._kill(name)
+        await self._kill(name, named=fault.named)
 
-    async def _kill(self, name: str) -> None:
+    async def _kill(self, name: str, *, named: bool) -> None:
         give_up = time.monotonic() + VICTIM_WITHIN
         while not self._stack.processes[name].running and time.monotonic() < give_up:
             await asyncio.sleep(WATCH_SECONDS)
         self._killed.add(name)
+        (self._named.add if named else self._named.discard)(name)
         await self._blocking(partial(self._stack.kill, name))
         self._counts["kills"] += 1
         self._counts[f"kills of {name.partition('-')[0]}"] += 1

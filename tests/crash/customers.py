@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import httpx2
-from history import PersonWrote, Said
+from history import Channel, PersonWrote, Said
 from plan import THREAD, Edit, Item, PersonAnswers, Say, Unsend, Webhook, conversation_of
 
 from devkit.sandbox.client import SandboxClient
@@ -165,10 +165,10 @@ class Customers:
         said, people = self.sent.said, self.sent.people
         match item:
             case Say():
-                said.setdefault(
-                    item.tag,
-                    Said(item.tag, contact, "", "thread" if item.how in THREAD else "comment", now, forged=forged),
-                )
+                in_thread = item.how in THREAD
+                channel: Channel = "thread" if in_thread else "comment"
+                comment = "" if in_thread else self._updates[item.tag].id
+                said.setdefault(item.tag, Said(item.tag, contact, "", channel, comment, sent_at=now, forged=forged))
             case PersonAnswers():
                 people.setdefault(item.tag, PersonWrote(item.tag, contact, now))
             case Unsend(say=say) if say.tag in said:

@@ -65,7 +65,7 @@ class Director:
         self._plan = plan
         self._tell = tell
         self._settle_within = settle_within
-        self._begun = time.monotonic()
+        self._begun, self._started = time.monotonic(), time.time()
         self._counts: Counter[str] = Counter()
         self._log: list[str] = []
 
@@ -89,7 +89,7 @@ class Director:
                 self._stack, sandbox, client, customers, seed=self._plan.seed, counts=self._counts, note=self._note
             )
             await customers.script()
-            self._begun = time.monotonic()
+            self._begun, self._started = time.monotonic(), time.time()
             beside = [asyncio.create_task(breakage.keep_running()), asyncio.create_task(self._keep_telling(breakage))]
             try:
                 await self._perform(customers, breakage)
@@ -100,7 +100,9 @@ class Director:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
                 breakage.close()
-        return Ran(history, self._counts, tuple(self._log))
+        healed = self._started + self._plan.heal_at
+        self._counts["replies while broken"] = sum(one.time < healed for one in history.taken)
+        return Ran(history, +self._counts, tuple(self._log))
 
     async def _perform(self, customers: Customers, breakage: Breakage) -> None:
         async with asyncio.TaskGroup() as tasks:

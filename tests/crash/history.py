@@ -23,6 +23,8 @@ class Said:
     contact: str
     event_id: str
     channel: Channel = "thread"
+    comment: str = ""
+    """The comment's id, where it is one."""
     sent_at: float = 0.0
     """When the first attempt to deliver its webhook began."""
     acknowledged_at: float | None = None

@@ -73,7 +73,7 @@ def judge(history: History) -> Verdict:
     case = _Case(history)
     return Verdict(
         tuple(breach for check in CHECKS for breach in check(case)),
-        Counter(fate.partition(":")[0] for fate in case.fates.values() if fate is not None),
+        Counter(fate for fate in case.fates.values() if fate is not None),
         Counter(_settled_how(case, reply) for reply in case.unknown),
         {
             "messages": len(history.said),
@@ -101,7 +101,7 @@ class _Case:
 
     @cached_property
     def answers(self) -> Mapping[str, list[Taken]]:
-        """What was taken for each tag, first to last; tags of another channel only give the model its context."""
+        """What was taken for each tag, first to last."""
         found: dict[str, list[Taken]] = defaultdict(list)
         for one in self.spoken:
             for tag in self.tags(one):
@@ -148,10 +148,21 @@ class _Case:
         """How each acknowledged message ended, by tag; None: it has no end."""
         return {said.tag: _fate(self, said) for said in self.acknowledged}
 
+    @cached_property
+    def by_comment(self) -> Mapping[str, str]:
+        """The tags of comments, by the comment's id."""
+        return {one.comment: one.tag for one in self.history.said if one.comment}
+
     def tags(self, one: Taken) -> tuple[str, ...]:
-        """Return the tags that an effect answers."""
+        """Return the tags of what an effect answers: of the comment below which it is, or those that its text names.
+
+        A text may also name comments that the model was shown as context.
+        """
+        if SPEAKING[one.kind] == "comment":
+            tag = self.by_comment.get(one.comment)
+            return () if tag is None else (tag,)
         said = ((tag, self.by_tag.get(tag)) for tag in TAG.findall(one.text))
-        return tuple(tag for tag, known in said if known is None or known.channel == SPEAKING[one.kind])
+        return tuple(tag for tag, known in said if known is None or known.channel == "thread")
 
     def final(self, reply_id: str) -> Became | None:
         """Return what became of a reply in the end, or None."""
@@ -172,10 +183,12 @@ def _fate(case: _Case, said: Said) -> str | None:
     if any(one.reply_id in case.told for one in replies):
         return "told a person"
     ends = [case.final(one.reply_id) for one in replies]
-    withheld = [end for end in ends if end is not None and end.state == "suppressed"]
     person = bool(case.people.get(said.contact))
-    if withheld and all(end.reason != LEFT_TO_A_PERSON or person for end in withheld):
-        return f"suppressed: {withheld[0].reason}"
+    if person and any(end is not None and end.reason == LEFT_TO_A_PERSON for end in ends):
+        return "left to a person"
+    withheld = [end.reason for end in ends if end is not None and end.state == "suppressed"]
+    if withheld and LEFT_TO_A_PERSON not in withheld:
+        return f"suppressed: {withheld[0]}"
     if said.unsent:
         return "taken back"
     if person and not replies:
@@ -227,11 +240,10 @@ def _twice(case: _Case) -> Iterator[Breach]:
                 "twice", (*case.tags(takings[0]), contact), f"taken {len(takings)} times in {apart:.1f} s: {shown}"
             )
     for tag, takings in case.answers.items():
-        different = {case.tags(one) for one in takings}
-        if len(different) > 1:
-            yield Breach(
-                "twice", (tag, takings[0].contact), f"answered by {len(different)} replies: {sorted(different)}"
-            )
+        replies = {(one.kind, one.text if one.comment else " ".join(case.tags(one))) for one in takings}
+        if len(replies) > 1:
+            what = f"answered by {len(replies)} replies: {'; '.join(sorted(text for _, text in replies))}"
+            yield Breach("twice", (tag, takings[0].contact), what)
 
 
 def _decided_with(case: _Case, contact: str, text: str) -> int:

@@ -118,11 +118,16 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """SIGKILL; the process is started again at once. `newest` kills a replica if there is one."""
+    """SIGKILL; the process is started again at once. `newest` kills a replica if there is one.
+
+    One that comes back under its name (`named`) is the same member of its Kafka group and goes on at once; else what it
+    held is somebody's again when its session has ended.
+    """
 
     at: float
     victim: Victim
     newest: bool = False
+    named: bool = False
 
     @property
     def until(self) -> float:
@@ -131,7 +136,7 @@ class Kill:
 
     def __str__(self) -> str:
         """Name it in the plan."""
-        return f"kill {self.victim}{' (newest replica)' if self.newest else ''}"
+        return f"kill {self.victim}{' (newest replica)' if self.newest else ''}{', back under its name' * self.named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class KillAt:
     victim: Service
     place: str
     nth: int
+    named: bool = False
 
     @property
     def until(self) -> float:
@@ -150,7 +156,7 @@ class KillAt:
 
     def __str__(self) -> str:
         """Name it in the plan."""
-        return f"kill {self.victim}, then at {self.place}={self.nth}"
+        return f"kill {self.victim}{', back under its name' * self.named}, then at {self.place}={self.nth}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +363,11 @@ SERVICE_OF_PLACE: Mapping[str, tuple[Service, ...]] = {
     "delivery": ("delivery",),
     "kafka": ("ai", "delivery"),
 }
-AT_A_PLACE = 0.35
+AT_A_PLACE = 0.45
 """How many of the kills of a service that has places are followed by a death at one of them."""
+UNDER_ITS_NAME = 0.75
+TO_THE_PLACE = 8.0
+"""Seconds to start, to get its partitions back, and to come by its place."""
 TWO_AT_ONCE = 0.12
 
 FREEZE_EVERY, REPLICA_EVERY, RESTART_EVERY = 34.0, 30.0, 45.0
@@ -432,11 +441,14 @@ def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> It
             at = pace * (done + draw.uniform(-0.3, 0.3))
         victim = _victim(draw, board, rested, at)
         rested[victim] = at + REST[victim]
+        consumes = victim in {"ai", "delivery"}
+        named = consumes and draw.random() < UNDER_ITS_NAME
         if victim in get_args(Service) and places_of(victim) and draw.random() < AT_A_PLACE:  # type: ignore[arg-type]
             place = draw.choice(places_of(victim))  # type: ignore[arg-type]
-            yield KillAt(at, victim, place, draw.choice((1, 1, 1, 2, 3, 5)))  # type: ignore[arg-type]
+            rested[victim] = at + TO_THE_PLACE
+            yield KillAt(at, victim, place, draw.choice((1, 1, 1, 1, 2, 4)), named)  # type: ignore[arg-type]
         else:
-            yield Kill(at, victim, newest=victim in {"ai", "delivery"} and draw.random() < 0.3)
+            yield Kill(at, victim, newest=consumes and draw.random() < 0.3, named=named)
 
 
 def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], at: float) -> Victim:

@@ -140,13 +140,17 @@ def test_a_reply_that_only_jawab_believes_delivered_is_lost():
 
 def test_a_suppressed_reply_ends_a_message_with_a_reason():
     verdict = judge(withheld(ONE, "window_closed"))
-    assert (verdict.held, verdict.fates) == (True, {"suppressed": 1})
+    assert (verdict.held, verdict.fates) == (True, {"suppressed: window_closed": 1})
 
 
 def test_a_reply_withheld_for_a_person_needs_a_person():
     history = withheld(ONE, "human_owns")
     assert broken(history) == {"lost"}
-    assert judge(replace(history, people=(PersonWrote("#c0p1", "contact-0", 0.0, 0.2),))).held
+    there = (PersonWrote("#c0p1", "contact-0", 0.0, 0.2),)
+    assert judge(replace(history, people=there)).fates == {"left to a person": 1}
+    not_again = (Became("rep-1", "unknown", "", 0.0), Became("rep-1", "failed", "human_owns", 1.0))
+    assert broken(replace(history, became=not_again)) == {"lost"}
+    assert judge(replace(history, became=not_again, people=there)).held
 
 
 def test_a_message_is_left_to_the_person_who_answers_that_conversation_and_no_other():
@@ -205,17 +209,28 @@ def test_a_forged_webhook_must_be_refused_and_do_nothing():
     assert broken(replace(quiet, taken=ONE.taken)) == {"forged"}
 
 
+COMMENTED = replace(
+    ONE,
+    said=(replace(ONE.said[0], channel="comment", comment="9"),),
+    taken=(Taken(1, 1.0, "private_reply", "contact-0", "About #c0m1.", comment="9"),),
+)
+
+
 def test_one_private_answer_a_comment():
-    said = (replace(ONE.said[0], channel="comment"),)
-    first = Taken(1, 1.0, "private_reply", "contact-0", "About #c0m1.", comment="9")
-    history = replace(ONE, said=said, taken=(first,))
-    assert judge(history).held
-    assert "private_reply" in broken(replace(history, taken=(first, replace(first, number=2, text="More #c0m1."))))
+    assert judge(COMMENTED).held
+    again = replace(COMMENTED.taken[0], number=2, text="More about #c0m1.")
+    assert broken(replace(COMMENTED, taken=(*COMMENTED.taken, again))) == {"private_reply", "twice"}
 
 
-def test_a_comment_that_a_private_answer_only_mentions_is_not_answered_by_it():
-    comment = replace(ONE.said[0], channel="comment")
-    assert broken(replace(ONE, said=(comment,))) == {"lost"}
+def test_a_comment_is_answered_where_it_stands_whatever_the_answer_mentions():
+    public = replace(COMMENTED.taken[0], kind="comment_reply", text="About #c0m1 #c0m2.")
+    assert judge(replace(COMMENTED, taken=(public,))).held
+    assert broken(replace(COMMENTED, taken=(replace(public, comment="8"),))) == {"lost"}
+    assert broken(replace(COMMENTED, taken=(public, replace(public, number=2)))) == {"twice"}
+
+
+def test_a_comment_that_a_message_only_mentions_is_not_answered_by_it():
+    assert broken(replace(COMMENTED, taken=ONE.taken)) == {"lost"}
 
 
 def test_parts_of_one_reply_are_no_second_reply():
