@@ -102,6 +102,9 @@ class Director:
                 breakage.close()
         healed = self._started + self._plan.heal_at
         self._counts["replies while broken"] = sum(one.time < healed for one in history.taken)
+        spread = Counter(int((one.time - self._started) // TELL_SECONDS) for one in history.taken)
+        listed = " ".join(str(spread[number]) for number in range(max(spread, default=0) + 1))
+        self._note(f"replies and notifications taken in each {TELL_SECONDS:g} s: {listed}")
         return Ran(history, +self._counts, tuple(self._log))
 
     async def _perform(self, customers: Customers, breakage: Breakage) -> None:

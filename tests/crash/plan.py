@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from common.failpoints import PLACES
 
-PACE = 2.4
+PACE = 2.8
 """Seconds from one kill to the next where the minutes allow no more."""
 
 How = Literal["text", "long", "story", "postback", "comment", "live"]
@@ -344,9 +344,9 @@ REST: Mapping[Victim, float] = {
     "ingest": 4.0,
     "ai": 4.5,
     "delivery": 4.5,
-    "cleanup": 12.0,
-    "kafka": 35.0,
-    "mongo": 14.0,
+    "cleanup": 45.0,
+    "kafka": 70.0,
+    "mongo": 20.0,
 }
 """Seconds a victim lives at least: long enough to get something done."""
 WEIGHT: Mapping[Victim, int] = {"ingest": 4, "ai": 7, "delivery": 9, "cleanup": 1, "kafka": 3, "mongo": 5}
