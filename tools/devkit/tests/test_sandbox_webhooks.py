@@ -270,6 +270,24 @@ async def test_what_waits_to_be_tried_again_holds_up_nothing_else():
     assert (poster.waiting, len(journal.after(0))) == (10, 1)
 
 
+async def test_a_body_that_is_tried_again_stays_the_same_and_takes_nothing_new_along():
+    bodies = []
+
+    def refuse_once(request):
+        bodies.append(request.content)
+        return httpx2.Response(503 if len(bodies) == 1 else 200)
+
+    poster = make_poster(refuse_once, retry_seconds=(0.03,))
+    await poster.post_now((Simulator().echo(PERSON, "old"),))
+    poster.offer((Simulator(seed=1).echo(PERSON, "new"),))
+    await asyncio.sleep(0.04)  # both are due when the posters start, the new one first
+    async with posting(poster):
+        await until(lambda: not poster.waiting)
+    assert len(bodies) == 3
+    assert bodies.count(bodies[0]) == 2
+    assert b"old" in bodies[0]
+
+
 async def test_an_early_echo_that_nobody_takes_lets_its_send_be_answered_and_is_tried_again():
     statuses = [503, 200]
     journal = Journal(10)
