@@ -124,6 +124,7 @@ class Scene:
                 answering=InstagramAIService(self.model),
                 spending=self.tally,
                 observer=metrics,
+                publish=self.publish,
                 clock=self.clock,
             ),
             messages=messages,

@@ -87,7 +87,7 @@ class Noting:
 class Responding:
     def __init__(self):
         self.said = []
-        self.result = Result("answered", ("event",))
+        self.result = Result("answered")
 
     async def respond(self, merchant, said):
         self.said.append(said)
@@ -157,9 +157,9 @@ def outcome(**more):
         event(LiveCommentReceived, Comment(**who(comment_id="c", text="super"))),
     ],
 )
-async def test_what_a_customer_says_is_answered_and_published(scene, one):
+async def test_what_a_customer_says_is_answered(scene, one):
     await scene.handlers.handle(one)
-    assert scene.published == ["event"]
+    assert [said.id for said in scene.responding.said] == ["e1"]
     labels = {"merchant": "dar", "platform": "instagram", "event": type(one).__name__, "outcome": "answered"}
     assert scene.count(**labels) == 1
 
@@ -185,12 +185,6 @@ async def test_what_a_customer_says_is_answered_and_published(scene, one):
 async def test_what_asks_for_no_answer_touches_nothing(scene, one):
     await scene.handlers.handle(one)
     assert (scene.responding.said, scene.messages.calls, scene.conversations.calls) == ([], [], [])
-
-
-async def test_nothing_is_published_where_nothing_is_to_be_said(scene):
-    scene.responding.result = Result("observed")
-    await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
-    assert scene.published == []
 
 
 async def test_an_account_of_nobody_here_is_counted_and_dropped(scene):

@@ -36,9 +36,12 @@ class World:
         self.crash_at, self.after = crash_at, after
         self.steps = 0
         self.messages, self.conversations, self.decisions = {}, {}, {}
-        self.model_calls, self.spent = [], []
+        self.model_calls, self.spent, self.published = [], [], []
         self.answer = ModelAnswer("answer", Answer(reply="answer", language="en"), "m", Usage(10, 5))
         self.observed = []
+
+    async def publish(self, replies):
+        self.published.extend(replies)
 
     def step(self, act):
         self.steps += 1
@@ -188,6 +191,7 @@ def orchestrator(world, clock=None):
         answering=FakeAI(world),
         spending=FakeSpending(world),
         observer=FakeObserver(world),
+        publish=world.publish,
         clock=clock or ManualClock(NOW),
     )
 

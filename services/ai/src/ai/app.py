@@ -84,6 +84,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             answering=InstagramAIService(model),
             spending=tally,
             observer=metrics,
+            publish=publish_events,
             clock=clock,
             # A turn's earlier messages are read back from the lines that are kept.
             most_messages=min(MOST_MESSAGES, settings.history_length),

@@ -180,7 +180,8 @@ class MongoConversations:
         await self._collection.update_one(
             {"_id": conversation_id, "$or": [{"owner": "human"}, {"human_until": {"$gt": at}}]},
             {
-                "$set": {"owner": "bot", "attention": None, "updated_at": now},
+                # What came in before, whatever the clocks say, was the person's to answer.
+                "$set": {"owner": "bot", "attention": None, "unanswered": [], "updated_at": now},
                 "$unset": {"human_until": ""},
                 "$max": {"answers_from": at},
             },

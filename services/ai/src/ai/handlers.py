@@ -43,7 +43,6 @@ from common.events.outcomes import (
     ReplySuppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
-from common.failpoints import failpoint
 from common.kafka.lane import refuse_if_lost
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 
@@ -136,12 +135,7 @@ class Handlers:
         said = incoming(event)
         if said is None:
             return "ignored"
-        result = await self.orchestrator.respond(merchant, said)
-        if result.events:
-            refuse_if_lost()
-            await self.publish(result.events)
-            failpoint("ai.after_publish_before_done")
-        return result.outcome
+        return (await self.orchestrator.respond(merchant, said)).outcome
 
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
         """Keep the text that the writer wants to have written."""

@@ -1,13 +1,14 @@
-"""One thing a customer said goes in; a stored decision and the events to publish come out.
+"""One thing a customer said goes in; a stored decision and its published replies come out.
 
     store the message → leave the answer to a later one, or wait for one (`ai.turn`) → record it in the conversation
     → decide about the turn (rules, then who owns the conversation, then the model) → store the decision
-    → record it in the conversation → hand over what is to be published
+    → publish its replies → record it in the conversation
 
 A crash between any two of these repeats to the same end: the message and its line are stored once, the end of a turn
 is written down before it is decided about, and a decision that was stored is taken as it is, so no customer hears two
-answers and no answer is paid twice. Four calls of the database for an answer, two where nothing is answered or the
-answer is left to a later message.
+answers and no answer is paid twice. Until the end the conversation says that its messages wait: whoever comes upon
+them finds the decision and publishes it again. Four calls of the database for an answer, two where nothing is answered
+or the answer is left to a later message.
 
 When the model fails, the customer hears an apology and a person is called. When it is only held back (the circuit
 breaker is open, or the provider named a time to come again), nothing was asked and nothing is lost by waiting: the
@@ -16,7 +17,7 @@ is apologised for at once.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
@@ -140,9 +141,13 @@ class Observer(Protocol):
         ...
 
 
+Publish = Callable[[Sequence[ReplyGenerated]], Awaitable[None]]
+"""Appends replies to their topic; returns when that is acknowledged."""
+
+
 @dataclass(frozen=True)
 class Result:
-    """What became of one thing said: the events to publish, and in a word how they came about."""
+    """What became of one thing said: in a word, and the replies that were published."""
 
     outcome: Literal["answered", "left", "republished", "observed"]
     events: tuple[ReplyGenerated, ...] = ()
@@ -163,6 +168,7 @@ class ConversationAIOrchestrator:
         answering: Answering,
         spending: Spending,
         observer: Observer,
+        publish: Publish,
         clock: Clock,
         rules: RuleEngine | None = None,
         most_messages: int = MOST_MESSAGES,
@@ -174,6 +180,7 @@ class ConversationAIOrchestrator:
         self._answering = answering
         self._spending = spending
         self._observer = observer
+        self._publish = publish
         self._clock = clock
         self._rules = rules or RuleEngine()
         self._most_messages = most_messages
@@ -182,7 +189,7 @@ class ConversationAIOrchestrator:
         self._left: OrderedDict[str, datetime] = OrderedDict()
 
     async def respond(self, merchant: Merchant, said: Incoming) -> Result:
-        """Return what to publish about what a customer said. Raises PyMongoError, Retryable; repeat the call then."""
+        """Answer what a customer said. Raises PyMongoError, KafkaError, Retryable: the call has to be repeated then."""
         stored = await self._messages.store(said, merchant_id=merchant.id, now=self._clock.now())
         if stored.text != said.text:
             said = said.reworded(stored.text)
@@ -194,8 +201,8 @@ class ConversationAIOrchestrator:
             return OBSERVED
         if stored.unsent or conversation.awaits(said.id) or conversation.human_owned(stored.stored_at):
             return await self._answer(merchant, said, conversation, left=left)
-        # Its line was there, and it waits for nothing: somebody decided, or it went to the dead letters and is back.
-        if stored.fresh and (decision := await self._decisions.covering(said.id)) is not None:
+        # Its line is there and waits for nothing: somebody has decided by now, or it is back from the dead letters.
+        if (decision := await self._decisions.covering(said.id)) is not None:
             return await self._republish(merchant, said, decision)
         waiting = said.unanswered(stored_at=stored.stored_at, closes=not said.in_thread)
         conversation = await self._conversations.reopen(said.conversation_id, waiting)
@@ -250,6 +257,7 @@ class ConversationAIOrchestrator:
                         return Result("left", tuple(published))
                 await self._conversations.begin(conversation, turn)
             decision = await self._decision_about(merchant, said, conversation, turn)
+            await self._say(decision)
             await self._conversations.record_decision(decision, now=self._clock.now())
             outcome = "answered"
             published += decision.replies
@@ -264,9 +272,10 @@ class ConversationAIOrchestrator:
             self._left.popitem(last=False)
 
     async def _republish(self, merchant: Merchant, said: Incoming, decision: Decision) -> Result:
-        """Hand over again what was decided; then answer what was left to this copy of an old message, if anything."""
+        """Publish again what was decided; then answer what was left to this copy of an old message, if anything."""
         if self._ours(decision):
             self._count(decision)
+        await self._say(decision)
         conversation = await self._conversations.find(said.conversation_id)
         if conversation is None:
             return Result("republished", decision.replies)
@@ -275,6 +284,12 @@ class ConversationAIOrchestrator:
             conversation = conversation.without(decision.covers)
         rest = await self._answer(merchant, said, conversation) if said.in_thread else OBSERVED
         return Result("republished", (*decision.replies, *rest.events))
+
+    async def _say(self, decision: Decision) -> None:
+        if decision.replies:
+            refuse_if_lost()
+            await self._publish(decision.replies)
+        failpoint("ai.after_publish_before_done")
 
     async def _decision_about(
         self, merchant: Merchant, said: Incoming, conversation: Conversation, turn: Turn

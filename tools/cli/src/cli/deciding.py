@@ -5,7 +5,7 @@ Who owned each conversation is followed from the control and outcome events of t
 together are answered together again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -25,6 +25,7 @@ from common.clock import ManualClock
 from common.events import Event
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.outcomes import HumanReplied
+from common.events.replies import ReplyGenerated
 from common.kafka.lane import Wanted, hand
 from common.merchants import Merchant
 
@@ -51,6 +52,7 @@ class Second:
             answering=self._answering,
             spending=_Nothing(),
             observer=_Nothing(),
+            publish=_nowhere,
             clock=self._clock,
         )
 
@@ -205,6 +207,10 @@ class _Recorded:
 
 def _called_person(then: Decided) -> bool:
     return any(action.kind == "operator_notification" for action in then.actions)
+
+
+async def _nowhere(replies: Sequence[ReplyGenerated]) -> None:
+    """Publish nothing: what is decided here goes to nobody."""
 
 
 class _Nothing:
