@@ -5,7 +5,7 @@ clock of the machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Channel = Literal["thread", "comment"]
@@ -115,3 +115,16 @@ class History:
     model_calls: int = 0
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
+
+    def about(self, contacts: frozenset[str]) -> "History":
+        """Return what concerns some customers; commits and ends are everybody's."""
+        replies = frozenset(one.reply_id for one in self.generated if one.contact in contacts)
+        return replace(
+            self,
+            said=tuple(one for one in self.said if one.contact in contacts),
+            people=tuple(one for one in self.people if one.contact in contacts),
+            taken=tuple(one for one in self.taken if one.contact in contacts),
+            generated=tuple(one for one in self.generated if one.contact in contacts),
+            became=tuple(one for one in self.became if one.reply_id in replies),
+            dead=tuple(one for one in self.dead if one.contact in contacts),
+        )

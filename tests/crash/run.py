@@ -28,8 +28,9 @@ from devkit.stack import Stack
 JOURNAL_LIMIT = 500_000
 
 
-def perform(plan: Plan, home: Path, console: Console, *, settle_within: float = 150.0) -> tuple[Ran, Verdict]:
-    """Start the stack, carry out a plan, judge it."""
+def perform(plan: Plan, home: Path, console: Console) -> tuple[Ran, Verdict, float]:
+    """Start the stack, carry out a plan, judge it; also return how many seconds all of that took."""
+    begun = time.monotonic()
     stack = Stack(home, faults=True, settings=SETTINGS, sandbox={"SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT)})
     console.print(f"Starting the stack in {home} …", soft_wrap=True)
     with stack:
@@ -38,7 +39,7 @@ def perform(plan: Plan, home: Path, console: Console, *, settle_within: float = 
         )
         ran = asyncio.run(director.run())
     (home / "director.log").write_text("\n".join(ran.log) + "\n", encoding="utf-8")
-    return ran, judge(ran.history)
+    return ran, judge(ran.history), time.monotonic() - begun
 
 
 def main() -> int:
@@ -57,10 +58,8 @@ def main() -> int:
         console.print("\n".join(plan.lines()), markup=False)
         return 0
     console.print(f"Seed {seed}, plan {plan.digest}: {plan.kills} kills over {plan.heal_at:.0f} s.")
-    begun = time.monotonic()
     home = Path(tempfile.mkdtemp(prefix="jawab-chaos-"))
-    ran, verdict = perform(plan, home, console)
-    seconds = time.monotonic() - begun
+    ran, verdict, seconds = perform(plan, home, console)
     show(plan, verdict, ran.counts, seconds, console, minutes=chosen.minutes)
     path = write(facts(plan, verdict, ran.counts, seconds, minutes=chosen.minutes), project_root() / "reports")
     console.print(f"written: {path}", soft_wrap=True)
