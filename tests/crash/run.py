@@ -34,9 +34,7 @@ def perform(plan: Plan, home: Path, console: Console) -> tuple[Ran, Verdict, flo
     stack = Stack(home, faults=True, settings=SETTINGS, sandbox={"SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT)})
     console.print(f"Starting the stack in {home} …", soft_wrap=True)
     with stack:
-        director = Director(
-            stack, plan, tell=lambda line: console.print(line, style="dim"), settle_within=settle_within
-        )
+        director = Director(stack, plan, tell=lambda line: console.print(line, style="dim", soft_wrap=True))
         ran = asyncio.run(director.run())
     (home / "director.log").write_text("\n".join(ran.log) + "\n", encoding="utf-8")
     return ran, judge(ran.history), time.monotonic() - begun
