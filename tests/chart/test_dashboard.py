@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from ai.metrics import AIMetrics
 from cleanup.metrics import CleanupMetrics
+from common.breaker import BreakerMetrics
 from common.kafka.metrics import KafkaMetrics
 from common.metrics import service_registry
 from delivery.metrics import DeliveryMetrics
@@ -37,7 +38,8 @@ def shown() -> dict[str, set[str]]:
     """Return every series the services expose, by its exposition name, with its labels."""
     registry = CollectorRegistry()
     series = {"up": set[str]()}
-    holders = [kind(registry) for kind in (IngestMetrics, AIMetrics, DeliveryMetrics, CleanupMetrics, KafkaMetrics)]
+    kinds = (IngestMetrics, AIMetrics, DeliveryMetrics, CleanupMetrics, KafkaMetrics, BreakerMetrics)
+    holders = [kind(registry) for kind in kinds]
     for metric in metrics_of(*holders):
         for suffix in SUFFIXES[metric._type]:
             extra = {"le"} if suffix == "_bucket" else set()
