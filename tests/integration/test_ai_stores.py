@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from ai.instagram_ai import InstagramAIService
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.turn import next_turn
 from ai.usage import UsageTally
 from common.clock import ManualClock
+from common.errors import Retryable
 from common.events import AnyEvent, Event
 from common.events.control import Control, ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.interactions import (
@@ -48,6 +51,7 @@ from common.events.outcomes import (
     ReplyFailed,
     ReplyOutcomeUnknown,
 )
+from common.kafka.lane import Wanted, hand
 from common.merchants import Merchant
 from common.mongo import CONVERSATIONS, DECISIONS, MESSAGES, USAGE, Database, database, ensure_indexes
 
@@ -516,3 +520,111 @@ async def test_tokens_that_could_not_be_written_are_kept_for_the_next_time(db: D
     row = await db[USAGE].find_one({"_id": "dar:2026-11-21"})
     assert row is not None
     assert (row["answers"], row["input_tokens"], row["output_tokens"]) == (2, 4, 4)
+
+
+class Behind:
+    """A record in its lane with others behind it."""
+
+    owned, partition = True, 0
+
+    def __init__(self, *behind: AnyEvent) -> None:
+        self._behind = behind
+
+    def later(self, wanted: Wanted) -> bool:
+        return any(map(wanted, self._behind))
+
+    async def later_within(self, wanted: Wanted, seconds: float) -> bool:
+        return self.later(wanted)
+
+
+async def play(scene: Scene, *events: Any) -> list[int]:
+    """Handle events that all lie in one lane; return how many calls of the database each took."""
+    calls = []
+    for place, one in enumerate(events):
+        hand(Behind(*events[place + 1 :]))
+        calls.append(await scene.handle(one))
+    return calls
+
+
+async def turns(scene: Scene) -> list[list[str]]:
+    return [decision["covers"] async for decision in scene.db[DECISIONS].find({})]
+
+
+async def test_a_turn_takes_two_calls_for_what_is_left_and_four_for_its_answer(scene: Scene):
+    said = [message(f"question {mid}", mid=mid) for mid in ("m1", "m2", "m3")]
+    assert await play(scene, *said) == [2, 2, 4]
+    assert await turns(scene) == [[one.id for one in said]]
+    conversation = await scene.conversation()
+    assert [line["role"] for line in conversation["recent"]] == ["customer"] * 3 + ["assistant"]
+    assert conversation["unanswered"] == []
+    assert conversation["counters"] == {"received": 3, "decisions": 1, "replies": 1}
+    await play(scene, *said)
+    assert len({published.to_json() for published in scene.published}) == 1
+    assert await turns(scene) == [[one.id for one in said]]
+
+
+async def test_what_was_left_to_a_copy_or_to_what_was_taken_back_is_answered_all_the_same(scene: Scene):
+    unsent = event(MessageUnsent, Unsend(**WHO, mid="m3"), "1:del:m3")
+    first, second, third = (message(f"question {mid}", mid=mid) for mid in ("m1", "m2", "m3"))
+    await play(scene, first, unsent)
+    await play(scene, second, third, first)
+    assert await turns(scene) == [["1:msg:m1"], ["1:msg:m2"]]
+    assert (await scene.conversation())["unanswered"] == []
+
+
+async def test_what_is_taken_back_waits_for_no_answer_any_more(scene: Scene):
+    first, second = message("my secret"), message("question", mid="m2")
+    await play(scene, first, event(MessageUnsent, Unsend(**WHO, mid="m1"), "1:del:m1"), second)
+    assert await turns(scene) == [["1:msg:m2"]]
+
+
+async def test_the_end_of_a_turn_is_written_once(scene: Scene):
+    """Another process that has read the same conversation finds it changed, and comes again."""
+    await play(scene, message(), message("behind", mid="m2"))
+    first = message("question", mid="m3")
+    hand(Behind(message(mid="m4")))
+    await scene.handle(first)
+    conversations = scene.handlers.conversations
+    said = incoming(first)
+    before = await conversations.find("1:5")
+    assert said is not None
+    assert before is not None
+    turn = next_turn(before, said)
+    assert turn is not None
+    later = incoming(message(mid="m4"))
+    assert later is not None
+    await conversations.record(later, merchant_id="dar", language=None, stored_at=NOW, closes=False, now=NOW)
+    with pytest.raises(Retryable):
+        await conversations.begin(before, turn)
+    after = await conversations.find("1:5")
+    assert after is not None
+    turn = next_turn(after, said)
+    assert turn is not None
+    await conversations.begin(after, turn)
+    begun = await conversations.find("1:5")
+    assert begun is not None
+    assert [one.closes for one in begun.unanswered] == [False, True]
+
+
+async def test_a_dead_letter_calls_a_person_and_ends_the_waiting(scene: Scene):
+    first, dead = message("question"), message("deadly", mid="m2")
+    hand(Behind(dead))
+    await scene.handle(first)
+    record = SimpleNamespace(topic="interactions.received.v1", partition=0, offset=1, key=b"1:5", value=dead.to_json())
+    for _ in range(2):
+        await scene.handlers.dead_lettered(record, "failed 5 times: ValueError")
+    conversation = await scene.conversation()
+    assert (conversation["attention"], conversation["unanswered"]) == ("dead_lettered", [])
+    assert len({published.id for published in scene.published}) == 1
+    hand(Behind())
+    await scene.handle(dead)  # replayed by an operator
+    assert await turns(scene) == [["1:msg:m2"]]
+
+
+async def test_what_a_person_dealt_with_is_not_answered_after_the_release_whatever_the_clocks_say(scene: Scene):
+    control = Control(merchant_id="dar", by="ali", **WHO)
+    await scene.handle(event(ConversationTakenOver, control, "t1"))
+    await scene.handle(message())
+    await scene.handle(event(ConversationReleased, control, "r1", NOW - timedelta(minutes=1)))
+    await scene.handle(message("and now?", mid="m2"))
+    assert await turns(scene) == [["1:msg:m2"]]

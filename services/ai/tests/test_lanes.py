@@ -472,6 +472,22 @@ async def test_a_copy_of_an_old_message_behind_a_new_one_does_not_swallow_it():
     assert [reply.causationid for reply in world.published] == [A.id, A.id, B.id]
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_an_answer_that_a_copy_of_another_message_gave_is_published_by_the_next_one(after):
+    """Its own record is done, so nothing but what still waits in the conversation tells of it."""
+    world = World()
+    handlers = process(world)
+    await handle(handlers, A, Held())
+    await handle(handlers, B, Held([A]))
+    world.fail_at, world.after = world.steps + 9, after  # what is published for B, behind A's own answer
+    with pytest.raises(CrashError):
+        await handle(handlers, A, Held())
+    assert covers(world) == [["a"], ["b"]]
+    await handle(process(world), A, Held())
+    assert B.id in [reply.causationid for reply in world.published]
+    assert len(world.asked) == 2
+
+
 async def test_copies_of_a_burst_are_one_turn_and_say_the_same():
     world = World()
     await play(world, A, B, A, B, A)
