@@ -5,6 +5,7 @@ its place is restarted without it in the end. Calls of the stack block, so they 
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,8 +33,11 @@ from devkit.sandbox.client import SandboxClient
 from devkit.stack import Stack
 
 TRIES = 4
-VICTIM_WITHIN = 6.0
-"""Seconds to wait for a process to be there before it is killed."""
+VICTIM_WITHIN = 10.0
+"""Seconds to wait for a process to be at work before it is killed."""
+AT_WORK_SECONDS = 1.0
+"""How long it may be at work before."""
+LOOK_SECONDS = 0.25
 WATCH_SECONDS = 0.15
 THREADS = 24
 GRACE_SECONDS = 20.0
@@ -152,22 +156,35 @@ class Breakage:
         if fault.victim in {"kafka", "mongo"}:
             await self._kill_store(fault.victim)
         else:
-            await self._kill(self._chosen(fault.victim, newest=fault.newest), named=fault.named)
+            name = self._chosen(fault.victim, newest=fault.newest)
+            await self._kill(name, named=fault.named, starting=fault.starting)
 
     async def _on_kill_at(self, fault: KillAt) -> None:
         name = self._chosen(fault.victim)
+        await self._at_work(name)
         self._arming[name] = f"{fault.place}={fault.nth}"
-        await self._kill(name, named=fault.named)
+        await self._kill(name, named=fault.named, starting=True)
 
-    async def _kill(self, name: str, *, named: bool) -> None:
-        give_up = time.monotonic() + VICTIM_WITHIN
-        while not self._stack.processes[name].running and time.monotonic() < give_up:
-            await asyncio.sleep(WATCH_SECONDS)
+    async def _kill(self, name: str, *, named: bool, starting: bool = False) -> None:
+        """SIGKILL a process that is at work, or one that just starts."""
+        if not starting:
+            await self._at_work(name)
         self._killed.add(name)
         (self._named.add if named else self._named.discard)(name)
         await self._blocking(partial(self._stack.kill, name))
         self._counts["kills"] += 1
         self._counts[f"kills of {name.partition('-')[0]}"] += 1
+
+    async def _at_work(self, name: str) -> None:
+        """Wait until a process is ready, and a little; a frozen one never will be and need not."""
+        give_up = time.monotonic() + VICTIM_WITHIN
+        while time.monotonic() < give_up and name not in self._frozen:
+            with contextlib.suppress(httpx2.TransportError):
+                response = await self._client.get(f"{self._stack.url(name)}/readyz", timeout=1.0)
+                if response.is_success:
+                    await asyncio.sleep(AT_WORK_SECONDS)
+                    return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _kill_store(self, store: str) -> None:
         server = self._stack.kafka if store == "kafka" else self._stack.mongo

@@ -120,6 +120,7 @@ class Webhook:
 class Kill:
     """SIGKILL; the process is started again at once. `newest` kills a replica if there is one.
 
+    The victim is at work when it is killed, unless it is killed whatever it does (`starting`).
     One that comes back under its name (`named`) is the same member of its Kafka group and goes on at once; else what it
     held is somebody's again when its session has ended.
     """
@@ -128,6 +129,7 @@ class Kill:
     victim: Victim
     newest: bool = False
     named: bool = False
+    starting: bool = False
 
     @property
     def until(self) -> float:
@@ -136,7 +138,9 @@ class Kill:
 
     def __str__(self) -> str:
         """Name it in the plan."""
-        return f"kill {self.victim}{' (newest replica)' if self.newest else ''}{', back under its name' * self.named}"
+        words = [f"kill {self.victim}"]
+        words += ["(newest replica)"] * self.newest + ["whatever it does"] * self.starting
+        return " ".join(words) + ", back under its name" * self.named
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +370,7 @@ SERVICE_OF_PLACE: Mapping[str, tuple[Service, ...]] = {
 AT_A_PLACE = 0.45
 """How many of the kills of a service that has places are followed by a death at one of them."""
 UNDER_ITS_NAME = 0.75
+WHATEVER_IT_DOES = 0.15
 TO_THE_PLACE = 8.0
 """Seconds to start, to get its partitions back, and to come by its place."""
 TWO_AT_ONCE = 0.12
@@ -448,7 +453,8 @@ def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> It
             rested[victim] = at + TO_THE_PLACE
             yield KillAt(at, victim, place, draw.choice((1, 1, 1, 1, 2, 4)), named)  # type: ignore[arg-type]
         else:
-            yield Kill(at, victim, newest=consumes and draw.random() < 0.3, named=named)
+            newest = consumes and draw.random() < 0.3
+            yield Kill(at, victim, newest=newest, named=named, starting=draw.random() < WHATEVER_IT_DOES)
 
 
 def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], at: float) -> Victim:
