@@ -1,6 +1,6 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e coverage load clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage load clean
 
 UV := scripts/uv
 RUN := $(UV) run --frozen --all-groups
@@ -19,7 +19,7 @@ up: ## start everything and stay up; prints the addresses
 sync: ## install everything the checks need into .venv
 	$(UV) sync --frozen --all-groups
 
-test: check unit integration e2e ## everything CI runs
+test: check unit integration e2e crash ## everything CI runs
 
 check: lint types layers ## style, types, layers
 
@@ -41,6 +41,13 @@ integration: ## tests against real Kafka and the MongoDB wire
 
 e2e: ## the whole system as processes
 	$(RUN) pytest tests/e2e
+
+crash: ## 25 kills under load, and that builds without their guarantees are caught
+	$(RUN) pytest tests/crash
+
+KILLS := 200
+chaos: ## kill, freeze and cut everything under load: KILLS=200, SEED= to repeat a run, MINUTES= at least
+	$(RUN) python tests/crash/run.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 coverage: ## how much of the code the tests without servers reach
 	$(RUN) pytest libs services -m "not kafka and not mongo" --cov --cov-report=term
