@@ -5,16 +5,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from cleanup.erasure import stripped
 from common.clock import ManualClock
 from common.events.replies import DirectMessage, PrivateReply, Reply
+from common.merchants import Merchant
 from common.mongo import DELIVERIES, database, ensure_indexes, mongo_client
 from common.settings import MongoSettings
 from delivery import ledger
 from delivery.ledger import CommentTaken
+from delivery.metrics import DeliveryMetrics
 from delivery.mongo import MongoContacts, MongoLedger
+from delivery.reports import Reports
+from delivery.sweeper import Sweeper
+from delivery.unknown_outcomes import CannotTell
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CONVERSATION = "1:2"
@@ -256,3 +262,79 @@ async def test_rows_differ_only_where_they_should(store):
     row = replace(opened(), detail="")
     await store.insert(row)
     assert "Hello" not in str(await store.find("rep_1"))
+
+
+class Nobody:
+    """People, a platform and a merchant directory that know nothing, and remember what they were told."""
+
+    def __init__(self):
+        self.published, self.told = [], []
+
+    async def publish(self, events):
+        self.published.extend(events)
+
+    async def by_id(self, merchant_id):
+        return Merchant(id=merchant_id, name="Shop", account_id="1")
+
+    async def notify(self, merchant, notice):
+        self.told.append(notice)
+
+    async def look(self, row, index, place):
+        return CannotTell()
+
+
+def sweeper(store, clock, outside):
+    metrics = DeliveryMetrics(CollectorRegistry())
+    reports = Reports(publish=outside.publish, merchants=outside, operator=outside, metrics=metrics)
+    return Sweeper(
+        ledger=store, eyes=outside, reports=reports, clock=clock, metrics=metrics, abandoned_after=timedelta(hours=1)
+    )
+
+
+async def test_what_was_left_behind_is_found_oldest_first_and_what_is_finished_or_young_is_not(db, store):
+    long_ago = NOW - timedelta(hours=2)
+    later = long_ago + timedelta(minutes=1)
+    begun = ledger.begin(opened(1, now=long_ago), "graph", long_ago)
+    untold = ledger.ended_for_its_owner(ledger.given_up(opened(5, now=long_ago), "never_sent", "", NOW))
+    rows = [
+        begun,
+        opened(2, now=long_ago - timedelta(hours=1)),
+        opened(3, now=NOW),
+        ledger.withheld(opened(4, now=long_ago), "human_owns", "", NOW),
+        untold,
+        ledger.lost_sight(ledger.begin(opened(6, now=later), "graph", later), "x", NOW),
+        opened(7, now=long_ago - timedelta(hours=2)),
+    ]
+    for row in rows:
+        await store.insert(row)
+    document = await db[DELIVERIES].find_one({"_id": "rep_7"})
+    await db[DELIVERIES].update_one({"_id": "rep_7"}, stripped(document))
+    found = await store.left_behind(NOW - timedelta(hours=1), 10)
+    assert [row.reply_id for row in found] == ["rep_5", "rep_2", "rep_1", "rep_6"]
+    assert found[0] == untold
+    assert [row.reply_id for row in await store.left_behind(NOW - timedelta(hours=1), 2)] == ["rep_5", "rep_2"]
+
+
+async def test_several_sweepers_end_each_abandoned_row_once_and_leave_no_trace_of_telling(db, store, clock):
+    long_ago = NOW - timedelta(hours=2)
+    for number in range(6):
+        row = opened(number, now=long_ago)
+        await store.insert(row if number % 2 else ledger.begin(row, "graph", long_ago))
+    outside = Nobody()
+    await asyncio.gather(*(sweeper(store, clock, outside).sweep() for _ in range(3)))
+    rows = [await store.find(f"rep_{number}") for number in range(6)]
+    assert [row.state for row in rows] == ["handed_to_human", "failed"] * 3
+    assert {event.id for event in outside.published} == {f"out_rep_{number}:failed" for number in range(6)}
+    assert await db[DELIVERIES].count_documents({"untold": {"$exists": True}}) == 0
+    again = await sweeper(store, clock, outside).sweep()
+    assert (again.read, again.ended) == (0, 0)
+
+
+async def test_a_row_is_swept_or_sent_but_never_both(store, clock):
+    row = opened(1, now=NOW - timedelta(hours=2))
+    await store.insert(row)
+    swept, begun = await asyncio.gather(
+        sweeper(store, clock, Nobody()).sweep(), store.put(ledger.begin(row, "graph", NOW), over=row)
+    )
+    state = (await store.find("rep_1")).state
+    assert (swept.ended, begun, state) in {(1, False, "failed"), (0, True, "attempting")}

@@ -17,6 +17,7 @@ from common.events.ids import conversation_id
 from common.events.interactions import Echo, EchoReceived, Message, MessageReceived
 from common.events.outcomes import OUTCOMES
 from common.events.replies import (
+    REPLIES,
     CommentReply,
     DirectMessage,
     HideComment,
@@ -307,6 +308,68 @@ async def test_a_limit_is_waited_out_and_keeps_the_order(rig):
     await rig.send(*events)
     await rig.outcome(events[-1], "delivered")
     assert [text for _, _, text in await rig.effects()] == ["One", "Two", "Three"]
+
+
+async def test_later_replies_wait_behind_the_one_that_is_retried_and_other_conversations_do_not(rig):
+    await rig.sandbox.add_fault(
+        api="graph", behaviour="rate_limited", kind="message", contact=rig.contact, times=3, retry_after=0.7
+    )
+    texts = [f"Part {number}" for number in range(6)]
+    waiting = [rig.reply(DirectMessage(text=text)) for text in texts]
+    await rig.send(*waiting)
+    async with asyncio.timeout(10):
+        while not await rig.calls():
+            await asyncio.sleep(0.02)
+    held_up, others = rig.contact, []
+    for _ in range(5):
+        rig.contact = f"1{next(numbers):015d}"
+        others.append(rig.reply(DirectMessage(text="Hello")))
+        await rig.send(others[-1])
+    for other in others:
+        await rig.outcome(other, "delivered", timeout=10)
+    rig.contact = held_up
+    assert await rig.effects() == [], "the others are to be done before the first of these is"
+    await rig.outcome(waiting[-1], "delivered")
+    assert [text for _, _, text in await rig.effects()] == texts
+
+
+async def test_a_reply_behind_a_persons_answer_in_the_log_is_never_sent(rig):
+    """Nothing is awaited in between: the barrier, not luck, makes delivery take in the echo first."""
+    for _ in range(20):
+        rig.contact = f"1{next(numbers):015d}"
+        event = rig.reply(DirectMessage(text="Bot speaking"))
+        await rig.send(rig.echo(f"mid.{next(numbers)}", "I will take this one"))
+        await rig.send(event)
+        assert (await rig.outcome(event, "suppressed")).data.reason == "human_owns"
+        assert await rig.effects() == []
+
+
+async def test_a_reply_that_cannot_be_read_is_told_to_the_merchants_people(rig):
+    await rig.broker.publish(b'{"type": "com.jawab.reply.generated.v1"}', REPLIES, key=rig.conversation.encode())
+    async with asyncio.timeout(20):
+        while not (told := (await rig.sandbox.journal(api="operator", contact=rig.contact, bodies=True))["entries"]):
+            await asyncio.sleep(0.05)
+    assert len(told) == 1
+    event = rig.reply(DirectMessage(text="Behind it"))
+    await rig.send(event)
+    await rig.outcome(event, "delivered")
+
+
+async def test_an_api_that_keeps_failing_is_left_alone_and_nothing_is_left_announced(rig):
+    rule = {"api": "graph", "behaviour": "server_error", "kind": "sender_action", "contact": rig.contact}
+    await rig.sandbox.add_fault(**rule)
+    showing = [rig.reply(Typing()) for _ in range(12)]
+    await rig.send(*showing)
+    for event in showing:
+        await rig.outcome(event, "suppressed")
+    assert len(await rig.calls()) == 5
+    event = rig.reply(DirectMessage(text="Waits for the probe"))
+    await rig.send(event)
+    assert (await rig.outcome(event, "delivered")).data.route == "graph"
+    figures = (await rig.http.get("/metrics")).text
+    assert 'breaker_open{api="graph"} 0.0' in figures
+    assert 'breaker_openings_total{api="graph"} 1.0' in figures
+    assert 'delivery_unknown_outcomes_total{route="graph"}' not in figures
 
 
 async def test_a_private_reply_that_is_refused_at_its_first_attempt_is_not_called_delivered(rig):
