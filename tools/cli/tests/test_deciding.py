@@ -1,5 +1,6 @@
 """Deciding again: today's rules over yesterday's messages, with nobody asked and nothing sent."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,21 @@ async def test_a_model_that_failed_then_fails_again_with_the_same_apology() -> N
 async def test_where_no_answer_was_recorded_the_model_would_be_needed(then: Decided | None) -> None:
     with pytest.raises(NotRecorded):
         await second().decide(SHOP, said("أكو توصيل للموصل؟"), then, NOW)
+
+
+async def test_messages_that_were_answered_together_are_decided_about_together_again() -> None:
+    then = replace(model_said("إي، عدنا توصيل"), covers=("1:msg:m_1", "1:msg:m_2"))
+    rule = Rule(
+        name="delivery",
+        when=When(channel="direct_message", match="contains", values=("توصيل",)),
+        then=Then(reply={"ar": "التوصيل 5000"}),
+    )
+    again, shop = second(), SHOP.model_copy(update={"rules": (rule,)})
+    assert await again.decide(shop, said("أكو توصيل؟"), then, NOW) is None
+    assert mark("1:msg:m_1", then, None) == "covered"
+    now = await again.decide(shop, said("للموصل", "m_2"), then, NOW)
+    assert now is not None
+    assert (now.rule, now.covers) == ("delivery", ("1:msg:m_1", "1:msg:m_2"))
 
 
 async def test_a_new_rule_takes_over_what_the_model_said() -> None:
