@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import httpx2
@@ -39,7 +39,8 @@ class Sent:
 
 
 class Customers:
-    """Everybody who writes. `url` is ingest's webhook; `still` says whether it is worth trying again."""
+    """Everybody who writes. `url` is ingest's webhook; `still` says whether it is worth trying again,
+    `pauses` how many seconds later; the last of them for good."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Customers:
         secret: str,
         counts: Counter[str],
         still: Callable[[], bool],
+        pauses: Sequence[float] = RESEND_SECONDS,
     ) -> None:
         self.sent = Sent()
         self._simulator = simulator
@@ -60,6 +62,7 @@ class Customers:
         self._secret = secret
         self._counts = counts
         self._still = still
+        self._pauses = pauses
         self._sender = WebhookSender(url, secret, client, timeout_seconds=POST_SECONDS)
         self._contacts: dict[int, str] = defaultdict(simulator.contact)
         self._updates: dict[str, Update] = {}
@@ -112,7 +115,7 @@ class Customers:
                     self._counts["webhooks acknowledged"] += 1
                     return time.time()
             self._counts["webhooks sent again"] += 1
-            await asyncio.sleep(RESEND_SECONDS[min(tries, len(RESEND_SECONDS)) - 1])
+            await asyncio.sleep(self._pauses[min(tries, len(self._pauses)) - 1])
         self._counts["webhooks given up"] += 1
         return None
 
