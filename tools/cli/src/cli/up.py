@@ -9,7 +9,8 @@ from rich.console import Console
 
 from cli.environment import ENVIRONMENT, PROCESS
 from cli.local import FAILURES, Interrupted, ended_by_signals, run_folder, start
-from devkit.stack import SERVICES, USUAL_PORTS, Ports, Stack
+from devkit.services import SERVICES
+from devkit.stack import USUAL_PORTS, Ports, Stack
 
 OWN = ("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URL", "OPENAI_BASE_URL", "MANYCHAT_BASE_URL", "INSTAGRAM_GRAPH_URL")
 """Where one of these is set, what it names is used instead of what `up` would start."""
