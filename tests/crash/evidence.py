@@ -140,6 +140,7 @@ async def gather(
         ends=backlog.ends,
         found_by=dict(settled_by(home)),
         model_calls=sum(entry["api"] == "openai" and entry["effect"] for entry in journal),
+        assignments=assignments(home),
         grace=grace,
     )
 
@@ -242,6 +243,11 @@ def settled_by(home: Path) -> Iterator[tuple[str, str]]:
             how = HOW_FOUND.get(event.get("event", ""))
             if how is not None and event.get("reply"):
                 yield event["reply"], how or str(event.get("by", "found"))
+
+
+def assignments(home: Path) -> int:
+    """Return how often the logs say that a consumer was given partitions."""
+    return sum(log.read_text(errors="replace").count('"partitions.assigned"') for log in home.glob("*.log"))
 
 
 async def covers(mongo_url: str) -> dict[str, frozenset[str]]:

@@ -113,6 +113,8 @@ class History:
     found_by: Mapping[str, str] = field(default_factory=dict)
     """How the service's log says that an unknown outcome was settled: echo, read or sent_again, by reply."""
     model_calls: int = 0
+    assignments: int = 0
+    """How often a consumer was given partitions: once a start, and once a rebalance."""
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
 

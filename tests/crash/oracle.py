@@ -86,6 +86,8 @@ def judge(history: History) -> Verdict:
             "dead_letters": len(history.dead),
             "decided": len({one.reply_id for one in history.generated}),
             "model_calls": history.model_calls,
+            "assignments": history.assignments,
+            "latest_ms_after_a_person": round(1000 * max([0.0, *(late for _, _, late in case.after_people())])),
         },
     )
 
@@ -167,6 +169,13 @@ class _Case:
     def final(self, reply_id: str) -> Became | None:
         """Return what became of a reply in the end, or None."""
         return next((one for one in self.became.get(reply_id, ()) if one.state in FINAL), None)
+
+    def after_people(self) -> Iterator[tuple[PersonWrote, Taken, float]]:
+        """Yield what we said after a person's message was acknowledged, and how many seconds after it."""
+        for one in self.spoken:
+            for person in self.people.get(one.contact, ()):
+                if person.acknowledged_at is not None and one.time > person.acknowledged_at:
+                    yield person, one, one.time - person.acknowledged_at
 
     def is_committed(self, group: str, position: Position) -> bool:
         """Tell whether a group has committed past a record."""
@@ -281,14 +290,10 @@ def _precedes(case: _Case, one: str, other: str) -> bool:
 
 
 def _ownership(case: _Case) -> Iterator[Breach]:
-    for person in case.history.people:
-        if person.acknowledged_at is None:
-            continue
-        for one in case.spoken:
-            late = one.time - person.acknowledged_at
-            if one.contact == person.contact and late > case.history.grace:
-                shown = " ".join(case.tags(one)) or one.text[:40]
-                yield Breach("ownership", (person.tag, shown), f"taken {late:.1f} s after the person's message")
+    for person, one, late in case.after_people():
+        if late > case.history.grace:
+            shown = " ".join(case.tags(one)) or one.text[:40]
+            yield Breach("ownership", (person.tag, shown), f"taken {late:.1f} s after the person's message")
 
 
 def _forged(case: _Case) -> Iterator[Breach]:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from evidence import Backlog, became, dead, generated, sayings, settled_by, taken
+from evidence import Backlog, assignments, became, dead, generated, sayings, settled_by, taken
 from history import Became, DeadLetter, Generated, Taken
 
 from common.kafka.dead_letters import CAUSE
@@ -78,8 +78,9 @@ def test_only_what_had_its_effect_was_taken():
     ]
 
 
-def test_the_log_tells_how_an_unknown_outcome_was_settled(tmp_path):
+def test_the_logs_tell_how_unknown_outcomes_were_settled_and_who_got_partitions(tmp_path):
     lines = [
+        {"event": "partitions.assigned", "partitions": 12},
         {"event": "reply.found", "reply": "r1", "by": "echo"},
         {"event": "reply.proven_absent", "reply": "r2"},
         {"event": "reply.finished", "reply": "r3"},
@@ -87,6 +88,7 @@ def test_the_log_tells_how_an_unknown_outcome_was_settled(tmp_path):
     log = "\n".join([*(json.dumps(line) for line in lines), '{"event": "reply.found", cut off'])
     (tmp_path / "delivery-2.log").write_text(log)
     assert dict(settled_by(tmp_path)) == {"r1": "echo", "r2": "sent_again"}
+    assert assignments(tmp_path) == 1
 
 
 def test_what_waits_is_what_is_not_committed():
