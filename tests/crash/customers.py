@@ -25,6 +25,8 @@ SCRIPTS = (
     ("", "We read {tags} and will gladly help."),
 )
 """What the model answers: long enough for two messages where a customer wants to know everything."""
+NO_SUBSCRIBER_EVERY = 3
+"""Every third customer is none in ManyChat, so that both routes are used."""
 POST_SECONDS = 8.0
 RESEND_SECONDS = (0.2, 0.4, 0.8, 1.5)
 OK, UNAVAILABLE = 200, 503
@@ -65,6 +67,7 @@ class Customers:
         self._pauses = pauses
         self._sender = WebhookSender(url, secret, client, timeout_seconds=POST_SECONDS)
         self._contacts: dict[int, str] = defaultdict(simulator.contact)
+        self._met: set[int] = set()
         self._updates: dict[str, Update] = {}
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -94,6 +97,7 @@ class Customers:
     async def _deliver(self, webhook: Webhook, updates: list[Update]) -> None:
         if not webhook.again:
             await self._sandbox.webhook(*updates, deliver=False)
+            await self._meet({conversation_of(item) for item in webhook.items} - self._met)
         now = time.time()
         for item in webhook.items:
             self._begin(item, now)
@@ -103,6 +107,13 @@ class Customers:
         if acknowledged:
             for item in webhook.items:
                 self._acknowledge(item, min(acknowledged))
+
+    async def _meet(self, conversations: set[int]) -> None:
+        """Tell the world who is no subscriber, before anybody looks."""
+        self._met |= conversations
+        for number in conversations:
+            if number % NO_SUBSCRIBER_EVERY == 0:
+                await self._sandbox.tell_person(self._contacts[number], subscriber=False)
 
     async def _until_acknowledged(self, updates: list[Update]) -> float | None:
         """Return when it was answered with 200, None if never."""

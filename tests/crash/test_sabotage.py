@@ -15,7 +15,7 @@ from itertools import count
 
 import httpx2
 import pytest
-from customers import Customers
+from customers import NO_SUBSCRIBER_EVERY, Customers
 from director import GRACE_SECONDS, SETTINGS
 from evidence import KafkaEvidence, gather, read_journal, taken
 from history import Taken
@@ -31,7 +31,7 @@ from devkit.stack import Stack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.timeout(120)]
 
-_conversations = count(1000)
+_conversations = count(1000, NO_SUBSCRIBER_EVERY)
 
 
 @dataclass
