@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.errors import Permanent, Retryable, UnknownOutcome
+from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage
 from delivery import ledger
 from delivery.ledger import Row, text_key
@@ -39,6 +39,19 @@ class TestUnknownOutcomes:
         assert len(world.platform.sends()) == 1
         assert world.value("delivery_unknown_resolved_total", how="echo") == 1
         assert world.value("delivery_replies_total", outcome="delivered", route="graph", kind="direct_message") == 1
+
+    async def test_an_echo_resolves_a_reply_that_waited_for_many_hours_before_it_was_sent(self, world):
+        """Its row is as old as its first try; a limit or an outage may have held it up since."""
+        world.platform.script = [Throttled("429"), ("arrives", UnknownOutcome("ReadTimeout"))]
+        event = world.reply(DirectMessage(text="Hello"))
+        with pytest.raises(Throttled):
+            await world.sender.deliver(event)
+        world.clock.advance(timedelta(hours=20))
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        await world.sender.deliver(event)
+        assert world.kinds() == ["outcomeunknown", "delivered"]
 
     async def test_reading_the_conversation_resolves_it(self, world):
         world.platform.script = [("arrives", UnknownOutcome("ReadTimeout"))]

@@ -52,8 +52,9 @@ IN_THE_THREAD = frozenset({"direct_message", "private_reply"})
 MOST_ROWS = 200
 """How many rows are read at once. Whoever is given this many has not seen all there are."""
 
-LONGEST_LIFE = timedelta(hours=2)
-"""How long before a message a row may have been opened that sent it: the patience of a lane, and some."""
+LONGEST_LIFE = timedelta(hours=26)
+"""How long before a message a row may have been opened that sent it: the messaging window, and some. A lane's patience
+begins anew with every restart, so the window alone ends a reply."""
 
 AHEAD = timedelta(minutes=5)
 """How long after it, by a clock of the platform's that is behind."""
