@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from customers import Customers
-from plan import (
+from steps import (
     BendEchoes,
     BreakWire,
     EchoesAgain,

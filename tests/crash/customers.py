@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 
 import httpx2
 from history import Channel, PersonWrote, Said
-from plan import THREAD, Edit, Item, PersonAnswers, Say, Unsend, Webhook, conversation_of
+from steps import (
+    THREAD,
+    Edit,
+    Item,
+    PersonAnswers,
+    Say,
+    Unsend,
+    Webhook,
+    conversation_of,
+)
 
 from devkit.sandbox.client import SandboxClient
 from devkit.signing import serialise, signed_headers

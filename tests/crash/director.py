@@ -13,7 +13,9 @@ from breakage import Breakage
 from customers import Customers
 from evidence import KafkaEvidence, gather
 from history import History
-from plan import Plan
+from plan import (
+    Plan,
+)
 
 from devkit.sandbox.client import SandboxClient
 from devkit.simulator import Simulator

@@ -7,7 +7,13 @@ from collections import Counter
 import httpx2
 import pytest
 from customers import Customers
-from plan import Edit, PersonAnswers, Say, Unsend, Webhook
+from steps import (
+    Edit,
+    PersonAnswers,
+    Say,
+    Unsend,
+    Webhook,
+)
 
 from devkit.sandbox.client import SandboxClient
 from devkit.signing import signed_headers

@@ -10,19 +10,21 @@ from plan import (
     NEVER_REACHED,
     RECOVERY,
     SLOWEST_PLATFORM,
+    Plan,
+    places_of,
+)
+from steps import (
     BreakWire,
     Edit,
     Freeze,
     Kill,
     KillAt,
     Misbehave,
-    Plan,
     Replica,
     Say,
     Unsend,
     Webhook,
     conversation_of,
-    places_of,
 )
 
 from common.failpoints import PLACES

@@ -6,7 +6,9 @@ from dataclasses import replace
 from io import StringIO
 
 from oracle import INVARIANTS, Breach, Verdict
-from plan import Plan
+from plan import (
+    Plan,
+)
 from report import facts, show, write
 from rich.console import Console
 

@@ -20,8 +20,11 @@ from director import GRACE_SECONDS, SETTINGS
 from evidence import KafkaEvidence, gather, read_journal, taken
 from history import Taken
 from oracle import Verdict, judge
-from plan import Say, Webhook
 from pymongo import AsyncMongoClient
+from steps import (
+    Say,
+    Webhook,
+)
 
 from common.failpoints import SABOTAGES
 from common.mongo import DELIVERIES

@@ -3,7 +3,9 @@
 import os
 
 import pytest
-from plan import Plan
+from plan import (
+    Plan,
+)
 from report import facts, show, write
 from rich.console import Console
 from run import perform
