@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from common import failpoints
-from common.errors import Retryable
+from common.errors import Retryable, UnknownOutcome
 from delivery import ledger
 from delivery.mongo import MongoLedger
 
@@ -80,3 +80,12 @@ async def test_with_attempting_written_after_the_call_a_later_try_has_no_trace_e
     await world.sender.deliver(event)
     assert seen == ["claimed"]
     assert world.row(event) == replace(world.row(event), state="delivered")
+
+
+async def test_with_attempting_written_after_the_call_an_unknown_outcome_is_still_resolved(world):
+    """The sabotage takes away one thing only."""
+    failpoints.arm("sabotage.attempting_after_call")
+    world.platform.script = [("arrives", UnknownOutcome("reset"))]
+    event = world.reply()
+    await world.deliver_until_done(event)
+    assert (world.kinds(), len(world.platform.thread)) == (["outcomeunknown", "delivered"], 1)

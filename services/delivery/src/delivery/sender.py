@@ -270,6 +270,7 @@ class InstagramMessageSender:
         except Refused as refusal:
             return await self._refused(work, plan, row, index, refusal)
         except UnknownOutcome as unknown:
+            await self._write_what_was_withheld(work)
             return await self._resolver.lose_sight(row, unknown.evidence)
         except Retryable:
             await self._take_back(work, row, index)
