@@ -175,12 +175,17 @@ def sayings(records: Iterable[Any]) -> Iterator[tuple[str, str, Position]]:
     seen: set[str] = set()
     for record in records:
         event = read(record.value)
-        if not any(name in event.get("type", "") for name in SAYINGS) or event["id"] in seen:
+        if not any(name in event.get("type", "") for name in SAYINGS) or event["id"] in seen or _is_ours(event["data"]):
             continue
         tag = TAG.search(json.dumps(event["data"].get("original", {})))
         if tag is not None:
             seen.add(event["id"])
             yield tag.group(), event["id"], (record.topic, record.partition, record.offset)
+
+
+def _is_ours(data: Mapping[str, Any]) -> bool:
+    """Tell whether the account itself wrote it: its public answers come back as comments."""
+    return bool(data.get("from_account")) or data.get("contact_id") in {None, data.get("account_id")}
 
 
 def generated(records: Iterable[Any], covers: Mapping[str, frozenset[str]]) -> Iterator[Generated]:

@@ -30,10 +30,12 @@ def entry(api, kind, *, effect=True, text="", **more):
 
 def test_a_saying_is_known_by_its_tag_and_by_its_first_append():
     records = [
-        Record(event("message.received", "m1", original={"message": {"text": "#c1m1 hello"}}), offset=3),
-        Record(event("message.received", "m1", original={"message": {"text": "#c1m1 hello"}}), offset=4),
+        Record(event("message.received", "m1", contact_id="c", original={"text": "#c1m1 hello"}), offset=3),
+        Record(event("message.received", "m1", contact_id="c", original={"text": "#c1m1 hello"}), offset=4),
         Record(event("echo.received", "x", original={"message": {"text": "We read #c1m1"}}), offset=5),
-        Record(event("livecomment.received", "k", original={"text": "#c2m7 live"}), offset=6),
+        Record(event("livecomment.received", "k", contact_id="d", original={"text": "#c2m7 live"}), offset=6),
+        Record(event("comment.received", "o", contact_id="a", account_id="a", original={"text": "#c2m7"}), offset=6),
+        Record(event("comment.received", "p", contact_id="d", from_account=True, original={"text": "#c2m7"}), offset=6),
         Record(b"not json", offset=7),
     ]
     assert list(sayings(records)) == [("#c1m1", "m1", ("t", 0, 3)), ("#c2m7", "k", ("t", 0, 6))]
