@@ -601,3 +601,24 @@ async def test_a_broker_that_is_killed_and_comes_back_is_survived_without_a_huma
         await until(lambda: len(seen) == 220, within=60)
         await until_committed(settings, topic, 220)
     assert all(numbers == list(range(11)) for numbers in first_time.values())
+
+
+async def test_waiting_for_another_lane_takes_no_place_from_what_is_in_it(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, max_working=1, drain_timeout=5)
+    handled: list[str] = []
+    began = asyncio.Event()
+
+    async def handler(one: MessageReceived) -> None:
+        if one.id == "waits:0":
+            began.set()
+            await until(lambda: not subscriber._lanes.rests(b"works"))
+            await subscriber.at_rest(b"works", 20)
+        handled.append(one.id)
+
+    async with consuming(settings, topic, handler) as subscriber:
+        await produce(settings, topic, [event("waits", 0)])
+        async with asyncio.timeout(20):
+            await began.wait()
+        await produce(settings, topic, [event("works", 0)])
+        await until(lambda: len(handled) == 2)
+    assert handled == ["works:0", "waits:0"]

@@ -22,7 +22,7 @@ The pure parts are `progress`, `retry`, `back_pressure` and `dead_letter_limit`.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -288,23 +288,22 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         Raises OwnershipLost when the lane is drained meanwhile.
         """
         give_up = time.monotonic() + seconds
-        self._working.release()
-        self._metrics.working.dec()
         try:
-            while not (found := lane.has_later(wanted)) and (left := give_up - time.monotonic()) > 0:
-                lane.arrived = asyncio.Event()
-                await self._first_of(lane.arrived, self._draining, within=left)
-                if self._draining.is_set():
-                    raise OwnershipLost("its lane was drained")
-            return found
+            async with self._only_waiting():
+                while not (found := lane.has_later(wanted)) and (left := give_up - time.monotonic()) > 0:
+                    lane.arrived = asyncio.Event()
+                    await self._first_of(lane.arrived, self._draining, within=left)
+                    if self._draining.is_set():
+                        raise OwnershipLost("its lane was drained")
+                return found
         finally:
             lane.arrived = None
-            await self._working.acquire()
-            self._metrics.working.inc()
 
     async def at_rest(self, lane: Hashable, within: float) -> None:
-        """Wait until a lane has no records. Raises TimeoutError."""
-        async with asyncio.timeout(within):
+        """Wait until another lane than that of the record in hand has no records. Raises TimeoutError."""
+        if self._lanes.rests(lane):
+            return
+        async with self._only_waiting(), asyncio.timeout(within):
             await self._lanes.at_rest(lane)
 
     def watching(self, lane: Hashable) -> contextlib.AbstractContextManager[Watcher]:
@@ -312,10 +311,24 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         return self._lanes.watching(lane)
 
     async def has_read(self, ends: Mapping[TopicPartition, int], within: float) -> None:
-        """Wait until everything before these offsets was read. Raises TimeoutError."""
+        """Wait until everything before these offsets was read. Raises TimeoutError.
+
+        The caller keeps its place among those who work: reading needs none, and it must act at once afterwards.
+        """
         async with asyncio.timeout(within):
             while not all(tp in self._progress and self._progress[tp].next >= end for tp, end in ends.items()):
                 await self._read.wait()
+
+    @contextlib.asynccontextmanager
+    async def _only_waiting(self) -> AsyncIterator[None]:
+        """Give the place of a handler that waits for something to those who can work, and take one again."""
+        self._working.release()
+        self._metrics.working.dec()
+        try:
+            yield
+        finally:
+            await self._working.acquire()
+            self._metrics.working.inc()
 
     def _tell_that_more_was_read(self) -> None:
         self._read.set()

@@ -122,6 +122,10 @@ class Lanes:
             return 0.0
         return time.monotonic() - min(lane.head_since for lane in self._lanes.values())
 
+    def rests(self, key: Hashable) -> bool:
+        """Tell whether a lane has no records."""
+        return key not in self._lanes
+
     async def at_rest(self, key: Hashable) -> None:
         """Wait until a lane has no records; the caller bounds it."""
         while (lane := self._lanes.get(key)) is not None:
