@@ -61,6 +61,7 @@ class Breakage:
         seed: int,
         counts: Counter[str],
         note: Note,
+        sabotage: str = "",
     ) -> None:
         self._stack = stack
         self._sandbox = sandbox
@@ -69,6 +70,7 @@ class Breakage:
         self._seed = seed
         self._counts = counts
         self._note = note
+        self._sabotage = sabotage
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="breakage")
         self._wanted = set(stack.names())
         self._arming: dict[str, str] = {}
@@ -131,7 +133,7 @@ class Breakage:
     async def _start(self, name: str) -> None:
         arm = self._arming.pop(name, None)
         (self._armed.add if arm else self._armed.discard)(name)
-        settings = {"JAWAB_FAILPOINT": arm} if arm else {}
+        settings = {"JAWAB_FAILPOINT": ",".join(filter(None, (self._sabotage, arm)))} if arm else {}
         if name in self._named:
             settings["KAFKA_GROUP_INSTANCE_ID"] = name
         try:

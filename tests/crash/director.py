@@ -88,7 +88,14 @@ class Director:
                 still=lambda: self._elapsed() < self._plan.quiet_at + self._settle_within / 2,
             )
             breakage = Breakage(
-                self._stack, sandbox, client, customers, seed=self._plan.seed, counts=self._counts, note=self._note
+                self._stack,
+                sandbox,
+                client,
+                customers,
+                seed=self._plan.seed,
+                counts=self._counts,
+                note=self._note,
+                sabotage=environment.get("JAWAB_FAILPOINT", ""),
             )
             await customers.script()
             self._begun, self._started = time.monotonic(), time.time()

@@ -1,8 +1,9 @@
 """`make chaos`: kills, freezes and cuts everything while customers write, and says whether every promise was held.
 
-    make chaos                       # 200 kills, a seed of its own, about nine minutes
+    make chaos                       # 200 kills, a seed of its own, about ten minutes
     make chaos KILLS=25 SEED=7       # shorter, and repeatable
     make chaos MINUTES=30            # longer
+    python tests/crash/run.py --plan --seed 7 --kills 25     # only print what would be done
 
 Ends with 1 when a promise was broken; the folder with every process's log is kept then.
 """
@@ -22,16 +23,18 @@ from plan import Plan
 from report import facts, show, write
 from rich.console import Console
 
+from common.failpoints import SABOTAGES
 from devkit.environment import project_root
 from devkit.stack import Stack
 
 JOURNAL_LIMIT = 500_000
 
 
-def perform(plan: Plan, home: Path, console: Console) -> tuple[Ran, Verdict, float]:
+def perform(plan: Plan, home: Path, console: Console, sabotage: str = "") -> tuple[Ran, Verdict, float]:
     """Start the stack, carry out a plan, judge it; also return how many seconds all of that took."""
     begun = time.monotonic()
-    stack = Stack(home, faults=True, settings=SETTINGS, sandbox={"SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT)})
+    settings = {**SETTINGS, **({"JAWAB_FAILPOINT": sabotage} if sabotage else {})}
+    stack = Stack(home, faults=True, settings=settings, sandbox={"SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT)})
     console.print(f"Starting the stack in {home} …", soft_wrap=True)
     with stack:
         director = Director(stack, plan, tell=lambda line: console.print(line, style="dim", soft_wrap=True))
@@ -47,6 +50,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, help="repeats a run; without it one is drawn and printed")
     options.add_argument("--minutes", type=float, default=0.0, help="how long at least")
     options.add_argument("--plan", action="store_true", help="print the plan and do nothing")
+    options.add_argument("--sabotage", choices=SABOTAGES, default="", help="try a build without this mechanism")
     options.add_argument("--keep", action="store_true", help="keep the folder with the logs also when all was held")
     chosen = options.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
@@ -57,7 +61,7 @@ def main() -> int:
         return 0
     console.print(f"Seed {seed}, plan {plan.digest}: {plan.kills} kills over {plan.heal_at:.0f} s.")
     home = Path(tempfile.mkdtemp(prefix="jawab-chaos-"))
-    ran, verdict, seconds = perform(plan, home, console)
+    ran, verdict, seconds = perform(plan, home, console, chosen.sabotage)
     show(plan, verdict, ran.counts, seconds, console, minutes=chosen.minutes)
     path = write(facts(plan, verdict, ran.counts, seconds, minutes=chosen.minutes), project_root() / "reports")
     console.print(f"written: {path}", soft_wrap=True)
