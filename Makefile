@@ -1,6 +1,6 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage load clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage bench load clean
 
 UV := scripts/uv
 RUN := $(UV) run --frozen --all-groups
@@ -54,6 +54,9 @@ coverage: ## how much of the code the tests without servers reach
 
 schemas: ## write docs/schemas from the event classes
 	$(RUN) python -m common.events.schemas docs/schemas
+
+bench: ## what consuming in order costs and holds, against FastStream's own loop: under six minutes
+	$(RUN) python tests/bench/keyed.py
 
 load: ## webhooks per second, and how long from a webhook to its delivered reply
 	$(RUN) python tests/load/run.py

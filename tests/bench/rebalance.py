@@ -22,12 +22,14 @@ from rig import (
     fresh,
     out_of_order,
     partition_of,
+    round_robin,
     settings_for,
     until,
     with_busy_ones,
 )
 
 from common.events import AnyEvent
+from common.kafka.lane import hold
 from common.settings import KafkaSettings
 
 CONVERSATIONS = 2_000
@@ -37,6 +39,10 @@ WORK = (0.05, 0.35)
 SLOTS = 100
 ROUNDS = 3
 FINISH = 60.0
+
+LONG_WORK = 9.0
+LONG_RECORDS = 50
+SESSION = 6.0
 
 
 @dataclass
@@ -161,12 +167,45 @@ async def once(settings: KafkaSettings, topic: str) -> Run:
     )
 
 
+async def in_long_work(bootstrap: str) -> tuple[int, int]:
+    """Let a second replica join while the first is at work that takes longer than a session, but not than a drain.
+
+    Returns how many conversations the first still called its own when the second was at work on them, and how many
+    records the second did again.
+    """
+    settings = settings_for(bootstrap, session_timeout=SESSION, drain_timeout=2 * LONG_WORK)
+    topic = await create_topic(bootstrap, fresh("long-work"))
+    await fill(bootstrap, topic, round_robin(LONG_RECORDS, LONG_RECORDS))
+    group = fresh("long-work")
+    owned_until: dict[str, float] = {}
+    begun_by_second: dict[str, float] = {}
+
+    async def first_handler(event: AnyEvent) -> None:
+        ends = time.perf_counter() + LONG_WORK
+        while time.perf_counter() < ends:
+            if hold().owned:
+                owned_until[event.id] = time.perf_counter()
+            await asyncio.sleep(0.02)
+
+    async def second_handler(event: AnyEvent) -> None:
+        begun_by_second[event.id] = time.perf_counter()
+
+    async with consuming(settings, topic, group, first_handler) as first:
+        await until(lambda: len(owned_until) == LONG_RECORDS, 30, "the long work to begin")
+        everything = len(first.assignment())
+        async with consuming(settings, topic, group, second_handler) as second:
+            await until(lambda: 0 < len(second.assignment()) < everything, FINISH, "sharing", every=0.02)
+    both = sum(begun < owned_until[one] for one, begun in begun_by_second.items())
+    return both, len(begun_by_second)
+
+
 async def measure(bootstrap: str) -> list[Row]:
     """Repeat the joining on the same records."""
     settings = settings_for(bootstrap, max_working=SLOTS)
     topic = await create_topic(bootstrap, fresh("rebalance"))
     await fill(bootstrap, topic, with_busy_ones(CONVERSATIONS, RECORDS))
     runs = [await once(settings, topic) for _ in range(ROUNDS)]
+    both, again = await in_long_work(bootstrap)
     part = "a second replica joins"
 
     def middle(name: str) -> float:
@@ -186,4 +225,6 @@ async def measure(bootstrap: str) -> list[Row]:
         never("lost", "lost"),
         never("out of order", "disordered"),
         Row(part, "handled twice", middle("twice"), "records"),
+        Row(f"{LONG_WORK:g} s of work then", "called their own by both at once", both, "", "0", both == 0, must=True),
+        Row(f"{LONG_WORK:g} s of work then", "begun again by the second", again, "", "0", again == 0),
     ]
