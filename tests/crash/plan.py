@@ -263,7 +263,7 @@ def _provider(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
     end = at + seconds
     name, wait, effect, after = draw.choice(
         (
-            ("rate_limited", 0.0, None, draw.choice((0.5, 1.0, 2.0))),
+            ("rate_limited", draw.choice((0.0, 0.0, 1.5)), None, draw.choice((0.5, 1.0, 2.0))),
             ("server_error", 0.0, None, None),
             ("server_error", 0.0, api != "openai", None),
             ("hang", 4.0, None, None),
@@ -291,7 +291,7 @@ def _echoes_again(draw: random.Random, board: _Board, at: float) -> Iterator[Fau
 
 # Customers
 
-WITH_A_PERSON = 0.08
+WITH_A_PERSON = 0.12
 FORGED = 4
 LAST_WORDS = 0.35
 
@@ -323,7 +323,8 @@ def _conversation(draw: random.Random, conversation: int, heal_at: float) -> lis
         found += said
         found += _second_thoughts(draw, said)
         if episode == person_at:
-            found.append(Webhook(at + draw.uniform(0.0, 2.0), (PersonAnswers(conversation, 1),)))
+            late = draw.choice((0.0, 0.1, 0.3, 1.0, 2.0)) * draw.uniform(0.5, 1.0)
+            found.append(Webhook(at + late, (PersonAnswers(conversation, 1),)))
         at += draw.uniform(1.0, max(2.0, heal_at / 6))
         if at >= heal_at:
             break

@@ -12,12 +12,20 @@ from rich.markup import escape
 from rich.table import Table
 
 MOST_SHOWN = 12
+LONGEST_ID = 40
+"""Characters of an id on the terminal; the platform's have some 160. The file has the whole."""
 
 
 def command(plan: Plan, minutes: float) -> str:
     """Return the command that repeats a run."""
     words = ["make", "chaos", f"KILLS={plan.kills}", f"SEED={plan.seed}"]
     return shlex.join([*words, f"MINUTES={minutes:g}"] if minutes else words)
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return the text, its middle left out if it is long."""
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def facts(
@@ -74,7 +82,8 @@ def show(
         listed = ", ".join(f"{name} {count}" for name, count in sorted(figures.items()))
         console.print(f"[bold]{title}[/bold]: {escape(listed)}")
     for breach in verdict.breaches[:MOST_SHOWN]:
-        console.print(f"[red]{breach.invariant}[/red] {escape(' '.join(breach.ids))}: {escape(breach.what)}")
+        ids = " ".join(shorten(one, LONGEST_ID) for one in breach.ids)
+        console.print(f"[red]{breach.invariant}[/red] {escape(ids)}: {escape(breach.what)}")
     if len(verdict.breaches) > MOST_SHOWN:
         console.print(f"[red]… and {len(verdict.breaches) - MOST_SHOWN} more, all in the JSON file[/red]")
     console.print(f"again: {escape(command(plan, minutes))}")

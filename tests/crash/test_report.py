@@ -9,7 +9,7 @@ from oracle import INVARIANTS, Breach, Verdict
 from plan import (
     Plan,
 )
-from report import facts, show, write
+from report import facts, shorten, show, write
 from rich.console import Console
 
 PLAN = replace(Plan.of(7, 1), kills=25)
@@ -32,6 +32,11 @@ def test_the_table_names_every_promise_and_the_command_that_repeats_the_run():
 
 def test_a_breach_is_shown_with_its_ids():
     assert "twice #c1m1 c: taken 2 times [in 3.0 s]" in shown(TORN)
+
+
+def test_a_long_id_is_shown_by_its_ends():
+    assert shorten("a" * 100 + "b" * 100, 21) == "a" * 10 + "…" + "b" * 10
+    assert shorten("short", 21) == "short"
 
 
 def test_the_file_holds_figures_and_breaches(tmp_path):
