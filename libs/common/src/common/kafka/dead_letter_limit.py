@@ -17,7 +17,7 @@ class DeadLetterLimit:
 
     def __init__(self, percent: float) -> None:
         self._percent = percent
-        self._buckets: deque[tuple[float, int, int]] = deque()
+        self._buckets: deque[list[float]] = deque()
 
     def handled(self, now: float) -> None:
         """Count a record that was handled; `now` is in seconds and never falls."""
@@ -35,12 +35,12 @@ class DeadLetterLimit:
         return died > FEWEST and died * 100 > self._percent * (handled + died)
 
     def _count(self, now: float, *, handled: int, died: int) -> None:
-        self._forget(now)
-        begun = now - now % BUCKET_SECONDS
-        if self._buckets and self._buckets[-1][0] == begun:
-            _, before, dead = self._buckets.pop()
-            handled, died = handled + before, died + dead
-        self._buckets.append((begun, handled, died))
+        if not self._buckets or now - self._buckets[-1][0] >= BUCKET_SECONDS:
+            self._forget(now)
+            self._buckets.append([now - now % BUCKET_SECONDS, 0, 0])
+        bucket = self._buckets[-1]
+        bucket[1] += handled
+        bucket[2] += died
 
     def _forget(self, now: float) -> None:
         while self._buckets and self._buckets[0][0] <= now - WINDOW_SECONDS - BUCKET_SECONDS:

@@ -22,6 +22,7 @@ The pure parts are `progress`, `retry`, `back_pressure` and `dead_letter_limit`.
 import asyncio
 import contextlib
 import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ from common.kafka.lease import Lease, lease_of
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.progress import PartitionProgress
 from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, cause, verdict
+from common.kafka.slots import Slots
 from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
@@ -65,6 +67,8 @@ MOST_AT_ONCE = 200
 """Records taken in before the lanes get to run."""
 
 AFTER_AN_ERROR = 1.0
+HEARTBEAT_SECONDS = 1.0
+REJOIN_SECONDS = 5.0
 
 
 def key_of(record: ConsumerRecord) -> Hashable:
@@ -96,7 +100,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._working = asyncio.Semaphore(settings.max_working)
+        self._working = Slots(settings.max_working)
         self._lease = Lease(settings.session_timeout)
         self._lanes = Lanes()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
@@ -110,6 +114,10 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._intake: asyncio.Task[Any] | None = None
         self._draining = asyncio.Event()
         self._read = asyncio.Event()
+        self._fresh: deque[tuple[Hashable, Lane]] = deque()
+        self._taker_comes = False
+        self._handled: Counter[str] = Counter()
+        self._seconds = {topic: metrics.seconds.labels(topic) for topic in self.topic_names}
         self._epoch = 0
         self._assigned_in = -1
 
@@ -169,20 +177,45 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def _take_in(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         progress = self._progress[partition]
         for record in records:
+            if record.offset < progress.next:
+                progress = self._begin_again(partition, record.offset)
             if progress.begin(record.offset, record.timestamp):
-                self._metrics.outstanding.inc()
-                self._put(Entry(record, progress))
+                self._put(Entry(record, partition, progress, self._epoch))
             else:
                 self._metrics.skipped.inc()
         self._tell_that_more_was_read()
+
+    def _begin_again(self, partition: TopicPartition, offset: int) -> PartitionProgress:
+        """Go back with a log that was cut off or made anew: its offsets mean other records now."""
+        log.error("partition.went_back", topic=partition.topic, partition=partition.partition, offset=offset)
+        progress = self._progress[partition] = PartitionProgress(offset)
+        return progress
 
     def _put(self, entry: Entry) -> None:
         key = self._lane_of(entry.record)
         lane = self._lanes.put(key, entry)
         if lane is not None:
-            worker = asyncio.create_task(self._work(key, lane), name=f"lane {entry.record.topic}")
+            self._fresh.append((key, lane))
+            self._call_a_worker()
+
+    def _call_a_worker(self) -> None:
+        """See to it that somebody comes for the lanes that nobody has taken yet."""
+        if self._fresh and not self._taker_comes:
+            self._taker_comes = True
+            worker = asyncio.create_task(self._take_lanes(), name="lanes")
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
+
+    async def _take_lanes(self) -> None:
+        """Work off lane after lane; where one makes us wait, the worker called meanwhile takes the next.
+
+        A task costs as much as a third of a record's handling, so only a lane that waits gets one to itself.
+        """
+        self._taker_comes = False
+        while self._fresh:
+            key, lane = self._fresh.popleft()
+            self._call_a_worker()
+            await self._work(key, lane)
 
     def _pause_what_is_full(self, consumer: AIOKafkaConsumer) -> None:
         outstanding = {partition: progress.outstanding for partition, progress in self._progress.items()}
@@ -207,15 +240,13 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 lane.done()
                 if self.owns(entry):
                     entry.progress.finish(entry.record.offset)
-                self._metrics.outstanding.dec()
         finally:
-            self._metrics.outstanding.dec(len(lane.waiting))
             lane.waiting.clear()
             self._lanes.end(key, lane)
 
     def owns(self, entry: Entry) -> bool:
         """Tell whether a record's partition is ours under the same assignment in which the record was read."""
-        return self._progress.get(entry.partition) is entry.progress
+        return entry.epoch == self._epoch
 
     async def _handle(self, lane: Lane, entry: Entry) -> bool:
         """Handle a record to its end. False when the lane is to be let go instead: drained, or no longer ours."""
@@ -226,11 +257,14 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         while self.owns(entry) and not self._draining.is_set():
             attempts += 1
             try:
-                async with self._working:
+                if not self._working.take():
+                    await self._working.acquire()
+                try:
                     if self._draining.is_set():
                         return False
-                    with self._metrics.working.track_inprogress():
-                        await self.process_message(record)
+                    await self.process_message(record)
+                finally:
+                    self._working.release()
             except Exception as error:  # noqa: BLE001 a lane must outlive whatever its handler raises
                 decision = verdict(error, attempts=attempts, age=time.monotonic() - started, policy=self._retry)
                 reason = cause(error)
@@ -238,8 +272,8 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 failpoint("kafka.after_done_before_commit")
                 if self.owns(entry):
                     self._limits[entry.partition].handled(time.monotonic())
-                self._metrics.handled.labels(topic).inc()
-                self._metrics.seconds.labels(topic).observe(time.monotonic() - started)
+                self._handled[topic] += 1
+                self._seconds[topic].observe(time.monotonic() - started)
                 return True
             where = {"topic": topic, "partition": record.partition, "offset": record.offset}
             match decision:
@@ -323,12 +357,10 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     async def _only_waiting(self) -> AsyncIterator[None]:
         """Give the place of a handler that waits for something to those who can work, and take one again."""
         self._working.release()
-        self._metrics.working.dec()
         try:
             yield
         finally:
             await self._working.acquire()
-            self._metrics.working.inc()
 
     def _tell_that_more_was_read(self) -> None:
         self._read.set()
@@ -392,6 +424,11 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         age = self._clock.now().timestamp() - min(oldest) / 1000 if oldest else 0.0
         self._metrics.watermark_age.set(max(age, 0.0))
         self._metrics.lanes.set(len(self._lanes))
+        self._metrics.outstanding.set(sum(progress.outstanding for progress in self._progress.values()))
+        self._metrics.working.set(self._working.taken)
+        for topic, count in self._handled.items():
+            self._metrics.handled.labels(topic).inc(count)
+        self._handled.clear()
         self._metrics.oldest_lane.set(self._lanes.longest())
         if self.consumer is None:
             return
@@ -447,7 +484,10 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         if self.consumer is not None:
             await self.drain(self._settings.drain_timeout)
             await self._commit_or_warn(self._settings.request_timeout)
+        self._measure()
         self._forget()
+        self._fresh.clear()
+        self._taker_comes = False
         for worker in list(self._workers):
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -527,7 +567,11 @@ def key_ordered_subscriber(
             "auto_offset_reset": "earliest",
             "partition_assignment_strategy": (RangePartitionAssignor,),
             "session_timeout_ms": int(settings.session_timeout * 1000),
-            "heartbeat_interval_ms": int(settings.session_timeout * 1000 / 3),
+            # A member learns of a rebalance from its next heartbeat: so long a new replica waits at most.
+            "heartbeat_interval_ms": int(min(HEARTBEAT_SECONDS, settings.session_timeout / 3) * 1000),
+            # A member that does not rejoin within this time is replaced, however well its heart beats: it must be
+            # longer than a drain and the commit behind it (aiokafka's own default is the session timeout).
+            "rebalance_timeout_ms": int((settings.drain_timeout + settings.request_timeout + REJOIN_SECONDS) * 1000),
             "max_poll_interval_ms": 15 * 60 * 1000,
             "group_instance_id": settings.group_instance_id,
         },

@@ -18,19 +18,18 @@ from common.kafka.progress import PartitionProgress
 
 
 class Entry:
-    """One record in its lane, with the progress of the partition under whose assignment it was read."""
+    """One record in its lane, with the epoch and the progress of its partition under which it was read."""
 
-    __slots__ = ("_event", "progress", "record")
+    __slots__ = ("_event", "epoch", "partition", "progress", "record")
 
-    def __init__(self, record: ConsumerRecord, progress: PartitionProgress) -> None:
+    def __init__(
+        self, record: ConsumerRecord, partition: TopicPartition, progress: PartitionProgress, epoch: int
+    ) -> None:
         self.record = record
+        self.partition = partition
         self.progress = progress
+        self.epoch = epoch
         self._event: AnyEvent | None = None
-
-    @property
-    def partition(self) -> TopicPartition:
-        """Where the record was read."""
-        return TopicPartition(self.record.topic, self.record.partition)
 
     def is_wanted(self, wanted: Wanted) -> bool:
         """Tell whether `wanted` accepts the record's event; what is no event is wanted by nobody."""

@@ -1,9 +1,11 @@
 """How long this replica may believe that its partitions are its own.
 
 A process that was frozen, or cut off from Kafka, does not know that the group gave its partitions away; it knows when
-the coordinator last heard from it. A member is only replaced a session timeout after its last heartbeat arrived, so
-until that long after the last answered heartbeat was *sent* nobody else can own the partitions; from then on nothing
-may be begun on their behalf (Kleppmann, "How to do distributed locking", 2016; Kafka's `session.timeout.ms`).
+the coordinator last heard from it. A member whose heart does not beat is replaced a session timeout after its last
+heartbeat arrived, so until that long after the last answered heartbeat was *sent* nobody else can own the partitions;
+from then on nothing may be begun on their behalf (Kleppmann, "How to do distributed locking", 2016; Kafka's
+`session.timeout.ms`). A member whose heart beats is replaced when it does not rejoin in time (`rebalance.timeout.ms`):
+the subscriber asks for more of it than its drain can take.
 """
 
 import time
