@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 
 from common.clock import Clock
 from common.events import Event
+from common.failpoints import failpoint
 from ingest.body import MAX_BODY_BYTES, BadBody, json_object
 from ingest.metrics import IngestMetrics
 from ingest.publishing import NotPublished, Publisher
@@ -160,6 +161,7 @@ class Reception:
         self._publishing += 1
         try:
             await self._publisher.publish(events)
+            failpoint("ingest.after_append_before_answer")
         except NotPublished as error:
             log.error("events.not_published", reason=str(error), events=len(events))
             raise Refused(503, "kafka_away", "the events could not be stored; send them again", retry_after=5) from None
