@@ -29,7 +29,7 @@ from rig import (
 )
 
 from common.events import AnyEvent
-from common.kafka.lane import hold
+from common.kafka.hold import hold
 from common.settings import KafkaSettings
 
 CONVERSATIONS = 2_000

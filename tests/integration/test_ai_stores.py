@@ -51,7 +51,7 @@ from common.events.outcomes import (
     ReplyFailed,
     ReplyOutcomeUnknown,
 )
-from common.kafka.lane import Wanted, hand
+from common.kafka.hold import Wanted, hand
 from common.merchants import Merchant
 from common.mongo import CONVERSATIONS, DECISIONS, MESSAGES, USAGE, Database, database, ensure_indexes
 

@@ -33,7 +33,7 @@ def test_what_is_no_failpoint_is_refused(setting):
 
 def test_production_cannot_arm_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JAWAB_FAILPOINT", "delivery.before_claim")
-    with pytest.raises(ValidationError, match="makes the process die on purpose"):
+    with pytest.raises(ValidationError, match="die or lose a guarantee on purpose"):
         ServiceSettings(environment="production")
     assert ServiceSettings(environment="development").failpoint == "delivery.before_claim"
 
@@ -49,4 +49,4 @@ def test_an_armed_place_kills_at_the_pass_it_names():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert ended.stdout.split() == ["0", "1", "2"]
+    assert ended.stdout.splitlines()[-3:] == ["0", "1", "2"]

@@ -24,8 +24,8 @@ from common.kafka.barrier import KafkaReadBarrier
 from common.kafka.broker import kafka_broker
 from common.kafka.burial import Buried
 from common.kafka.dead_letter_limit import FEWEST
+from common.kafka.hold import hold, refuse_if_lost
 from common.kafka.keyed import KeyOrderedSubscriber, key_ordered_subscriber
-from common.kafka.lane import hold, refuse_if_lost
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.retry import RetryPolicy

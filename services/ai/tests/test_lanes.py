@@ -38,7 +38,7 @@ from common.events.interactions import (
 )
 from common.events.outcomes import HumanReplied, HumanReply
 from common.events.replies import OperatorNotification
-from common.kafka.lane import OwnershipLost, hand
+from common.kafka.hold import OwnershipLost, hand
 from common.merchants import Merchant, Rule, Then, When
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from common import failpoints
 from common.errors import Retryable, Throttled, UnknownOutcome
 from common.events.replies import DirectMessage
-from common.kafka.lane import hand
+from common.kafka.hold import hand
 from delivery.ledger import TRANSITIONS, text_key
 from delivery.sending import Refused, Sent
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage, HideComment, OperatorNotification, PrivateReply
-from common.kafka.lane import hand
+from common.kafka.hold import hand
 from delivery.lookout import MOST_DISTURBED
 
 CONVERSATION = "17841400000000001:1000000000000007"

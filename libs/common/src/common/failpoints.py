@@ -13,6 +13,8 @@ import signal
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import structlog
+
 PLACES: Mapping[str, str] = MappingProxyType(
     {
         "ingest.after_append_before_answer": "the events are in Kafka, Meta has no answer",
@@ -42,6 +44,8 @@ SABOTAGES: Mapping[str, str] = MappingProxyType(
 )
 """What can be taken away, and what is then true."""
 
+log = structlog.get_logger("failpoints")
+
 _armed: dict[str, int] = {}
 
 
@@ -51,7 +55,9 @@ def parse(setting: str) -> dict[str, int]:
     for piece in filter(None, (part.strip() for part in setting.split(","))):
         name, _, nth = piece.partition("=")
         if name not in PLACES and name not in SABOTAGES:
-            raise ValueError(f"{name} is no failpoint; there are {', '.join([*PLACES, *SABOTAGES])}")
+            kind = name.partition(".")[0]
+            near = [one for one in (*PLACES, *SABOTAGES) if one.startswith(f"{kind}.")] or [*PLACES, *SABOTAGES]
+            raise ValueError(f"{name} is no failpoint; there are {', '.join(near)}")
         if nth and not (nth.isdecimal() and int(nth) > 0):
             raise ValueError(f"{piece}: after = comes the pass at which it acts, 1 or more")
         wanted[name] = int(nth or 1)
@@ -62,6 +68,8 @@ def arm(setting: str) -> None:
     """Arm what the setting names, and nothing else."""
     _armed.clear()
     _armed.update(parse(setting))
+    if _armed:
+        log.warning("failpoints.armed", places=sorted(_armed))
 
 
 def failpoint(place: str) -> None:

@@ -91,8 +91,14 @@ class ServiceSettings(Block):
 
     @model_validator(mode="after")
     def _failpoints_are_for_development(self) -> Self:
-        if failpoints.parse(self.failpoint) and self.environment != "development":
-            raise ValueError("JAWAB_FAILPOINT makes the process die on purpose: unset it (or JAWAB_ENV=development)")
+        if self.failpoint and self.environment != "development":
+            raise ValueError(
+                "JAWAB_FAILPOINT lets a process die or lose a guarantee on purpose: unset it (or JAWAB_ENV=development)"
+            )
+        try:
+            failpoints.parse(self.failpoint)
+        except ValueError as error:
+            raise ValueError(f"JAWAB_FAILPOINT: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a decision has done in the world: texts become the actions that Instagram has for where the customer wrote.
+"""What a decision does: texts become the actions that Instagram has for where the customer wrote.
 
 Pure. A live comment has no public answer, so it is answered in private. Notifications name the conversation and never
 quote the customer: what was taken back or erased must not live on in somebody's chat room.

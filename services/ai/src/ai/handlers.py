@@ -43,7 +43,7 @@ from common.events.outcomes import (
     ReplySuppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
-from common.kafka.lane import refuse_if_lost
+from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")

@@ -41,7 +41,7 @@ from common.errors import Retryable
 from common.events.ids import decision_id
 from common.events.replies import Action, OperatorNotification, ReplyGenerated
 from common.failpoints import failpoint
-from common.kafka.lane import hold, refuse_if_lost
+from common.kafka.hold import hold, refuse_if_lost
 from common.merchants import Merchant, Rule
 
 log = structlog.get_logger("ai")

@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from common.events.outcomes import OutcomeEvent
-from common.kafka.lane import refuse_if_lost
+from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from delivery.ledger import Row
 from delivery.metrics import DeliveryMetrics

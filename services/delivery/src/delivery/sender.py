@@ -21,7 +21,7 @@ from common.events.outcomes import Route
 from common.events.replies import Reply, ReplyGenerated, Typing
 from common.failpoints import failpoint, sabotaged
 from common.kafka.barrier import ReadBarrier
-from common.kafka.lane import refuse_if_lost
+from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from common.sealing import Sealer
 from delivery import ledger as rows

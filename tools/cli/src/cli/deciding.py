@@ -26,7 +26,7 @@ from common.events import Event
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.outcomes import HumanReplied
 from common.events.replies import ReplyGenerated
-from common.kafka.lane import Wanted, hand
+from common.kafka.hold import Wanted, hand
 from common.merchants import Merchant
 
 RECENT = 20

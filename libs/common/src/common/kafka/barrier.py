@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 
 from common.errors import Retryable
 from common.kafka.broker import client_connection
+from common.kafka.hold import OwnershipLost, hold
 from common.kafka.keyed import KeyOrderedSubscriber
-from common.kafka.lane import OwnershipLost, hold
 from common.kafka.lanes import Watcher
 from common.settings import KafkaSettings
 

@@ -47,7 +47,7 @@ from common.failpoints import failpoint, sabotaged
 from common.kafka.back_pressure import share_of, to_pause
 from common.kafka.burial import Burial, Buried
 from common.kafka.dead_letter_limit import DeadLetterLimit
-from common.kafka.lane import OwnershipLost, Wanted, hand
+from common.kafka.hold import OwnershipLost, Wanted, hand
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
 from common.kafka.metrics import KafkaMetrics
@@ -499,7 +499,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
 
 class _InHand:
-    """What a handler may ask about the record it handles (`common.kafka.lane.Hold`)."""
+    """What a handler may ask about the record it handles (`common.kafka.hold.Hold`)."""
 
     __slots__ = ("_entry", "_lane", "_subscriber")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from aiokafka import ConsumerRecord, TopicPartition
 
 from common.events import ANY_EVENT, AnyEvent
-from common.kafka.lane import Wanted
+from common.kafka.hold import Wanted
 from common.kafka.progress import PartitionProgress
 
 
