@@ -29,9 +29,10 @@ from common.events import AnyEvent
 from common.events.envelope import CONTENT_TYPE
 from common.events.interactions import Message, MessageReceived
 from common.kafka.broker import kafka_broker
-from common.kafka.keyed import KeyOrderedSubscriber, key_ordered_subscriber
+from common.kafka.keyed import KeyOrderedSubscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
+from common.kafka.subscription import key_ordered_subscriber
 from common.settings import KafkaSettings
 
 PARTITIONS = 12

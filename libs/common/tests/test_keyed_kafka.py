@@ -25,10 +25,11 @@ from common.kafka.broker import kafka_broker
 from common.kafka.burial import Buried
 from common.kafka.dead_letter_limit import FEWEST
 from common.kafka.hold import hold, refuse_if_lost
-from common.kafka.keyed import KeyOrderedSubscriber, key_ordered_subscriber
+from common.kafka.keyed import KeyOrderedSubscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.retry import RetryPolicy
+from common.kafka.subscription import key_ordered_subscriber
 from common.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
@@ -622,3 +623,114 @@ async def test_waiting_for_another_lane_takes_no_place_from_what_is_in_it(kafka,
         await produce(settings, topic, [event("works", 0)])
         await until(lambda: len(handled) == 2)
     assert handled == ["works:0", "waits:0"]
+
+
+async def test_what_waits_for_a_place_is_not_begun_after_its_partition_was_given_away(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, max_working=1, drain_timeout=0.2)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        began.set()
+        await go_on.wait()
+        handled.append(one.id)
+
+    await produce(settings, topic, [event(f"c{n}", 0) for n in range(8)])
+    async with consuming(settings, topic, handler) as subscriber:
+        async with asyncio.timeout(20):
+            await began.wait()
+        await until(lambda: len(subscriber._lanes) == 8)
+        await subscriber.revoke()
+        go_on.set()
+        await until(lambda: not subscriber._workers)
+    assert len(handled) == 1
+
+
+async def test_a_record_that_was_given_away_is_not_buried(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, drain_timeout=0.2)
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(one: MessageReceived) -> None:
+        began.set()
+        await go_on.wait()
+        raise Permanent("refused for good")
+
+    await produce(settings, topic, [event("c0", 0)])
+    async with consuming(settings, topic, handler) as subscriber:
+        async with asyncio.timeout(20):
+            await began.wait()
+        await subscriber.revoke()
+        go_on.set()
+        await until(lambda: not subscriber._workers)
+        assert subscriber._metrics.dead_letters.labels(topic)._value.get() == 0
+
+
+async def test_an_intake_that_breaks_off_and_starts_again_loses_nothing(settings, topic):
+    handled: list[str] = []
+    go_on = asyncio.Event()
+
+    async def handler(one: MessageReceived) -> None:
+        await go_on.wait()
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("a", n) for n in range(4)])
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(subscriber._lanes) == 1)
+        take_in = subscriber._take_in
+
+        def fails_once(*given: object) -> None:
+            subscriber._take_in = take_in
+            raise RuntimeError("nobody foresaw this")
+
+        subscriber._take_in = fails_once
+        await produce(settings, topic, [event("b", 0)])
+        await until(lambda: subscriber._take_in == take_in)
+        go_on.set()
+        await until_committed(settings, topic, 5)
+    in_a = [one for one in dict.fromkeys(handled) if one != "b:0"]
+    assert in_a == [f"a:{n}" for n in range(4)]
+
+
+async def test_a_log_that_ends_before_what_was_committed_is_read_from_its_beginning(settings, topic):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    await produce(settings, topic, [event("c0", n) for n in range(3)])
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers, group_id=f"group-{topic}", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        partition = TopicPartition(topic, partition_of("c0"))
+        consumer.assign([partition])
+        await consumer.commit({partition: 500})
+    finally:
+        await consumer.stop()
+    async with consuming(settings, topic, handler):
+        await until(lambda: handled == ["c0:0", "c0:1", "c0:2"])
+        async with asyncio.timeout(20):
+            while (await committed(settings, topic))[partition.partition] != 3:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_dead_letter_that_is_too_large_for_its_topic_leaves_its_story_there(settings, topic, kafka):
+    small = f"{topic}-small"
+    await create(kafka, small)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(f"{small}.dlq", 1, 1, topic_configs={"max.message.bytes": "2000"})])
+    finally:
+        await admin.close()
+
+    async def handler(one: MessageReceived) -> None:
+        raise AssertionError("never read")
+
+    await produce(settings, small, [], raw=b"x" * 5000)
+    async with consuming(settings, small, handler):
+        await until_committed(settings, small, 1)
+    [(value, headers)] = await dead(settings, small)
+    assert value == b""
+    assert headers[dead_letters.DROPPED] == "5000"

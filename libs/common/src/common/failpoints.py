@@ -53,13 +53,13 @@ def parse(setting: str) -> dict[str, int]:
     """Return what `JAWAB_FAILPOINT` names, each with the pass at which it acts. Raises ValueError with the way out."""
     wanted: dict[str, int] = {}
     for piece in filter(None, (part.strip() for part in setting.split(","))):
-        name, _, nth = piece.partition("=")
+        name, is_counted, nth = piece.partition("=")
         if name not in PLACES and name not in SABOTAGES:
             kind = name.partition(".")[0]
             near = [one for one in (*PLACES, *SABOTAGES) if one.startswith(f"{kind}.")] or [*PLACES, *SABOTAGES]
             raise ValueError(f"{name} is no failpoint; there are {', '.join(near)}")
-        if nth and not (nth.isdecimal() and int(nth) > 0):
-            raise ValueError(f"{piece}: after = comes the pass at which it acts, 1 or more")
+        if is_counted and not (name in PLACES and nth.isdecimal() and int(nth) > 0):
+            raise ValueError(f"{piece}: after = comes the pass at which a place acts, 1 or more")
         wanted[name] = int(nth or 1)
     return wanted
 

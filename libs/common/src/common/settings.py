@@ -49,7 +49,12 @@ class Block(BaseSettings):
     """A set of settings read from the environment, immutable."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="after")

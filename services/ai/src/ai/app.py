@@ -28,9 +28,9 @@ from common.events.outcomes import OUTCOMES
 from common.events.replies import REPLIES
 from common.health import Health
 from common.kafka.broker import kafka_broker, publish
-from common.kafka.keyed import key_ordered_subscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
+from common.kafka.subscription import key_ordered_subscriber
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
 from common.metrics import service_registry
 from common.mongo import Database, check_mongo, database, ensure_indexes_once_reachable, mongo_client

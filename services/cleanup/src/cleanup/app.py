@@ -16,9 +16,9 @@ from common.clock import SystemClock
 from common.events.privacy import PRIVACY
 from common.health import Health
 from common.kafka.broker import kafka_broker
-from common.kafka.keyed import key_ordered_subscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
+from common.kafka.subscription import key_ordered_subscriber
 from common.metrics import service_registry
 from common.mongo import check_mongo, database, mongo_client
 from common.service import create_service

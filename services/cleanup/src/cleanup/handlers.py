@@ -5,7 +5,7 @@ from cleanup.erasure import Eraser
 from common.errors import Permanent
 from common.events import AnyEvent
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
-from common.kafka.keyed import Handler
+from common.kafka.subscription import Handler
 
 
 def privacy_handler(eraser: Eraser, disconnector: Disconnector) -> Handler:

@@ -9,6 +9,7 @@ import structlog
 from common.clock import Clock
 from common.events.outcomes import OutcomeEvent
 from common.events.replies import OperatorNotification, ReplyGenerated, Typing
+from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from delivery import ledger as rows
 from delivery.ledger import Ledger, put_or_read
@@ -55,6 +56,7 @@ class DeadReplies:
         if row is None:
             return dead_letter_of(event, cause, now)
         if row.state == "claimed" and not row.erased:
+            refuse_if_lost()
             row = await put_or_read(self._ledger, rows.given_up(row, DEAD_LETTERED, cause, now), over=row)
         return outcome_of(event, row) if row.finished else None
 

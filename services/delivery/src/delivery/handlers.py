@@ -11,7 +11,7 @@ from common.events.control import ConversationReleased, ConversationResolved, Co
 from common.events.interactions import INTERACTIONS, InteractionEvent
 from common.events.replies import REPLIES, ReplyGenerated
 from common.kafka.burial import Buried
-from common.kafka.keyed import Handler
+from common.kafka.subscription import Handler
 from common.merchants import MerchantNotReadable
 from delivery.dead_replies import DeadReplies
 from delivery.observations import Observer

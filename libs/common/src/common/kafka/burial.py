@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from aiokafka import ConsumerRecord
+from aiokafka.errors import MessageSizeTooLargeError
 from faststream.kafka import KafkaBroker
 
 from common.clock import Clock
@@ -57,11 +58,16 @@ class Burial:
         headers = dead_letters.headers_of(
             record, group=self._group, cause=cause, attempts=attempts, at=self._clock.now()
         )
-        tries = 0
+        tries, value = 0, record.value
         while not until.is_set():
             tries += 1
             try:
-                await self._broker.publish(record.value, f"{record.topic}.dlq", key=record.key, headers=headers)
+                await self._broker.publish(value, f"{record.topic}.dlq", key=record.key, headers=headers)
+            except MessageSizeTooLargeError:
+                # Trying would hold the conversation for ever; where the record itself is, the headers say.
+                log.error("record.dead_letter_too_large", topic=record.topic, bytes=len(record.value or b""))
+                headers[dead_letters.DROPPED] = str(len(record.value or b""))
+                value = b""
             except Exception as error:  # noqa: BLE001 the offset must not move before the append is acknowledged
                 log.error("record.dead_letter_not_written", topic=record.topic, error=type(error).__name__)
                 await _wait(until, backoff(tries, self._retry))

@@ -15,6 +15,8 @@ PARTITION = "jawab-partition"
 OFFSET = "jawab-offset"
 FAILED_AT = "jawab-failed-at"
 TRACE = "jawab-traceparent"
+DROPPED = "jawab-dropped-bytes"
+"""Set where the value was too large for the dead-letter topic: it is empty there."""
 
 MAX_CAUSE = 500
 MAX_TRACE = 55

@@ -23,29 +23,22 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
-from faststream._internal.broker.registrator import Registrator
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
-from faststream.kafka import KafkaBroker
-from faststream.kafka.message import KafkaMessage
-from faststream.kafka.schemas import Topic
-from faststream.kafka.subscriber.config import KafkaSubscriberConfig, KafkaSubscriberSpecificationConfig
+from faststream.kafka.subscriber.config import KafkaSubscriberConfig
 from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
-from faststream.middlewares import AckPolicy
 
 from common.clock import Clock
-from common.events import AnyEvent
 from common.failpoints import failpoint, sabotaged
 from common.kafka.back_pressure import share_of, to_pause
-from common.kafka.burial import Burial, Buried
+from common.kafka.burial import Burial
 from common.kafka.dead_letter_limit import DeadLetterLimit
 from common.kafka.hold import OwnershipLost, Wanted, hand
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
@@ -59,7 +52,6 @@ from common.settings import KafkaSettings
 log = structlog.get_logger("kafka")
 
 LaneOf = Callable[[ConsumerRecord], Hashable]
-Handler = Callable[[AnyEvent], Awaitable[None]]
 Ready = Mapping[TopicPartition, tuple[int, str]]
 
 POLL_SECONDS = 0.5
@@ -68,7 +60,6 @@ MOST_AT_ONCE = 200
 
 AFTER_AN_ERROR = 1.0
 HEARTBEAT_SECONDS = 1.0
-REJOIN_SECONDS = 5.0
 
 
 def key_of(record: ConsumerRecord) -> Hashable:
@@ -134,6 +125,8 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     async def _run_consume_loop(self, consumer: AIOKafkaConsumer) -> None:
         self._intake = asyncio.current_task()
+        if self._progress:
+            self._begin_anew()
         begun: int | None = None
         while self.running:
             try:
@@ -250,37 +243,30 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     async def _handle(self, lane: Lane, entry: Entry) -> bool:
         """Handle a record to its end. False when the lane is to be let go instead: drained, or no longer ours."""
-        record, topic = entry.record, entry.record.topic
+        record = entry.record
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         started = time.monotonic()
         attempts = 0
         hand(_InHand(self, lane, entry))
-        while self.owns(entry) and not self._draining.is_set():
+        while self._may_begin(entry):
             attempts += 1
             try:
-                if not self._working.take():
-                    await self._working.acquire()
-                try:
-                    if self._draining.is_set():
-                        return False
-                    await self.process_message(record)
-                finally:
-                    self._working.release()
+                if await self._process(entry):
+                    self._count(entry, time.monotonic() - started)
+                    return True
             except Exception as error:  # noqa: BLE001 a lane must outlive whatever its handler raises
                 decision = verdict(error, attempts=attempts, age=time.monotonic() - started, policy=self._retry)
                 reason = cause(error)
             else:
-                failpoint("kafka.after_done_before_commit")
-                if self.owns(entry):
-                    self._limits[entry.partition].handled(time.monotonic())
-                self._handled[topic] += 1
-                self._seconds[topic].observe(time.monotonic() - started)
-                return True
-            where = {"topic": topic, "partition": record.partition, "offset": record.offset}
+                return False
             match decision:
                 case TryAgain(delay):
-                    self._metrics.retries.labels(topic).inc()
+                    self._metrics.retries.labels(record.topic).inc()
                     log.warning("record.retrying", **where, attempts=attempts, delay=round(delay, 2), reason=reason)
                     await self._pause(delay)
+                case GiveUp() if not (self.owns(entry) and self.lease_valid):
+                    # Whoever owns it by now decides; if that is still us, the next heartbeats will tell.
+                    await self._pause(HEARTBEAT_SECONDS)
                 case GiveUp(final) if self._may_bury(entry):
                     buried = await self._burial.bury(record, final, attempts, until=self._draining)
                     log.error("record.dead_lettered", **where, attempts=attempts, cause=final, buried=buried)
@@ -289,6 +275,28 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                     log.error("record.held", **where, attempts=attempts, cause=final)
                     await self._draining.wait()
         return False
+
+    def _may_begin(self, entry: Entry) -> bool:
+        return self.owns(entry) and not self._draining.is_set()
+
+    async def _process(self, entry: Entry) -> bool:
+        """Call the handler in a place of its own; False when the record was taken from us while it waited for one."""
+        if not self._working.take():
+            await self._working.acquire()
+        try:
+            if not self._may_begin(entry):
+                return False
+            await self.process_message(entry.record)
+        finally:
+            self._working.release()
+        failpoint("kafka.after_done_before_commit")
+        return True
+
+    def _count(self, entry: Entry, seconds: float) -> None:
+        if self.owns(entry):
+            self._limits[entry.partition].handled(time.monotonic())
+        self._handled[entry.record.topic] += 1
+        self._seconds[entry.record.topic].observe(seconds)
 
     async def _pause(self, delay: float) -> None:
         """Wait `delay` seconds, or until a drain begins: what only waits is let go at once."""
@@ -455,6 +463,12 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._forget()
         self._draining = asyncio.Event()
 
+    def _begin_anew(self) -> None:
+        """End an epoch without a rebalance: the intake broke off in the middle of something, and is started again."""
+        log.error("intake.restarted")
+        self._forget()
+        self._assigned_in = self._epoch
+
     def assigned_anew(self) -> None:
         """Begin an epoch: the coordinator has just given us partitions."""
         self._epoch += 1
@@ -538,66 +552,3 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
 def _name(error: BaseException) -> str:
     return type(error).__name__
-
-
-def key_ordered_subscriber(
-    broker: KafkaBroker,
-    *topics: str,
-    group: str,
-    handler: Handler,
-    settings: KafkaSettings,
-    metrics: KafkaMetrics,
-    clock: Clock,
-    lane_of: LaneOf = key_of,
-    retry: RetryPolicy | None = None,
-    buried: Buried | None = None,
-) -> KeyOrderedSubscriber:
-    """Register `handler` for `topics` in consumer group `group` and return the subscriber.
-
-    The handler gets one event and returns when it is done; it raises `Retryable` or `Permanent` (common.errors) to say
-    what a failure means. `buried` is told of each record that went to the dead letters, at least once, before its
-    offset moves.
-    """
-    declared: Sequence[Topic] = [Topic.validate(topic) for topic in topics]
-    config = KafkaSubscriberConfig(
-        topics=declared,
-        group_id=group,
-        no_reply=True,
-        connection_args={
-            "auto_offset_reset": "earliest",
-            "partition_assignment_strategy": (RangePartitionAssignor,),
-            "session_timeout_ms": int(settings.session_timeout * 1000),
-            # A member learns of a rebalance from its next heartbeat: so long a new replica waits at most.
-            "heartbeat_interval_ms": int(min(HEARTBEAT_SECONDS, settings.session_timeout / 3) * 1000),
-            # A member that does not rejoin within this time is replaced, however well its heart beats: it must be
-            # longer than a drain and the commit behind it (aiokafka's own default is the session timeout).
-            "rebalance_timeout_ms": int((settings.drain_timeout + settings.request_timeout + REJOIN_SECONDS) * 1000),
-            "max_poll_interval_ms": 15 * 60 * 1000,
-            "group_instance_id": settings.group_instance_id,
-        },
-        _outer_config=broker.config.broker_config,
-        _ack_policy=AckPolicy.MANUAL,
-    )
-    calls: CallsCollection[ConsumerRecord] = CallsCollection()
-    specification = KafkaSubscriberSpecification(
-        _outer_config=broker.config.broker_config,
-        calls=calls,
-        specification_config=KafkaSubscriberSpecificationConfig(topics=declared, title_=None, description_=None),
-    )
-    policy = retry or RetryPolicy(longest_age=settings.max_retry_age)
-    subscriber = KeyOrderedSubscriber(
-        config,
-        specification,
-        calls,
-        lane_of=lane_of,
-        retry=policy,
-        burial=Burial(broker, group=group, retry=policy, metrics=metrics, clock=clock, buried=buried),
-        settings=settings,
-        metrics=metrics,
-        clock=clock,
-    )
-    subscriber.parser.msg_class = KafkaMessage  # its ack() does nothing: the watermark owns the offsets
-    Registrator.subscriber(broker, subscriber, persistent=True)
-    subscriber.add_call(parser_=None, decoder_=None, codec_=None, dependencies_=())
-    subscriber(handler)
-    return subscriber

@@ -5,7 +5,8 @@ the coordinator last heard from it. A member whose heart does not beat is replac
 heartbeat arrived, so until that long after the last answered heartbeat was *sent* nobody else can own the partitions;
 from then on nothing may be begun on their behalf (Kleppmann, "How to do distributed locking", 2016; Kafka's
 `session.timeout.ms`). A member whose heart beats is replaced when it does not rejoin in time (`rebalance.timeout.ms`):
-the subscriber asks for more of it than its drain can take.
+the subscriber asks for more of it than its drain can take. A static member (`group.instance.id`) is replaced at once by
+another of its name: two replicas must never have the same.
 """
 
 import time

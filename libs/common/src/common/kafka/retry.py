@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pymongo.errors import OperationFailure, PyMongoError
 
 from common.errors import Permanent, Retryable
+from common.kafka.hold import OwnershipLost
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy)
     if isinstance(error, Permanent | ValidationError):
         return GiveUp(cause(error))
     if passes(error):
-        if age >= policy.longest_age:
+        if age >= policy.longest_age and not isinstance(error, OwnershipLost):
             return GiveUp(f"over-age after {attempts} attempts: {cause(error)}")
         asked = error.after if isinstance(error, Retryable) else None
         return TryAgain(asked if asked is not None else backoff(attempts, policy))
