@@ -342,11 +342,15 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             lane.arrived = None
 
     async def at_rest(self, lane: Hashable, within: float) -> None:
-        """Wait until another lane than that of the record in hand has no records. Raises TimeoutError."""
-        if self._lanes.rests(lane):
-            return
-        async with self._only_waiting(), asyncio.timeout(within):
-            await self._lanes.at_rest(lane)
+        """Wait until another lane than that of the record in hand has no records. Raises TimeoutError.
+
+        Raises OwnershipLost during a drain: what waited is let go then, so a lane without records took nothing in.
+        """
+        while not self._lanes.rests(lane):  # more may have come while we waited for a place among those who work
+            async with self._only_waiting(), asyncio.timeout(within):
+                await self._lanes.at_rest(lane)
+        if self._draining.is_set():
+            raise OwnershipLost("its lane was drained")
 
     def watching(self, lane: Hashable) -> contextlib.AbstractContextManager[Watcher]:
         """Watch what comes into a lane."""
