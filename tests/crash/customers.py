@@ -194,15 +194,20 @@ class Customers:
                 said.setdefault(item.tag, Said(item.tag, contact, "", channel, comment, sent_at=now, forged=forged))
             case PersonAnswers():
                 people.setdefault(item.tag, PersonWrote(item.tag, contact, now))
-            case Unsend(say=say) if say.tag in said:
-                said[say.tag] = replace(said[say.tag], unsent=True)
-            case _:
+            case Edit() | Unsend():
                 pass
 
     def _acknowledge(self, item: Item, at: float) -> None:
-        if isinstance(item, Say):
-            one = self.sent.said[item.tag]
-            self.sent.said[item.tag] = replace(one, acknowledged_at=min(at, one.acknowledged_at or at))
-        elif isinstance(item, PersonAnswers):
-            person = self.sent.people[item.tag]
-            self.sent.people[item.tag] = replace(person, acknowledged_at=min(at, person.acknowledged_at or at))
+        said, people = self.sent.said, self.sent.people
+        match item:
+            case Say():
+                one = said[item.tag]
+                said[item.tag] = replace(one, acknowledged_at=min(at, one.acknowledged_at or at))
+            case PersonAnswers():
+                person = people[item.tag]
+                people[item.tag] = replace(person, acknowledged_at=min(at, person.acknowledged_at or at))
+            case Unsend(say=say) if say.tag in said:
+                one = said[say.tag]
+                said[say.tag] = replace(one, unsent_at=min(at, one.unsent_at or at))
+            case _:
+                pass

@@ -138,6 +138,7 @@ async def gather(
         appended=dict(events.values()),
         committed=backlog.committed,
         ends=backlog.ends,
+        reads=GROUPS,
         found_by=dict(settled_by(home)),
         model_calls=sum(entry["api"] == "openai" and entry["effect"] for entry in journal),
         assignments=assignments(home),
@@ -206,6 +207,8 @@ def generated(records: Iterable[Any], covers: Mapping[str, frozenset[str]]) -> I
             action.get("text", ""),
             answers,
             (record.topic, record.partition, record.offset),
+            data.get("decision_id") or "",
+            action.get("comment_id", ""),
         )
 
 

@@ -29,8 +29,8 @@ class Said:
     """When the first attempt to deliver its webhook began."""
     acknowledged_at: float | None = None
     """When the first 200 came; None: never."""
-    unsent: bool = False
-    """Whether it was taken back, acknowledged or not."""
+    unsent_at: float | None = None
+    """When its being taken back was acknowledged; None: never."""
     forged: bool = False
     statuses: tuple[int, ...] = ()
     """What its webhooks were answered, where that matters (forged ones)."""
@@ -73,6 +73,10 @@ class Generated:
     answers: frozenset[str]
     """The ids of the interactions that its decision covers."""
     position: Position = ("", 0, 0)
+    decision: str = ""
+    """What it was decided in; replies of one decision are one answer."""
+    comment: str = ""
+    """The comment that it is to stand below, where it is no direct message."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class History:
     committed: Mapping[str, Mapping[Cursor, int]] = field(default_factory=dict)
     """The next offset each group reads, by group."""
     ends: Mapping[Cursor, int] = field(default_factory=dict)
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which topics each group has to read to their ends."""
     found_by: Mapping[str, str] = field(default_factory=dict)
     """How the service's log says that an unknown outcome was settled: echo, read or sent_again, by reply."""
     model_calls: int = 0
@@ -117,6 +123,8 @@ class History:
     """How often a consumer was given partitions: once a start, and once a rebalance."""
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
+    pause: float = 12 * 3600.0
+    """Seconds for which a person who wrote has the conversation."""
 
     def about(self, contacts: frozenset[str]) -> "History":
         """Return what concerns some customers; commits and ends are everybody's."""

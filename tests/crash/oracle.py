@@ -2,10 +2,12 @@
 
 Pure. What Jawab says of itself (Kafka's records, outcome events, logs) is used in two ways only: to find out which
 message an untagged effect belongs to, and to believe it where it says that it did *not* answer, and why. That somebody
-was answered, or a person told, is believed when the world took it.
+was answered, or a person told, is believed when the world took it, and all of it.
 
 A message may end in these ways: answered; told to a person (a notification about it was taken); apologised for; left to
 the person who answers the conversation; suppressed with a reason; taken back by its writer; dead-lettered *and* told.
+Each excuse is tried: a person must have written, acknowledged, at a time that explains the silence, taking back must
+have been acknowledged, a window must have had the time to close, and a notification must be about this very message.
 """
 
 import re
@@ -16,6 +18,8 @@ from functools import cached_property
 from itertools import combinations
 
 from history import Became, Generated, History, PersonWrote, Position, Said, Taken
+from pieces import SPEAKING as REPLIES
+from pieces import Piece, Pieces, pieces_of
 
 TAG = re.compile(r"#c\d+m\d+\b")
 SPEAKING: Mapping[str, str] = {"message": "thread", "private_reply": "comment", "comment_reply": "comment"}
@@ -23,11 +27,20 @@ SPEAKING: Mapping[str, str] = {"message": "thread", "private_reply": "comment", 
 FINAL = frozenset({"delivered", "failed", "suppressed"})
 REFUSED = frozenset({401, 403, 429})
 LEFT_TO_A_PERSON = "human_owns"
+UNDECIDED_WITHIN = 60.0
+"""Seconds a message may wait for its decision while everything is broken. A person who writes by then has it, too, and
+who takes it back by then need not be answered."""
+DAY = 86_400.0
+CLOSES_AFTER: Mapping[str, float] = {"window_closed": 0.9 * DAY, "comment_too_old": 6.9 * DAY}
+"""Reasons to withhold a reply that time alone brings, and how many seconds it takes, less some margin."""
+LIKELY: Mapping[str, int] = {"delivered": 0, "failed": 2, "suppressed": 3}
+"""Of two replies with one text, which was taken first; what has no end comes between."""
 UNKNOWN_REASON = "outcome_unknown"
 
 INVARIANTS: Mapping[str, str] = {
-    "lost": "what was acknowledged was answered, told to a person, withheld with a reason, taken back or dead-lettered",
-    "twice": "no platform took the same reply twice, and no message was answered by two replies",
+    "lost": "what was acknowledged was answered, told to a person, withheld with a reason or taken back; "
+    "what is said to be delivered was taken",
+    "twice": "no platform took the same reply twice, and no message was answered by two decisions",
     "order": "the answers of a conversation left in the order of the messages they answer",
     "ownership": "no message of ours was taken after a person's echo was acknowledged",
     "forged": "a webhook with a forged signature was refused and had no effect",
@@ -111,10 +124,37 @@ class _Case:
         return found
 
     @cached_property
+    def generated(self) -> Mapping[str, Generated]:
+        """The replies that were decided, by their ids."""
+        return {one.reply_id: one for one in self.history.generated}
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """Which reply each thing is a piece of that was taken."""
+
+        def likely(reply: Generated) -> int:
+            final = self.final(reply.reply_id)
+            return 1 if final is None else LIKELY[final.state]
+
+        return pieces_of(self.spoken, self.generated.values(), likely)
+
+    @cached_property
+    def answering(self) -> Mapping[str, list[Piece]]:
+        """What was taken for each tag: what names it, and what was decided about it."""
+        found: dict[str, list[Piece]] = defaultdict(list)
+        tag_of = {said.event_id: said.tag for said in self.history.said}
+        for piece in self.pieces.all:
+            about = piece.reply.answers if piece.reply is not None else frozenset()
+            decided = (tag_of[event_id] for event_id in sorted(about) if event_id in tag_of)
+            for tag in dict.fromkeys((*self.tags(piece.taken), *decided)):
+                found[tag].append(piece)
+        return found
+
+    @cached_property
     def decided(self) -> Mapping[str, list[Generated]]:
         """The replies decided about each interaction, by its id."""
         found: dict[str, list[Generated]] = defaultdict(list)
-        for one in {one.reply_id: one for one in self.history.generated}.values():
+        for one in self.generated.values():
             for event_id in one.answers:
                 found[event_id].append(one)
         return found
@@ -166,6 +206,30 @@ class _Case:
         said = ((tag, self.by_tag.get(tag)) for tag in TAG.findall(one.text))
         return tuple(tag for tag, known in said if known is None or known.channel == "thread")
 
+    def is_answered(self, said: Said) -> bool:
+        """Tell whether something was taken that names a message, and all of the reply that it is a piece of."""
+        return any(
+            piece.reply is None or piece.reply.reply_id in self.pieces.whole
+            for piece in self.answering.get(said.tag, ())
+            if said.tag in self.tags(piece.taken)
+        )
+
+    def is_untrue(self, reply: Generated) -> bool:
+        """Tell whether a reply is said to be delivered, but was not taken, or not all of it."""
+        final = self.final(reply.reply_id)
+        if final is None or final.state != "delivered":
+            return False
+        if reply.kind == "operator_notification":
+            return reply.reply_id not in self.told
+        return reply.kind in REPLIES and reply.reply_id not in self.pieces.whole
+
+    def is_with_a_person(self, contact: str, at: float) -> bool:
+        """Tell whether a person had a conversation at some time: their own message began it, and was acknowledged."""
+        return any(
+            person.acknowledged_at is not None and person.sent_at <= at <= person.acknowledged_at + self.history.pause
+            for person in self.people.get(contact, ())
+        )
+
     def final(self, reply_id: str) -> Became | None:
         """Return what became of a reply in the end, or None."""
         return next((one for one in self.became.get(reply_id, ()) if one.state in FINAL), None)
@@ -184,34 +248,42 @@ class _Case:
 
 
 def _fate(case: _Case, said: Said) -> str | None:
-    if case.answers.get(said.tag):
-        return "answered"
     replies = case.decided.get(said.event_id, ())
-    if any(_apologised(case, one) for one in replies):
+    if any(case.is_untrue(one) for one in replies):
+        return None
+    if case.is_answered(said):
+        return "answered"
+    if any(one.origin == "apology" and one.reply_id in case.pieces.whole for one in replies):
         return "apologised"
     if any(one.reply_id in case.told for one in replies):
-        return "told a person"
-    ends = [case.final(one.reply_id) for one in replies]
-    person = bool(case.people.get(said.contact))
-    if person and any(end is not None and end.reason == LEFT_TO_A_PERSON for end in ends):
+        ids = {said.event_id, *(one.reply_id for one in replies)}
+        return "dead-lettered and told" if any(dead.id in ids for dead in case.history.dead) else "told a person"
+    ends = [end for one in replies if (end := case.final(one.reply_id)) is not None]
+    if any(end.reason == LEFT_TO_A_PERSON and case.is_with_a_person(said.contact, end.time) for end in ends):
         return "left to a person"
-    withheld = [end.reason for end in ends if end is not None and end.state == "suppressed"]
-    if withheld and LEFT_TO_A_PERSON not in withheld:
-        return f"suppressed: {withheld[0]}"
-    if said.unsent:
+    withheld = [end for end in ends if end.state == "suppressed" and _is_believed(said, end)]
+    if withheld:
+        return f"suppressed: {withheld[0].reason}"
+    accepted = said.acknowledged_at or said.sent_at
+    if said.unsent_at is not None and said.unsent_at <= accepted + UNDECIDED_WITHIN:
         return "taken back"
-    if person and not replies:
+    if not replies and _is_left_undecided(case, said):
         return "left to a person"
-    if any(dead.id in {said.event_id, *(one.reply_id for one in replies)} for dead in case.history.dead) and any(
-        one.kind == "notification" and one.contact == said.contact for one in case.history.taken
-    ):
-        return "dead-lettered and told"
     return None
 
 
-def _apologised(case: _Case, reply: Generated) -> bool:
-    return reply.origin == "apology" and any(
-        one.contact == reply.contact and one.text == reply.text for one in case.spoken
+def _is_believed(said: Said, end: Became) -> bool:
+    """Tell whether a reason to withhold a reply can hold; that a person has the conversation is tried elsewhere."""
+    return end.reason != LEFT_TO_A_PERSON and end.time - said.sent_at >= CLOSES_AFTER.get(end.reason, 0.0)
+
+
+def _is_left_undecided(case: _Case, said: Said) -> bool:
+    """Tell whether a person had the conversation when a message came, or soon enough after."""
+    return any(
+        person.acknowledged_at is not None
+        and said.sent_at <= person.acknowledged_at + case.history.pause
+        and person.sent_at <= (said.acknowledged_at or said.sent_at) + UNDECIDED_WITHIN
+        for person in case.people.get(said.contact, ())
     )
 
 
@@ -222,9 +294,17 @@ def _why_lost(case: _Case, said: Said) -> str:
     if not replies:
         died = next((dead.cause for dead in case.history.dead if dead.id == said.event_id), None)
         return "nothing was decided about it" if died is None else f"dead-lettered in silence: {died}"
+    for one in replies:
+        if case.is_untrue(one):
+            return _how_untrue(case, one)
     ends = [case.final(one.reply_id) for one in replies]
     words = [f"{end.state} {end.reason}".strip() if end else "without an outcome" for end in ends]
     return f"nobody got its replies, which are: {', '.join(words)}"
+
+
+def _how_untrue(case: _Case, reply: Generated) -> str:
+    how = "only some of it was taken" if reply.reply_id in case.pieces.begun else "no platform took it"
+    return f"{reply.reply_id} is said to be delivered, but {how}"
 
 
 # The checks: each yields the breaches of one promise
@@ -234,29 +314,41 @@ def _lost(case: _Case) -> Iterator[Breach]:
     for said in case.acknowledged:
         if case.fates[said.tag] is None:
             yield Breach("lost", (said.tag, said.contact, said.event_id), _why_lost(case, said))
+    lost = {said.event_id for said in case.acknowledged if case.fates[said.tag] is None}
+    for one in case.generated.values():
+        if case.is_untrue(one) and not one.answers & lost:
+            yield Breach("lost", (one.reply_id, one.contact), _how_untrue(case, one))
 
 
 def _twice(case: _Case) -> Iterator[Breach]:
-    copies: dict[tuple[str, str, str], list[Taken]] = defaultdict(list)
-    for one in case.spoken:
-        copies[one.contact, one.text, one.comment].append(one)
-    for (contact, text, _), takings in copies.items():
-        allowed = 1 if TAG.search(text) else max(1, _decided_with(case, contact, text))
-        if len(takings) > allowed:
-            apart = takings[-1].time - takings[0].time
-            shown = text[:60]
-            yield Breach(
-                "twice", (*case.tags(takings[0]), contact), f"taken {len(takings)} times in {apart:.1f} s: {shown}"
-            )
-    for tag, takings in case.answers.items():
-        replies = {(one.kind, one.text if one.comment else " ".join(case.tags(one))) for one in takings}
-        if len(replies) > 1:
-            what = f"answered by {len(replies)} replies: {'; '.join(sorted(text for _, text in replies))}"
-            yield Breach("twice", (tag, takings[0].contact), what)
+    copies: dict[tuple[str, str, str], list[Piece]] = defaultdict(list)
+    for piece in case.pieces.all:
+        copies[piece.taken.contact, piece.taken.text, piece.taken.comment].append(piece)
+    for (contact, text, _), pieces in copies.items():
+        unexplained = sum(piece.again or piece.reply is None for piece in pieces)
+        if unexplained and (len(pieces) > 1 or pieces[0].again):
+            apart = pieces[-1].taken.time - pieces[0].taken.time
+            what = f"taken {max(2, len(pieces))} times in {apart:.1f} s: {text[:60]}"
+            yield Breach("twice", (*case.tags(pieces[0].taken), contact), what)
+    for tag, pieces in case.answering.items():
+        by: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for piece in pieces:
+            decision, reply = _names(case, piece)
+            by[decision, piece.taken.kind].add(reply)
+        decisions = {decision for decision, _ in by}
+        if len(decisions) > 1 or any(len(replies) > 1 for replies in by.values()):
+            names = sorted(set().union(*by.values()))
+            what = f"answered by {len(names)} replies: {'; '.join(names)}"
+            yield Breach("twice", (tag, pieces[0].taken.contact), what)
 
 
-def _decided_with(case: _Case, contact: str, text: str) -> int:
-    return len({one.reply_id for one in case.history.generated if one.contact == contact and one.text == text})
+def _names(case: _Case, piece: Piece) -> tuple[str, str]:
+    """Return by what decision and reply something was taken; what nobody decided is known by what it says."""
+    if piece.reply is None:
+        one = piece.taken
+        said = one.text if one.comment else " ".join(case.tags(one))
+        return said, said
+    return piece.reply.decision or piece.reply.reply_id, piece.reply.reply_id
 
 
 def _order(case: _Case) -> Iterator[Breach]:
@@ -312,7 +404,7 @@ def _committed_past(case: _Case) -> Iterator[Breach]:
         unfinished = case.fates[said.tag] is None and not case.decided.get(said.event_id)
         if position and unfinished and case.is_committed("ai", position):
             yield Breach("committed_past", (said.tag, _shown(position)), "ai committed past a message without an end")
-    for one in {one.reply_id: one for one in case.history.generated}.values():
+    for one in case.generated.values():
         dead = any(dead.id == one.reply_id for dead in case.history.dead)
         if case.final(one.reply_id) is None and not dead and case.is_committed("delivery", one.position):
             yield Breach(
@@ -330,10 +422,11 @@ def _private_reply(case: _Case) -> Iterator[Breach]:
 
 
 def _settled(case: _Case) -> Iterator[Breach]:
-    for group, committed in case.history.committed.items():
-        for cursor, upto in sorted(committed.items()):
-            missing = case.history.ends.get(cursor, 0) - upto
-            if missing > 0:
+    for group, topics in case.history.reads.items():
+        committed = case.history.committed.get(group, {})
+        for cursor, end in sorted(case.history.ends.items()):
+            missing = end - committed.get(cursor, 0)
+            if cursor[0] in topics and missing > 0:
                 yield Breach("settled", (group, f"{cursor[0]}/{cursor[1]}"), f"{missing} records are not committed")
 
 

@@ -125,7 +125,16 @@ async def test_a_message_that_is_taken_back_or_changed_keeps_its_id(ingest, cust
     mid = first["message"]["mid"]
     assert (edit["message_edit"]["mid"], unsend["message"]["mid"]) == (mid, mid)
     assert edit["message_edit"]["text"].startswith("#c1m1")
-    assert customers.sent.said["#c1m1"].unsent
+    assert customers.sent.said["#c1m1"].unsent_at is not None
+
+
+async def test_taking_back_counts_once_it_is_acknowledged(ingest, customers):
+    say = Say(1, 1)
+    await customers.deliver(Webhook(0.0, (say,)))
+    ingest.answers = [503]
+    await customers.deliver(Webhook(0.0, (Unsend(say),)))
+    assert len(ingest.bodies) == 3
+    assert customers.sent.said["#c1m1"].unsent_at >= customers.sent.said["#c1m1"].acknowledged_at
 
 
 async def test_a_person_of_the_shop_is_heard_as_an_echo(ingest, customers):

@@ -47,7 +47,13 @@ def test_a_reply_answers_what_its_decision_covers():
     records = [Record(event("reply.generated", **data, action=action), offset=offset) for offset in (8, 9)]
     found = list(generated(records, {"d": frozenset({"m1", "m2"})}))
     answers = frozenset({"m1", "m2"})
-    assert found == [Generated("r", "c", "model", "direct_message", action["text"], answers, ("t", 0, 8))]
+    assert found == [Generated("r", "c", "model", "direct_message", action["text"], answers, ("t", 0, 8), "d")]
+
+
+def test_a_reply_below_a_comment_names_it():
+    action = {"kind": "comment_reply", "text": "We read #c1m1", "comment_id": "9"}
+    (found,) = generated([Record(event("reply.generated", reply_id="r", contact_id="c", action=action))], {})
+    assert (found.kind, found.comment, found.decision) == ("comment_reply", "9", "")
 
 
 def test_outcomes_are_read_and_what_people_wrote_is_none():
