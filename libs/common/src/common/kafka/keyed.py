@@ -36,9 +36,10 @@ from faststream.kafka.subscriber.specification import KafkaSubscriberSpecificati
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 
 from common.clock import Clock
-from common.failpoints import failpoint, sabotaged
+from common.failpoints import failpoint
 from common.kafka.back_pressure import share_of, to_pause
 from common.kafka.burial import Burial
+from common.kafka.commits import Commits
 from common.kafka.dead_letter_limit import DeadLetterLimit
 from common.kafka.hold import OwnershipLost, Wanted, hand
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
@@ -98,10 +99,8 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._limits: dict[TopicPartition, DeadLetterLimit] = {}
         self._stopped: set[TopicPartition] = set()
         self._paused: frozenset[TopicPartition] = frozenset()
-        self._committed: dict[TopicPartition, tuple[int, str]] = {}
+        self._commits = Commits(metrics)
         self._workers: set[asyncio.Task[None]] = set()
-        self._commit_lock = asyncio.Lock()
-        self._committing: asyncio.Task[None] | None = None
         self._intake: asyncio.Task[Any] | None = None
         self._draining = asyncio.Event()
         self._read = asyncio.Event()
@@ -163,7 +162,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             consumer.seek(partition, start)
             self._progress[partition] = PartitionProgress(start, note if start == offset else "")
             self._limits[partition] = DeadLetterLimit(self._settings.max_dead_letters)
-            self._committed[partition] = (offset, note) if partition in committed else (start, "")
+            self._commits.begin(partition, offset if partition in committed else start, note)
         self._tell_that_more_was_read()
         return epoch
 
@@ -390,46 +389,20 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     # Committing
 
     async def commit(self) -> None:
-        """Commit the watermark of every assigned partition that moved; waits while the coordinator is away.
-
-        Raises KafkaError when the offsets are not ours to commit any more.
-        """
-        async with self._commit_lock:
-            consumer = self.consumer
-            if consumer is None:
-                return
-            ready = self._to_commit(consumer.assignment())
-            if not ready:
-                return
-            await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
-            self._metrics.commits.inc()
-            self._committed.update(ready)
-
-    def _to_commit(self, assigned: frozenset[TopicPartition]) -> Ready:
-        ready = {}
-        eager = sabotaged("sabotage.eager_commit")
-        for partition, progress in self._progress.items():
-            if partition not in assigned:
-                continue
-            entry = (progress.next, "") if eager else (progress.watermark, progress.note())
-            if self._committed[partition] != entry:
-                ready[partition] = entry
-        return ready
+        """Commit now what is done. Raises KafkaError when the offsets are not ours to commit any more."""
+        if self.consumer is not None:
+            await self._commits.commit(self.consumer, self._progress)
 
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(self._settings.commit_interval)
             self._measure()
-            self._committing = asyncio.create_task(self._commit_or_warn(), name="commit")
-            await asyncio.wait({self._committing})
+            if self.consumer is not None:
+                await self._commits.commit_or_warn(self.consumer, self._progress)
 
-    async def _commit_or_warn(self, within: float | None = None) -> None:
-        try:
-            async with asyncio.timeout(within):
-                await self.commit()
-        except Exception as error:  # noqa: BLE001 the next commit covers this one
-            self._metrics.commit_failures.inc()
-            log.warning("offsets.not_committed", error=_name(error))
+    async def _commit_last(self) -> None:
+        if self.consumer is not None:
+            await self._commits.commit_or_warn(self.consumer, self._progress, within=self._settings.request_timeout)
 
     def _measure(self) -> None:
         oldest = [progress.oldest_ms for progress in self._progress.values() if progress.oldest_ms is not None]
@@ -463,7 +436,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         """Give the partitions back: drain, commit, fence, forget. aiokafka revokes all of them at every rebalance."""
         self._metrics.rebalances.inc()
         await self.drain(self._settings.drain_timeout)
-        await self._commit_or_warn(self._settings.request_timeout)
+        await self._commit_last()
         self._forget()
         self._draining = asyncio.Event()
 
@@ -482,14 +455,11 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def _forget(self) -> None:
         """End the epoch. Whatever is still at work finds that it owns nothing any more."""
         self._epoch += 1
-        if self._committing is not None:
-            # aiokafka repeats a commit under whatever generation it is in by then; these offsets belong to this one.
-            self._committing.cancel()
+        self._commits.forget()
         self._metrics.lag.clear()
         self._progress.clear()
         self._limits.clear()
         self._stopped.clear()
-        self._committed.clear()
         self._lanes.forget()
         self._paused = frozenset()
         self._metrics.paused.set(0)
@@ -501,7 +471,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             self._intake.cancel()
         if self.consumer is not None:
             await self.drain(self._settings.drain_timeout)
-            await self._commit_or_warn(self._settings.request_timeout)
+            await self._commit_last()
         self._measure()
         self._forget()
         self._fresh.clear()

@@ -1,0 +1,80 @@
+"""Commits: one at a time, only what moved, never above a watermark.
+
+aiokafka repeats a commit for as long as the coordinator is away, under whatever generation it is in by then. So a
+commit that is under way ends with the epoch whose offsets it carries.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from common.failpoints import sabotaged
+from common.kafka.metrics import KafkaMetrics
+from common.kafka.progress import PartitionProgress
+
+log = structlog.get_logger("kafka")
+
+Progress = Mapping[TopicPartition, PartitionProgress]
+
+
+class Commits:
+    """What is committed of the assigned partitions, as far as this replica knows."""
+
+    def __init__(self, metrics: KafkaMetrics) -> None:
+        self._metrics = metrics
+        self._lock = asyncio.Lock()
+        self._known: dict[TopicPartition, tuple[int, str]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def begin(self, partition: TopicPartition, offset: int, note: str) -> None:
+        """Note where a partition is taken up."""
+        self._known[partition] = (offset, note)
+
+    def forget(self) -> None:
+        """End the epoch: give up a commit that is under way, and what is known."""
+        for commit in self._under_way:
+            commit.cancel()
+        self._known.clear()
+
+    async def commit(self, consumer: AIOKafkaConsumer, progress: Progress) -> None:
+        """Commit the watermark of every assigned partition that moved; waits while the coordinator is away.
+
+        Raises KafkaError when the offsets are not ours to commit any more.
+        """
+        async with self._lock:
+            ready = self._ready(consumer.assignment(), progress)
+            if ready:
+                await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
+                self._metrics.commits.inc()
+                self._known.update(ready)
+
+    async def commit_or_warn(
+        self, consumer: AIOKafkaConsumer, progress: Progress, *, within: float | None = None
+    ) -> None:
+        """Commit; what does not work is logged, because the next commit covers it."""
+        commit = asyncio.create_task(self._commit_within(consumer, progress, within), name="commit")
+        self._under_way.add(commit)
+        commit.add_done_callback(self._under_way.discard)
+        await asyncio.wait({commit})
+
+    async def _commit_within(self, consumer: AIOKafkaConsumer, progress: Progress, within: float | None) -> None:
+        try:
+            async with asyncio.timeout(within):
+                await self.commit(consumer, progress)
+        except Exception as error:  # noqa: BLE001 the next commit covers this one
+            self._metrics.commit_failures.inc()
+            log.warning("offsets.not_committed", error=type(error).__name__)
+
+    def _ready(
+        self, assigned: frozenset[TopicPartition], progress: Progress
+    ) -> Mapping[TopicPartition, tuple[int, str]]:
+        eager = sabotaged("sabotage.eager_commit")
+        now = {
+            partition: (one.next, "") if eager else (one.watermark, one.note())
+            for partition, one in progress.items()
+            if partition in assigned
+        }
+        return {partition: entry for partition, entry in now.items() if self._known[partition] != entry}
