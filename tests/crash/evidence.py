@@ -25,7 +25,7 @@ from common.events.outcomes import OUTCOMES
 from common.events.replies import REPLIES
 from common.kafka.dead_letters import CAUSE
 from common.kafka.topics import TOPICS
-from common.mongo import DECISIONS
+from common.mongo import DECISIONS, DELIVERIES
 from devkit.sandbox.client import SandboxClient
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -142,6 +142,7 @@ async def gather(
         found_by=dict(settled_by(home)),
         model_calls=sum(entry["api"] == "openai" and entry["effect"] for entry in journal),
         assignments=assignments(home),
+        announced=await announced(mongo_url),
         grace=grace,
     )
 
@@ -263,3 +264,13 @@ async def covers(mongo_url: str) -> dict[str, frozenset[str]]:
     async with AsyncMongoClient[dict[str, Any]](mongo_url, serverSelectionTimeoutMS=10_000) as client:
         decisions = client.get_default_database()[DECISIONS].find({}, {"covers": 1})
         return {one["_id"]: frozenset(one.get("covers", ())) async for one in decisions}
+
+
+async def announced(mongo_url: str) -> dict[str, tuple[float, ...]]:
+    """Return when the ledger says that each reply's parts were last announced, in seconds since 1970."""
+    async with AsyncMongoClient[dict[str, Any]](mongo_url, tz_aware=True, serverSelectionTimeoutMS=10_000) as client:
+        rows = client.get_default_database()[DELIVERIES].find({}, {"parts.attempted_at": 1})
+        return {
+            row["_id"]: tuple(at.timestamp() for part in row.get("parts", ()) if (at := part.get("attempted_at")))
+            async for row in rows
+        }

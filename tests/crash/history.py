@@ -121,6 +121,8 @@ class History:
     model_calls: int = 0
     assignments: int = 0
     """How often a consumer was given partitions: once a start, and once a rebalance."""
+    announced: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """When the ledger says that the last attempt at each part of a reply was announced, by reply."""
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
     pause: float = 12 * 3600.0

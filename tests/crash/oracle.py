@@ -241,6 +241,12 @@ class _Case:
                 if person.acknowledged_at is not None and one.time > person.acknowledged_at:
                     yield person, one, one.time - person.acknowledged_at
 
+    def announced(self, one: Taken) -> float | None:
+        """Return when the attempt was announced that was taken, as far as the ledger tells."""
+        reply = next((piece.reply for piece in self.pieces.all if piece.taken is one), None)
+        attempts = self.history.announced.get(reply.reply_id, ()) if reply is not None else ()
+        return max((at for at in attempts if at <= one.time), default=None)
+
     def is_committed(self, group: str, position: Position) -> bool:
         """Tell whether a group has committed past a record."""
         topic, partition, offset = position
@@ -382,10 +388,14 @@ def _precedes(case: _Case, one: str, other: str) -> bool:
 
 
 def _ownership(case: _Case) -> Iterator[Breach]:
+    """Yield what was taken too late to have been under way, and what was announced when the person was known."""
     for person, one, late in case.after_people():
-        if late > case.history.grace:
+        announced = case.announced(one)
+        after = announced is not None and person.acknowledged_at is not None and announced > person.acknowledged_at
+        if after or late > case.history.grace:
             shown = " ".join(case.tags(one)) or one.text[:40]
-            yield Breach("ownership", (person.tag, shown), f"taken {late:.1f} s after the person's message")
+            what = f"taken {late:.1f} s after the person's message{', and announced after it' if after else ''}"
+            yield Breach("ownership", (person.tag, shown), what)
 
 
 def _forged(case: _Case) -> Iterator[Breach]:

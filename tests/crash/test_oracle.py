@@ -339,6 +339,15 @@ def test_a_bots_message_after_a_persons_is_found_unless_it_was_under_way(late):
     assert broken(history) == ({"ownership"} if 0.7 + late - 0.7 > 5.0 else set())
 
 
+@pytest.mark.parametrize(
+    ("announced", "expected"), [((0.6,), set()), ((0.8,), {"ownership"}), ((0.6, 0.8), {"ownership"}), ((2.0,), set())]
+)
+def test_what_was_announced_after_a_persons_message_is_found_however_soon_it_was_taken(announced, expected):
+    person = PersonWrote("#c0p1", "contact-0", 0.0, acknowledged_at=0.7)
+    taken = (replace(ONE.taken[0], time=0.9),)
+    assert broken(replace(ONE, people=(person,), taken=taken, announced={"rep-1": announced})) == expected
+
+
 def test_a_forged_webhook_must_be_refused_and_do_nothing():
     forged = replace(ONE.said[0], forged=True, acknowledged_at=None, statuses=(401, 403))
     quiet = replace(ONE, said=(forged,), taken=(), generated=(), became=(), appended={})
