@@ -46,8 +46,8 @@ crash: ## 25 kills under load, and that builds without their guarantees are caug
 	$(RUN) pytest tests/crash
 
 KILLS := 200
-chaos: ## kill, freeze and cut everything under load: KILLS=200, SEED= to repeat a run, MINUTES= at least
-	$(RUN) python tests/crash/run.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+chaos: ## kill, freeze and cut everything under load: KILLS=200 SEED=… to repeat, MINUTES=… at least, SABOTAGE=…
+	@$(RUN) python tests/crash/run.py --kills=$(KILLS) $(if $(SEED),--seed=$(SEED)) $(if $(MINUTES),--minutes=$(MINUTES)) $(if $(SABOTAGE),--sabotage=$(SABOTAGE))
 
 coverage: ## how much of the code the tests without servers reach
 	$(RUN) pytest libs services -m "not kafka and not mongo" --cov --cov-report=term
@@ -55,8 +55,8 @@ coverage: ## how much of the code the tests without servers reach
 schemas: ## write docs/schemas from the event classes
 	$(RUN) python -m common.events.schemas docs/schemas
 
-bench: ## what consuming in order costs and holds, against FastStream's own loop: under six minutes
-	$(RUN) python tests/bench/keyed.py
+bench: ## what consuming in order costs and holds, against FastStream's own loop: under six minutes, or PARTS=…
+	$(RUN) python tests/bench/keyed.py $(PARTS)
 
 load: ## webhooks per second, and how long from a webhook to its delivered reply
 	$(RUN) python tests/load/run.py

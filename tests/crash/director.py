@@ -13,9 +13,8 @@ from breakage import Breakage
 from customers import Customers
 from evidence import KafkaEvidence, gather
 from history import History
-from plan import (
-    Plan,
-)
+from plan import Plan
+from progress import progress
 
 from devkit.sandbox.client import SandboxClient
 from devkit.simulator import Simulator
@@ -70,6 +69,7 @@ class Director:
         self._begun, self._started = time.monotonic(), time.time()
         self._counts: Counter[str] = Counter()
         self._log: list[str] = []
+        self._resting = False
 
     async def run(self) -> Ran:
         """Carry the plan out, wait until all has come to rest, and return what is known then."""
@@ -136,7 +136,7 @@ class Director:
 
     async def _come_to_rest(self, client: httpx2.AsyncClient) -> None:
         """Wait until every group has committed everything and nothing comes any more, at most `settle_within`."""
-        begun = self._elapsed()
+        begun, self._resting = self._elapsed(), True
         quiet, before = 0, ""
         while self._elapsed() - begun < self._settle_within:
             await asyncio.sleep(LOOK_SECONDS)
@@ -171,14 +171,10 @@ class Director:
     async def _keep_telling(self, breakage: Breakage) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            counts, down = self._counts, ", ".join(breakage.down())
-            phase = f"; {counts['records waiting']} records waiting" if counts["records waiting"] else ""
-            self._tell(
-                f"{self._elapsed():6.0f} s  {counts['kills']} kills, {counts['freezes']} freezes, "
-                f"{counts['wires broken']} wires, {counts['provider faults']} provider faults; "
-                f"{counts['webhooks acknowledged']} of {counts['webhooks sent']} webhooks acknowledged"
-                f"{phase}{f'; down: {down}' if down else ''}"
+            line = progress(
+                self._counts, self._elapsed(), self._plan.heal_at, resting=self._resting, down=breakage.down()
             )
+            self._tell(line)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begun

@@ -3,10 +3,8 @@
 import os
 
 import pytest
-from plan import (
-    Plan,
-)
-from report import facts, show, write
+from plan import Plan
+from report import Asked, facts, show, write
 from rich.console import Console
 from run import perform
 
@@ -18,11 +16,11 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 @pytest.mark.mongo
 @pytest.mark.timeout(400)
 def test_every_promise_is_held_while_everything_dies_in_turn(tmp_path, project_root):
-    plan = Plan.of(SEED, KILLS)
+    asked = Asked(Plan.of(SEED, KILLS))
     console = Console(highlight=False, width=110)
-    ran, verdict, seconds = perform(plan, tmp_path, console)
-    show(plan, verdict, ran.counts, seconds, console)
-    write(facts(plan, verdict, ran.counts, seconds), project_root / "reports")
+    ran, verdict, seconds = perform(asked, tmp_path, console)
+    show(asked, verdict, ran.counts, seconds, console)
+    write(asked, facts(asked, verdict, ran.counts, seconds), project_root / "reports")
     assert verdict.breaches == ()
     assert ran.counts["kills"] >= KILLS
     assert verdict.figures["acknowledged"] > 200
