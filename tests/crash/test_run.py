@@ -3,11 +3,11 @@
 from collections import Counter
 
 import pytest
+from chaos import INTERRUPTED, main
 from director import Ran
 from history import History
 from oracle import Breach, Verdict
 from progress import COLUMNS, progress
-from run import INTERRUPTED, main
 
 
 def held(asked, home, console):

@@ -3,10 +3,10 @@
 import os
 
 import pytest
+from chaos import perform
 from plan import Plan
 from report import Asked, facts, show, write
 from rich.console import Console
-from run import perform
 
 KILLS = 25
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
