@@ -22,7 +22,7 @@ def progress(
     if resting:
         words = ["waiting for rest", counted(waiting, "record is", "records are") + " not committed"]
     elif elapsed >= heal_at:
-        words = ["all is whole again, last messages"]
+        words = ["all whole, last messages"]
     if not resting:
         words.append(", ".join(counted(counts.get(name, 0), one, more) for name, one, more in SHOWN))
     answered = sum(counts.get(f"webhooks {how}", 0) for how in ("acknowledged", "given up"))

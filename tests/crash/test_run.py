@@ -92,6 +92,6 @@ def test_a_line_of_progress_says_how_far_it_is_and_counts_in_words():
     one = Counter({"kills": 1, "freezes": 1, "wires broken": 1, "provider faults": 2, "webhooks sent": 9})
     line = progress(one | {"webhooks acknowledged": 8}, 10.2, 22.0, resting=False, down=["ai"])
     assert line == "  10 of 22 s  1 kill, 1 freeze, 1 wire, 2 faults, 9 webhooks  1 open  down: ai"
-    assert progress(Counter(), 23.0, 22.0, resting=False).startswith("all is whole again, last messages")
+    assert progress(Counter(), 23.0, 22.0, resting=False).startswith("all whole, last messages")
     one["records waiting"] = 1
     assert progress(one, 30.0, 22.0, resting=True) == "waiting for rest  1 record is not committed  9 open"
