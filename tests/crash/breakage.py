@@ -96,7 +96,7 @@ class Breakage:
         try:
             await self._acts[type(fault)](fault)
         except (ProcessError, KeyError, httpx2.HTTPError) as error:
-            self._note(f"not carried out: {fault}: {type(error).__name__}: {str(error).splitlines()[0]}")
+            self._note(f"not carried out: {fault}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
             self._counts["faults not carried out"] += 1
 
     async def heal(self) -> None:

@@ -75,13 +75,17 @@ class Director:
         """Carry the plan out, wait until all has come to rest, and return what is known then."""
         environment = self._stack.environment()
         limits = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
-        async with httpx2.AsyncClient(trust_env=False, limits=limits) as client:
+        # Customers whose webhooks hang must not keep the director from mending what hangs them.
+        async with (
+            httpx2.AsyncClient(trust_env=False, limits=limits) as posting,
+            httpx2.AsyncClient(trust_env=False) as client,
+        ):
             sandbox = SandboxClient(self._stack.url("sandbox"), client)
             simulator = Simulator(seed=f"{self._plan.seed} {time.time_ns()}", account=environment["INSTAGRAM_PAGE_ID"])
             customers = Customers(
                 simulator,
                 sandbox,
-                client,
+                posting,
                 url=f"{self._stack.url('ingest')}/webhooks/instagram",
                 secret=environment["META_APP_SECRET"],
                 counts=self._counts,
