@@ -78,7 +78,8 @@ class Director:
         # Customers whose webhooks hang must not keep the director from mending what hangs them.
         async with (
             httpx2.AsyncClient(trust_env=False, limits=limits) as posting,
-            httpx2.AsyncClient(trust_env=False) as client,
+            # A connection kept idle may be closed by the other side just as it is used again.
+            httpx2.AsyncClient(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)) as client,
         ):
             sandbox = SandboxClient(self._stack.url("sandbox"), client)
             simulator = Simulator(seed=f"{self._plan.seed} {time.time_ns()}", account=environment["INSTAGRAM_PAGE_ID"])
