@@ -25,7 +25,7 @@ from common.events.outcomes import OUTCOMES
 from common.events.replies import REPLIES
 from common.kafka.dead_letters import CAUSE
 from common.kafka.topics import TOPICS
-from common.mongo import DECISIONS, DELIVERIES
+from common.mongo import DECISIONS, DELIVERIES, MESSAGES
 from devkit.sandbox.client import SandboxClient
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -143,6 +143,7 @@ async def gather(
         model_calls=sum(entry["api"] == "openai" and entry["effect"] for entry in journal),
         assignments=assignments(home),
         announced=await announced(mongo_url),
+        taken_in=await taken_in(mongo_url),
         grace=grace,
     )
 
@@ -264,6 +265,13 @@ async def covers(mongo_url: str) -> dict[str, frozenset[str]]:
     async with AsyncMongoClient[dict[str, Any]](mongo_url, serverSelectionTimeoutMS=10_000) as client:
         decisions = client.get_default_database()[DECISIONS].find({}, {"covers": 1})
         return {one["_id"]: frozenset(one.get("covers", ())) async for one in decisions}
+
+
+async def taken_in(mongo_url: str) -> dict[str, float]:
+    """Return when each message was first stored, in seconds since 1970."""
+    async with AsyncMongoClient[dict[str, Any]](mongo_url, tz_aware=True, serverSelectionTimeoutMS=10_000) as client:
+        messages = client.get_default_database()[MESSAGES].find({}, {"stored_at": 1})
+        return {one["_id"]: one["stored_at"].timestamp() async for one in messages if "stored_at" in one}
 
 
 async def announced(mongo_url: str) -> dict[str, tuple[float, ...]]:

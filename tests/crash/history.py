@@ -123,6 +123,8 @@ class History:
     """How often a consumer was given partitions: once a start, and once a rebalance."""
     announced: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """When the ledger says that the last attempt at each part of a reply was announced, by reply."""
+    taken_in: Mapping[str, float] = field(default_factory=dict)
+    """When the ai service first stored each message, by its event's id."""
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
     pause: float = 12 * 3600.0

@@ -28,8 +28,10 @@ FINAL = frozenset({"delivered", "failed", "suppressed"})
 REFUSED = frozenset({401, 403, 429})
 LEFT_TO_A_PERSON = "human_owns"
 UNDECIDED_WITHIN = 60.0
-"""Seconds a message may wait for its decision while everything is broken. A person who writes by then has it, too, and
-who takes it back by then need not be answered."""
+"""Seconds after its acknowledgement in which a message that was never taken in may have been somebody else's matter."""
+TAKEN_IN_WITHIN = 300.0
+"""Seconds a message that was taken in may wait for its decision while everything is broken and the machine is busy. A
+person who writes by then has it, too, and who takes it back by then need not be answered."""
 DAY = 86_400.0
 CLOSES_AFTER: Mapping[str, float] = {"window_closed": 0.9 * DAY, "comment_too_old": 6.9 * DAY}
 """Reasons to withhold a reply that time alone brings, and how many seconds it takes, less some margin."""
@@ -270,8 +272,7 @@ def _fate(case: _Case, said: Said) -> str | None:
     withheld = [end for end in ends if end.state == "suppressed" and _is_believed(said, end)]
     if withheld:
         return f"suppressed: {withheld[0].reason}"
-    accepted = said.acknowledged_at or said.sent_at
-    if said.unsent_at is not None and said.unsent_at <= accepted + UNDECIDED_WITHIN:
+    if said.unsent_at is not None and said.unsent_at <= _undecided_until(case, said):
         return "taken back"
     if not replies and _is_left_undecided(case, said):
         return "left to a person"
@@ -288,9 +289,17 @@ def _is_left_undecided(case: _Case, said: Said) -> bool:
     return any(
         person.acknowledged_at is not None
         and said.sent_at <= person.acknowledged_at + case.history.pause
-        and person.sent_at <= (said.acknowledged_at or said.sent_at) + UNDECIDED_WITHIN
+        and person.sent_at <= _undecided_until(case, said)
         for person in case.people.get(said.contact, ())
     )
+
+
+def _undecided_until(case: _Case, said: Said) -> float:
+    """Return until when it is no fault that nothing was decided about a message."""
+    taken_in = case.history.taken_in.get(said.event_id)
+    if taken_in is not None:
+        return taken_in + TAKEN_IN_WITHIN
+    return (said.acknowledged_at or said.sent_at) + UNDECIDED_WITHIN
 
 
 def _why_lost(case: _Case, said: Said) -> str:

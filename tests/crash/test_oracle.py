@@ -407,3 +407,12 @@ def test_every_promise_that_is_judged_can_be_broken():
     assert set(INVARIANTS) == {
         *("lost", "twice", "order", "ownership", "forged", "committed_past", "private_reply", "settled")
     }
+
+
+@pytest.mark.parametrize(("late", "expected"), [(250.0, set()), (400.0, {"lost"})])
+def test_a_person_has_what_was_taken_in_and_waited_on_a_busy_machine_but_not_for_ever(late, expected):
+    said = replace(ONE.said[0], sent_at=0.0, acknowledged_at=1.0)
+    person = PersonWrote(tag="#p1", contact=said.contact, sent_at=100.0 + late, acknowledged_at=101.0 + late)
+    history = replace(ONE, said=(said,), people=(person,), taken=(), generated=(), became=())
+    assert broken(replace(history, taken_in={said.event_id: 100.0})) & {"lost"} == expected
+    assert "lost" in broken(history)
