@@ -35,7 +35,7 @@ def send(stack, name="ingest", text="السعر؟"):
     return httpx2.post(url, content=raw, headers=signed_headers(raw, secret), timeout=20, trust_env=False).status_code
 
 
-def until(condition, seconds=60.0):
+def until(condition, seconds=90.0):
     give_up = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up
