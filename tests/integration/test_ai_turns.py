@@ -79,7 +79,7 @@ class Scene:
         await self.stack.aclose()
 
     async def start(self, *, failpoint: str = "") -> None:
-        """Start the service, or start it again."""
+        """Start the service, or start it again; one with a failpoint may die before it could be seen alive."""
         environment = {
             "PATH": os.environ["PATH"],
             "JAWAB_ENV": "development",
@@ -96,7 +96,8 @@ class Scene:
         }
         self.service = ChildProcess("ai", [sys.executable, "-m", "ai"], log=self.log, environment=environment)
         self.service.start()
-        await asyncio.to_thread(self.service.wait_until, HttpOk(f"http://127.0.0.1:{self.port}/livez"), 60.0)
+        if not failpoint:
+            await asyncio.to_thread(self.service.wait_until, HttpOk(f"http://127.0.0.1:{self.port}/livez"), 60.0)
 
     async def died(self) -> None:
         """Wait until the service was killed by its failpoint."""

@@ -691,6 +691,34 @@ async def test_an_intake_that_breaks_off_and_starts_again_loses_nothing(settings
     assert in_a == [f"a:{n}" for n in range(4)]
 
 
+async def test_an_intake_that_breaks_off_while_a_partition_is_paused_reads_it_again(kafka, topic):
+    settings = KafkaSettings(
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=8
+    )
+    go_on, handled = asyncio.Event(), set()
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey == "slow":
+            await go_on.wait()
+        handled.add(one.id)
+
+    await produce(settings, topic, [event("slow", n) for n in range(300)])
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(subscriber.consumer.paused()) == 1)
+        take_in = subscriber._take_in
+
+        def fails_once(*given: object) -> None:
+            subscriber._take_in = take_in
+            raise RuntimeError("nobody foresaw this")
+
+        subscriber._take_in = fails_once
+        other = next(f"c{n}" for n in range(100) if partition_of(f"c{n}") != partition_of("slow"))
+        await produce(settings, topic, [event(other, 0)])
+        await until(lambda: subscriber._take_in == take_in)
+        go_on.set()
+        await until(lambda: len(handled) == 301)
+
+
 async def test_a_log_that_ends_before_what_was_committed_is_read_from_its_beginning(settings, topic):
     handled: list[str] = []
 

@@ -6,6 +6,7 @@ as failed, which an alert watches.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -52,6 +53,32 @@ class Notice:
     contact_id: str | None
     reply_id: str
     at: datetime
+
+
+class About(Protocol):
+    """What a notice is about: a reply as it was asked for, or the ledger's row of one."""
+
+    @property
+    def conversation_id(self) -> str: ...
+    @property
+    def account_id(self) -> str: ...
+    @property
+    def contact_id(self) -> str | None: ...
+    @property
+    def reply_id(self) -> str: ...
+
+
+def notice_of(about: About, reason: str, text: str, at: datetime) -> Notice:
+    """Return what the merchant's people are told about a reply."""
+    return Notice(
+        reason=reason,
+        text=text,
+        conversation_id=about.conversation_id,
+        account_id=about.account_id,
+        contact_id=about.contact_id,
+        reply_id=about.reply_id,
+        at=at,
+    )
 
 
 class Operator:

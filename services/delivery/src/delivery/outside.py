@@ -21,7 +21,7 @@ from common.events.replies import (
     Typing,
 )
 from common.merchants import Merchant
-from delivery.operator import Notice
+from delivery.operator import Notice, notice_of
 from delivery.plan import Plan
 from delivery.reading import Reading
 from delivery.sending import Sent
@@ -155,16 +155,3 @@ class Outside:
         """Read the answers under a comment. Raises Retryable, Refused."""
         with self._graph_breakers.calling(account):
             return await self._graph.comment_replies(token, account, comment)
-
-
-def notice_of(reply: Reply, reason: str, text: str, at: datetime) -> Notice:
-    """Return what the merchant's people are told about a reply."""
-    return Notice(
-        reason=reason,
-        text=text,
-        conversation_id=reply.conversation_id,
-        account_id=reply.account_id,
-        contact_id=reply.contact_id,
-        reply_id=reply.reply_id,
-        at=at,
-    )

@@ -1,7 +1,5 @@
 """Says what became of replies: to the rest of the system by events, to Prometheus, and to the merchant's people."""
 
-from datetime import datetime
-
 import structlog
 
 from common.events.outcomes import OutcomeEvent
@@ -59,16 +57,3 @@ class Reports:
             await self._operator.notify(merchant, notice)
         except Refused:
             log.warning("operator.unreachable", merchant=merchant.id)
-
-
-def notice_about(row: Row, reason: str, text: str, at: datetime) -> Notice:
-    """Return what people are told about a reply of which only its row is at hand."""
-    return Notice(
-        reason=reason,
-        text=text,
-        conversation_id=row.conversation_id,
-        account_id=row.account_id,
-        contact_id=row.contact_id,
-        reply_id=row.reply_id,
-        at=at,
-    )

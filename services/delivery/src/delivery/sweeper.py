@@ -23,8 +23,9 @@ from common.merchants import MerchantNotReadable
 from delivery import ledger as rows
 from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
+from delivery.operator import notice_of
 from delivery.outcomes import outcome_of_abandoned
-from delivery.reports import Reports, notice_about
+from delivery.reports import Reports
 from delivery.resolution import Eyes
 from delivery.unknown_outcomes import Found, Sight, place_in_thread
 
@@ -141,7 +142,7 @@ class Sweeper:
     async def _tell(self, row: Row) -> bool:
         await self._reports.publish(outcome_of_abandoned(row))
         if row.state != "delivered":
-            notice = notice_about(row, row.reason, row.detail, row.finished_at or row.at)
+            notice = notice_of(row, row.reason, row.detail, row.finished_at or row.at)
             await self._reports.tell(row.merchant_id, notice)
         if not await self._ledger.put(rows.told(row), over=row):
             return False

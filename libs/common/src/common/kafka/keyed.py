@@ -98,7 +98,6 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._progress: dict[TopicPartition, PartitionProgress] = {}
         self._limits: dict[TopicPartition, DeadLetterLimit] = {}
         self._stopped: set[TopicPartition] = set()
-        self._paused: frozenset[TopicPartition] = frozenset()
         self._commits = Commits(metrics)
         self._workers: set[asyncio.Task[None]] = set()
         self._intake: asyncio.Task[Any] | None = None
@@ -144,7 +143,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             except IllegalStateError:
                 continue  # a rebalance came in between
             except KafkaError as error:
-                log.warning("kafka.not_read", error=_name(error))
+                log.warning("kafka.not_read", error=type(error).__name__)
                 await asyncio.sleep(AFTER_AN_ERROR)
 
     async def _begin_epoch(self, consumer: AIOKafkaConsumer) -> int:
@@ -212,16 +211,16 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def _pause_what_is_full(self, consumer: AIOKafkaConsumer) -> None:
         outstanding = {partition: progress.outstanding for partition, progress in self._progress.items()}
         share = share_of(self._settings.max_outstanding, len(outstanding))
-        full, roomy = to_pause(outstanding, self._paused, share=share)
-        full |= self._stopped - self._paused
+        paused = frozenset(consumer.paused())
+        full, roomy = to_pause(outstanding, paused, share=share)
+        full |= self._stopped - paused
         roomy -= self._stopped
         if full:
             consumer.pause(*full)
         if roomy:
             consumer.resume(*roomy)
         if full or roomy:
-            self._paused = (self._paused | full) - roomy
-            self._metrics.paused.set(len(self._paused))
+            self._metrics.paused.set(len((paused | full) - roomy))
 
     # Working
 
@@ -243,7 +242,6 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     async def _handle(self, lane: Lane, entry: Entry) -> bool:
         """Handle a record to its end. False when the lane is to be let go instead: drained, or no longer ours."""
         record = entry.record
-        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         started = time.monotonic()
         attempts = 0
         hand(_InHand(self, lane, entry))
@@ -258,6 +256,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 reason = cause(error)
             else:
                 return False
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             match decision:
                 case TryAgain(delay):
                     self._metrics.retries.labels(record.topic).inc()
@@ -461,7 +460,6 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._limits.clear()
         self._stopped.clear()
         self._lanes.forget()
-        self._paused = frozenset()
         self._metrics.paused.set(0)
         self._metrics.stopped.set(0)
 
@@ -522,7 +520,3 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._subscriber.assigned_anew()
         log.info("partitions.assigned", count=len(assigned))
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__name__
