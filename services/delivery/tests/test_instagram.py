@@ -7,7 +7,8 @@ import pytest
 
 from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
-from delivery.instagram import REFUSALS, Graph, meaning
+from delivery.graph_errors import REFUSALS, meaning
+from delivery.instagram import Graph
 from delivery.reading import Reading
 from delivery.sending import ALREADY_ANSWERED, Refused, Sent
 

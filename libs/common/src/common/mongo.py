@@ -31,6 +31,7 @@ USAGE = "usage"
 DELIVERIES = "deliveries"
 CONTACTS = "contacts"
 MERCHANTS = "merchants"
+ACCOUNTS = "accounts"
 ERASURES = "erasures"
 
 
@@ -45,6 +46,7 @@ class Collection:
 
 COLLECTIONS: tuple[Collection, ...] = (
     Collection(MERCHANTS, ("cli", "delivery"), (IndexModel([("account_id", ASCENDING)], name="account", unique=True),)),
+    Collection(ACCOUNTS, ("cli", "delivery", "cleanup")),
     Collection(
         CONVERSATIONS,
         ("ai",),

@@ -1,8 +1,8 @@
 """`replies.generated.v1`: what is to be sent, decided by the AI service, by a rule, or asked for over HTTP."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
@@ -12,12 +12,110 @@ REPLIES = "replies.generated.v1"
 Origin = Literal["rule", "model", "apology", "api", "human"]
 
 
+class QuickReply(Contract):
+    """A tappable answer under a message; tapping it sends `payload` back."""
+
+    title: str = Field(repr=False)
+    payload: str
+
+
+class Button(Contract):
+    """A button of a card or a text: it opens `url`, or sends `payload` back. Exactly one of the two is given."""
+
+    title: str = Field(repr=False)
+    url: str | None = None
+    payload: str | None = None
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Self:
+        if (self.url is None) == (self.payload is None):
+            raise ValueError("a button needs either url or payload")
+        return self
+
+
+class Card(Contract):
+    """One card of a row that can be swiped: the platform's generic template calls it an element."""
+
+    title: str = Field(repr=False)
+    subtitle: str | None = Field(default=None, repr=False)
+    image_url: str | None = None
+    url: str | None = Field(default=None, description="What tapping the card opens.")
+    buttons: tuple[Button, ...] = ()
+
+
 class DirectMessage(Contract):
     """A message into the person's thread. Text longer than 1,000 UTF-8 bytes is split by delivery."""
 
     kind: Literal["direct_message"] = "direct_message"
     text: str = Field(min_length=1, repr=False)
+    quick_replies: tuple[QuickReply, ...] = Field(default=(), description="Shown under the last part.")
     message_tag: str | None = Field(default=None, description="A ManyChat message tag, for sends outside the window.")
+
+
+class MediaMessage(Contract):
+    """Images, or one video, voice message or file, by their public links; the platform fetches them."""
+
+    kind: Literal["media_message"] = "media_message"
+    media: Literal["image", "video", "audio", "file"]
+    urls: tuple[str, ...] = Field(min_length=1, repr=False)
+
+
+class Heart(Contract):
+    """The heart sticker."""
+
+    kind: Literal["heart"] = "heart"
+
+
+class SharedPost(Contract):
+    """One of the account's own posts."""
+
+    kind: Literal["shared_post"] = "shared_post"
+    media_id: str
+
+
+class Cards(Contract):
+    """Cards to swipe through: Meta's generic template, ManyChat's cards."""
+
+    kind: Literal["cards"] = "cards"
+    cards: tuple[Card, ...] = Field(min_length=1)
+
+
+class Buttons(Contract):
+    """A text with buttons: Meta's button template."""
+
+    kind: Literal["buttons"] = "buttons"
+    text: str = Field(min_length=1, repr=False)
+    buttons: tuple[Button, ...] = Field(min_length=1)
+
+
+class MessageReaction(Contract):
+    """A reaction to a message of the person, or, without `reaction`, its removal."""
+
+    kind: Literal["reaction"] = "reaction"
+    mid: str
+    reaction: str | None = "love"
+
+
+class MarkSeen(Contract):
+    """Tells the person that their messages were seen."""
+
+    kind: Literal["mark_seen"] = "mark_seen"
+
+
+class Flow(Contract):
+    """Starts one of the merchant's ManyChat flows for the person."""
+
+    kind: Literal["flow"] = "flow"
+    flow_ns: str = Field(min_length=1)
+
+
+class SubscriberChange(Contract):
+    """Changes what ManyChat knows of the person: one tag, or one custom field."""
+
+    kind: Literal["subscriber_change"] = "subscriber_change"
+    change: Literal["add_tag", "remove_tag", "set_field_value", "unset_field_value"]
+    name: str = Field(min_length=1, description="The tag's or the custom field's name in ManyChat.")
+    value: str | int | float | bool | None = Field(default=None, repr=False, description="For set_field_value.")
 
 
 class PrivateReply(Contract):
@@ -36,12 +134,28 @@ class CommentReply(Contract):
     text: str = Field(min_length=1, repr=False)
 
 
+class MentionReply(Contract):
+    """A public comment under the media, or the comment, that mentions the account; it cannot be deleted later."""
+
+    kind: Literal["mention_reply"] = "mention_reply"
+    media_id: str
+    comment_id: str | None = None
+    text: str = Field(min_length=1, repr=False)
+
+
 class HideComment(Contract):
     """Hides a comment from the public, or shows it again."""
 
     kind: Literal["hide_comment"] = "hide_comment"
     comment_id: str
     hidden: bool = True
+
+
+class DeleteComment(Contract):
+    """Deletes a comment under the account's own media."""
+
+    kind: Literal["delete_comment"] = "delete_comment"
+    comment_id: str
 
 
 class Typing(Contract):
@@ -60,7 +174,23 @@ class OperatorNotification(Contract):
 
 
 Action = Annotated[
-    DirectMessage | PrivateReply | CommentReply | HideComment | Typing | OperatorNotification,
+    DirectMessage
+    | MediaMessage
+    | Heart
+    | SharedPost
+    | Cards
+    | Buttons
+    | MessageReaction
+    | MarkSeen
+    | Flow
+    | SubscriberChange
+    | PrivateReply
+    | CommentReply
+    | MentionReply
+    | HideComment
+    | DeleteComment
+    | Typing
+    | OperatorNotification,
     Field(discriminator="kind"),
 ]
 
