@@ -7,7 +7,8 @@ import pytest
 
 from common.errors import Retryable, Throttled, UnknownOutcome
 from delivery.calls import Answer, NoAnswer, OutsideApi
-from delivery.manychat import ManyChat, meaning
+from delivery.manychat import ManyChat
+from delivery.manychat_errors import meaning
 from delivery.sending import Refused, Sent
 
 BASE = "https://manychat.example"

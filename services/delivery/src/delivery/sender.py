@@ -28,7 +28,7 @@ from delivery import ledger as rows
 from delivery.contacts import Contacts
 from delivery.ledger import CommentTaken, Ledger, Row, put_or_read, write_about, write_arrival
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, heeds_people
-from delivery.manychat import NO_SUBSCRIBER
+from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
 from delivery.outside import Outside, Sending
