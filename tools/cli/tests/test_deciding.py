@@ -8,7 +8,7 @@ import pytest
 
 from ai.incoming import Incoming, incoming
 from ai.rules import DEFAULT_RULES
-from cli.comparison import Compared, as_data, effects, mark, sketch, summary
+from cli.comparison import Compared, as_data, effects, in_a_few_words, mark, sketch, summary
 from cli.decided import Decided, from_replies
 from cli.deciding import NotRecorded, Second, in_order
 from common.events import Event
@@ -17,13 +17,26 @@ from common.events.interactions import Message, MessageReceived
 from common.events.outcomes import HumanReplied, HumanReply
 from common.events.replies import (
     Action,
+    Button,
+    Buttons,
+    Card,
+    Cards,
     CommentReply,
+    DeleteComment,
     DirectMessage,
+    Flow,
+    Heart,
     HideComment,
+    MarkSeen,
+    MediaMessage,
+    MentionReply,
+    MessageReaction,
     OperatorNotification,
     PrivateReply,
     Reply,
     ReplyGenerated,
+    SharedPost,
+    SubscriberChange,
     Typing,
 )
 from common.merchants import Merchant, Rule, Then, When
@@ -233,8 +246,8 @@ def test_every_action_has_an_effect_and_words_but_typing() -> None:
     assert effects(actions) == [
         ("comment_reply", "18", "شكراً"),
         ("private_reply", "18", "هلا"),
-        ("hide_comment", "18", "True"),
-        ("hide_comment", "19", "False"),
+        ("hide_comment", "18", "true"),
+        ("hide_comment", "19", "false"),
         ("operator_notification", "negative_comment"),
     ]
     said = sketch(Decided("rule", actions, ("m",), rule="thanks"))
@@ -245,10 +258,34 @@ def test_every_action_has_an_effect_and_words_but_typing() -> None:
     assert sketch(None) == "nothing"
 
 
+SAID: dict[str, Action] = {
+    "sends image": MediaMessage(media="image", urls=("https://shop.example/1.png",)),
+    "sends 2 images": MediaMessage(media="image", urls=("https://shop.example/1.png", "https://shop.example/2.png")),
+    "sends a heart": Heart(),
+    "shares the post 17": SharedPost(media_id="17"),
+    "cards: Lamp, Chair": Cards(cards=(Card(title="Lamp"), Card(title="Chair"))),
+    "Which? [Yes] [No]": Buttons(
+        text="Which?", buttons=(Button(title="Yes", payload="y"), Button(title="No", url="https://shop.example/no"))
+    ),
+    "starts the flow f1": Flow(flow_ns="f1"),
+    "reacts with love": MessageReaction(mid="m_1"),
+    "takes its reaction back": MessageReaction(mid="m_1", reaction=None),
+    "add_tag buyer in ManyChat": SubscriberChange(change="add_tag", name="buyer"),
+    "thanks": MentionReply(media_id="17", text="thanks"),
+    "deletes the comment": DeleteComment(comment_id="18"),
+    "": MarkSeen(),
+}
+
+
+@pytest.mark.parametrize(("said", "action"), SAID.items())
+def test_what_is_sent_is_said_in_a_few_words(said: str, action: Action) -> None:
+    assert in_a_few_words(action) == said
+
+
 def test_a_summary_counts_in_words_and_data_carries_the_actions() -> None:
     one = Compared("1:msg:m_1", NOW, CONVERSATION, "direct_message", "بيش", model_said("a"), None, "different")
     assert summary([one]) == "1 message: 1 decided differently"
     assert summary([]) == "no messages"
     told = as_data(one)
-    assert told["then"]["actions"] == [{"kind": "direct_message", "text": "a"}]
+    assert told["then"]["actions"] == [{"kind": "direct_message", "text": "a", "quick_replies": []}]
     assert told["now"] is None

@@ -1,5 +1,6 @@
 """What was decided beside what would be decided. Pure."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,23 @@ from typing import Any, Literal
 from cli.decided import Decided
 from common.events.replies import (
     Action,
+    Buttons,
+    Cards,
     CommentReply,
+    DeleteComment,
     DirectMessage,
+    Flow,
+    Heart,
     HideComment,
+    InThread,
+    MarkSeen,
+    MediaMessage,
+    MentionReply,
+    MessageReaction,
     OperatorNotification,
     PrivateReply,
+    SharedPost,
+    SubscriberChange,
     Typing,
 )
 
@@ -59,21 +72,14 @@ def mark(event_id: str, then: Decided | None, now: Decided | None, *, model_need
 
 def effects(actions: Sequence[Action]) -> list[tuple[str, ...]]:
     """Return what actions do in the world, apart from ids; a notification's wording is nobody's decision."""
-    return [_effect(action) for action in actions if not isinstance(action, Typing)]
+    return [_effect(action) for action in actions if not isinstance(action, Typing | MarkSeen)]
 
 
 def _effect(action: Action) -> tuple[str, ...]:
-    match action:
-        case DirectMessage():
-            return ("direct_message", action.text)
-        case PrivateReply() | CommentReply():
-            return (action.kind, action.comment_id, action.text)
-        case HideComment():
-            return ("hide_comment", action.comment_id, str(action.hidden))
-        case OperatorNotification():
-            return ("operator_notification", action.reason)
-        case Typing():
-            return ("typing",)
+    if isinstance(action, OperatorNotification):
+        return (action.kind, action.reason)
+    said = action.model_dump(mode="json").values()
+    return tuple(value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in said)
 
 
 def sketch(decided: Decided | None) -> str:
@@ -81,20 +87,49 @@ def sketch(decided: Decided | None) -> str:
     if decided is None:
         return "nothing"
     head = f"rule {decided.rule}" if decided.rule else decided.origin
-    parts = []
-    for action in decided.actions:
-        match action:
-            case DirectMessage() | CommentReply():
-                parts.append(action.text)
-            case PrivateReply():
-                parts.append(f"in private: {action.text}")
-            case HideComment():
-                parts.append("hides the comment" if action.hidden else "shows the comment")
-            case OperatorNotification():
-                parts.append(f"tells a person ({action.reason})")
-            case Typing():
-                pass
+    parts = [said for action in decided.actions if (said := in_a_few_words(action))]
     return f"{head}: {', '.join(parts)}" if parts else head
+
+
+def in_a_few_words(action: Action) -> str:
+    """Say what an action does; nothing for what no reader of decisions cares about."""
+    if isinstance(action, InThread):
+        return _spoken(action)
+    match action:
+        case CommentReply() | MentionReply():
+            return action.text
+        case PrivateReply():
+            return f"in private: {action.text}"
+        case MessageReaction():
+            return f"reacts with {action.reaction}" if action.reaction else "takes its reaction back"
+        case SubscriberChange():
+            return f"{action.change} {action.name} in ManyChat"
+        case HideComment(hidden=hidden):
+            return "hides the comment" if hidden else "shows the comment"
+        case DeleteComment():
+            return "deletes the comment"
+        case OperatorNotification():
+            return f"tells a person ({action.reason})"
+        case Typing() | MarkSeen():
+            return ""
+
+
+def _spoken(action: InThread) -> str:
+    match action:
+        case DirectMessage():
+            return action.text
+        case MediaMessage():
+            return f"sends {len(action.urls)} images" if len(action.urls) > 1 else f"sends {action.media}"
+        case Heart():
+            return "sends a heart"
+        case SharedPost():
+            return f"shares the post {action.media_id}"
+        case Cards():
+            return "cards: " + ", ".join(card.title for card in action.cards)
+        case Buttons():
+            return " ".join([action.text, *(f"[{button.title}]" for button in action.buttons)])
+        case Flow():
+            return f"starts the flow {action.flow_ns}"
 
 
 def summary(compared: Sequence[Compared]) -> str:

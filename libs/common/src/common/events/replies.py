@@ -194,6 +194,12 @@ Action = Annotated[
     Field(discriminator="kind"),
 ]
 
+InThread = DirectMessage | MediaMessage | Heart | SharedPost | Cards | Buttons | Flow
+"""What speaks in the person's thread and therefore needs an open messaging window; a private reply has its own rule."""
+
+IN_THREAD_ACTIONS = (DirectMessage, MediaMessage, Heart, SharedPost, Cards, Buttons, Flow)
+"""The same, for `isinstance`."""
+
 
 class Reply(Contract):
     """One thing to send."""
