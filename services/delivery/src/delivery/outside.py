@@ -24,7 +24,7 @@ from common.merchants import Merchant
 from delivery.operator import Notice, notice_of
 from delivery.plan import Plan
 from delivery.reading import Reading
-from delivery.sending import Sent
+from delivery.sending import Refused, Sent
 
 
 class GraphApi(Protocol):
@@ -135,6 +135,8 @@ class Outside:
                 return await self._operator.notify(plan.merchant, notice_of(reply, reason, said, sending.at))
             case Typing(on=on):
                 return await self._graph.typing(token, reply.account_id, reply.contact_id or "", on=on)
+            case _:
+                raise Refused("not_sendable", f"no route sends {reply.action.kind}")
 
     async def show_typing(self, token: str, account: str, contact: str, *, on: bool) -> Sent:
         """Show or end the typing indicator. Raises ProcessingError."""
