@@ -124,6 +124,7 @@ class PrivateReply(Contract):
     kind: Literal["private_reply"] = "private_reply"
     comment_id: str
     text: str = Field(min_length=1, repr=False)
+    live: bool = Field(default=False, description="Under a live broadcast: possible only while it is live.")
 
 
 class CommentReply(Contract):
@@ -132,6 +133,13 @@ class CommentReply(Contract):
     kind: Literal["comment_reply"] = "comment_reply"
     comment_id: str
     text: str = Field(min_length=1, repr=False)
+    parent_id: str | None = Field(default=None, description="The top-level comment, where `comment_id` answers one.")
+    live: bool = Field(default=False, description="Under a live broadcast, where no public answer is possible.")
+
+    @property
+    def under(self) -> str:
+        """The comment under which the platform puts the answer: always a top-level one."""
+        return self.parent_id or self.comment_id
 
 
 class MentionReply(Contract):
