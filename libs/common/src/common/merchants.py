@@ -4,6 +4,7 @@ The document in the `merchants` collection is the contract between the operator 
 writes it, and the AI and delivery services that read it. Keys and tokens are sealed (`common.sealing`).
 """
 
+from datetime import timedelta
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -12,6 +13,7 @@ Channel = Literal["direct_message", "comment"]
 Match = Literal["contains", "equals", "regex", "any_of", "sentiment"]
 RouteName = Literal["manychat", "graph"]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+AppId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 DEFAULT_PERSONA = "a friendly, professional Iraqi sales assistant"
@@ -84,7 +86,24 @@ class Merchant(MerchantPart):
         allow_inf_nan=False,
         description="Seconds of silence after which a customer who writes several messages is answered; 0: at once.",
     )
+    quiet_hours: float | None = Field(
+        default=None,
+        gt=0,
+        le=24 * 30,
+        allow_inf_nan=False,
+        description="How long Jawab is silent after a person answered a customer; None: HUMAN_PAUSE_HOURS.",
+    )
+    other_apps: Literal["person", "ignore"] = Field(
+        default="person", description="Whether what another app sends from this account counts as a person's answer."
+    )
+    tool_apps: tuple[AppId, ...] = Field(
+        default=(), max_length=50, description="Apps whose messages are never a person's, by their Meta app ids."
+    )
     connected: bool = True
+
+    def quiet_time(self, usual: timedelta) -> timedelta:
+        """Return how long Jawab is silent after a person answered; `usual` where the merchant has no wish."""
+        return timedelta(hours=self.quiet_hours) if self.quiet_hours is not None else usual
 
     @classmethod
     def from_document(cls, document: dict[str, object]) -> "Merchant":
