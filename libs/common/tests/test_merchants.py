@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
-from common.merchants import Merchant, MerchantNotReadable
+from common.merchants import Account, Merchant, MerchantNotReadable
 from common.mongo import MERCHANTS, database, ensure_indexes, mongo_client
 from common.sealing import Sealer
 from common.settings import MerchantSettings, MongoSettings
@@ -53,6 +53,64 @@ def test_a_merchant_stored_before_there_was_a_pause_answers_at_once():
     assert Merchant.from_document(document).turn_pause == 0
 
 
+# Several accounts
+
+TWO = OWN.model_copy(
+    update={
+        "username": "baghdad",
+        "other_accounts": (
+            Account(account_id="222", username="basra", access_token="sealed-2", manychat_api_key="k2"),
+        ),
+    }
+)
+
+
+def test_a_merchant_seen_by_an_account_has_that_accounts_keys_and_no_others():
+    basra = TWO.seen_by("222")
+    assert basra is not None
+    assert (basra.id, basra.account_id, basra.username) == ("default", "222", "basra")
+    assert (basra.access_token, basra.manychat_api_key, basra.manychat_igsid_field) == ("sealed-2", "k2", None)
+    assert [one.account_id for one in basra.accounts] == ["222", "111"]
+
+
+def test_a_merchant_is_the_same_again_when_seen_by_its_first_account():
+    assert TWO.seen_by("111") == TWO
+    basra = TWO.seen_by("222")
+    assert basra is not None
+    assert basra.seen_by("111") == TWO
+
+
+def test_a_merchant_is_not_seen_by_an_account_it_has_not():
+    assert TWO.seen_by("333") is None
+
+
+def test_an_account_is_changed_in_its_place_or_put_beside_the_others():
+    changed = TWO.with_account(Account(account_id="222", username="erbil")).with_account(Account(account_id="333"))
+    assert [(one.account_id, one.username) for one in changed.accounts] == [
+        ("111", "baghdad"),
+        ("222", "erbil"),
+        ("333", ""),
+    ]
+    assert changed.with_account(Account(account_id="111")).access_token is None
+
+
+def test_an_account_stands_once_in_a_document():
+    with pytest.raises(ValidationError, match="names an account twice: 111"):
+        Merchant.from_document({**OWN.to_document(), "other_accounts": [{"account_id": "111"}]})
+
+
+def test_a_document_with_several_accounts_comes_back_as_it_was():
+    assert Merchant.from_document(TWO.to_document()) == TWO
+
+
+def test_a_merchant_with_one_account_leaves_nothing_for_the_index_over_the_others():
+    assert "other_accounts" not in OWN.to_document()
+
+
+def test_a_document_from_before_there_were_standings_is_read():
+    assert Merchant.from_document({**OWN.to_document(), "connected": False}) == OWN
+
+
 @pytest.fixture
 async def db(mongo_url):
     client = mongo_client(MongoSettings(mongodb_url=mongo_url), service="test")
@@ -78,6 +136,34 @@ async def test_an_account_belongs_to_one_merchant(db):
     await db[MERCHANTS].insert_one(OWN.to_document())
     with pytest.raises(Exception, match="duplicate key"):
         await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "second"})
+
+
+@pytest.mark.mongo
+async def test_a_merchant_is_found_by_each_of_its_accounts_and_seen_by_it(db):
+    await db[MERCHANTS].insert_one(TWO.to_document())
+    directory = MerchantDirectory(db, None, keep=0)
+    assert await directory.of_account("222") == TWO.seen_by("222")
+    assert await directory.of_account("111") == TWO
+    assert await directory.by_id("default") == TWO
+    assert await directory.of_account("333") is None
+
+
+@pytest.mark.mongo
+async def test_another_account_of_a_merchant_belongs_to_it_alone(db):
+    await ensure_indexes(db, owner="cli")
+    await db[MERCHANTS].insert_one(TWO.to_document())
+    await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "without", "account_id": "333"})
+    await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "neither", "account_id": "444"})
+    with pytest.raises(Exception, match="duplicate key"):
+        await db[MERCHANTS].insert_one({**TWO.to_document(), "_id": "second", "account_id": "555"})
+
+
+@pytest.mark.mongo
+async def test_an_account_that_two_merchants_claim_is_nobodys_until_somebody_decides(db):
+    await db[MERCHANTS].insert_one(TWO.to_document())
+    await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "second", "account_id": "222"})
+    with pytest.raises(MerchantNotReadable, match="account 222 belongs to merchants default and second"):
+        await MerchantDirectory(db, None).of_account("222")
 
 
 @pytest.mark.mongo

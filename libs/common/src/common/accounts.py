@@ -4,23 +4,30 @@ The operator writes a merchant's document; what the platform says about its acco
 send that is refused, a callback that says the app was removed) and undone by `jawab merchants connect`.
 
     active               everything works
-    needs_reconnection   the token or a permission is gone: somebody has to connect the account again
     restricted           Meta holds the account back, until a moment where one is known
+    needs_reconnection   the token or a permission is gone: somebody has to connect the account again
     disconnected         the app was removed from the account: nothing may be sent, nothing is taken in
+
+Each is worse than the one before it. What a service finds out never makes an account better, and never undoes what was
+connected after it happened; only connecting makes it active again.
 """
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol, get_args
 
 from pymongo.errors import DuplicateKeyError
 
-from common.mongo import ACCOUNTS, Database
+from common.errors import Retryable
+from common.mongo import ACCOUNTS, Database, Document
 
-AccountState = Literal["active", "needs_reconnection", "restricted", "disconnected"]
+AccountState = Literal["active", "restricted", "needs_reconnection", "disconnected"]
 STATES: tuple[AccountState, ...] = get_args(AccountState)
+
+MOST_TRIES = 10
+STORED = ("state", "reason", "detail", "since", "until", "connected_at")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Standing:
     detail: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    connected_at: datetime | None = None
+    """When the account was last connected: set by whoever keeps standings."""
 
     def state_at(self, now: datetime) -> AccountState:
         """Return the state at `now`: a restriction with an end is over at its end."""
@@ -51,8 +60,21 @@ class Standings(Protocol):
         ...
 
     async def note(self, standing: Standing) -> bool:
-        """Write a standing, which needs `since`. False, and nothing changes, where a later one is known."""
+        """Write a standing, which needs `since`. False, and nothing changes, where what is known goes before it."""
         ...
+
+
+def replaces(new: Standing, known: Standing) -> bool:
+    """Tell whether `new`, which has `since`, is to be believed in place of what is known."""
+    if new.since is None or known.since is None:
+        return new.since is not None
+    if new.state == "active" or known.state == "active":
+        return new.since >= known.since
+    if known.connected_at is not None and new.since < known.connected_at:
+        return False
+    worse = STATES.index(new.state) - STATES.index(known.state)
+    over = known.until is not None and new.since >= known.until
+    return worse > 0 or over or (worse == 0 and new.since >= known.since)
 
 
 class MongoStandings:
@@ -69,35 +91,56 @@ class MongoStandings:
         kept = self._kept.get(account_id)
         if kept is not None and time.monotonic() - kept[0] < self._keep:
             return kept[1]
-        document = await self._collection.find_one({"_id": account_id})
-        standing = _read(document) if document is not None else Standing(account_id)
-        self._remember(standing)
-        return standing
+        return self._remembered(_read(account_id, await self._find(account_id)))
+
+    async def all(self, account_ids: list[str]) -> dict[str, Standing]:
+        """Return the standings of these accounts, as they are now. Raises PyMongoError."""
+        found = {document["_id"]: document async for document in self._collection.find({"_id": {"$in": account_ids}})}
+        return {account_id: _read(account_id, found.get(account_id)) for account_id in account_ids}
 
     async def note(self, standing: Standing) -> bool:
-        """Write a standing where no later one is known. Raises PyMongoError, ValueError without `since`."""
+        """Write a standing, unless what is known goes before it. Raises PyMongoError, Retryable, ValueError.
+
+        ValueError without `since`; Retryable where others write the same account's again and again.
+        """
         if standing.since is None:
             raise ValueError("a standing that is noted needs `since`")
-        fields = {name: getattr(standing, name) for name in ("state", "reason", "detail", "since", "until")}
-        try:
-            await self._collection.update_one(
-                {"_id": standing.account_id, "$or": [{"since": None}, {"since": {"$lte": standing.since}}]},
-                {"$set": fields},
-                upsert=True,
-            )
-        except DuplicateKeyError:
-            self._kept.pop(standing.account_id, None)
-            return False
-        self._remember(standing)
-        return True
+        for _ in range(MOST_TRIES):
+            document = await self._find(standing.account_id)
+            known = _read(standing.account_id, document)
+            if document is not None and not replaces(standing, known):
+                self._remembered(known)
+                return False
+            connected_at = standing.since if standing.state == "active" else known.connected_at
+            new = replace(standing, connected_at=connected_at)
+            if await self._written(new, over=document):
+                self._remembered(new)
+                return True
+        raise Retryable(f"the standing of account {standing.account_id} is being written by others")
 
-    def _remember(self, standing: Standing) -> None:
+    async def _find(self, account_id: str) -> Document | None:
+        return await self._collection.find_one({"_id": account_id})
+
+    async def _written(self, new: Standing, *, over: Document | None) -> bool:
+        """Write `new` over the document as it was read; False where it has changed since."""
+        fields = {name: getattr(new, name) for name in STORED}
+        if over is None:
+            try:
+                await self._collection.insert_one({"_id": new.account_id, **fields})
+            except DuplicateKeyError:
+                return False
+            return True
+        as_read = {"_id": new.account_id, "state": over.get("state"), "since": over.get("since")}
+        return (await self._collection.update_one(as_read, {"$set": fields})).matched_count > 0
+
+    def _remembered(self, standing: Standing) -> Standing:
         self._kept[standing.account_id] = (time.monotonic(), standing)
         self._kept.move_to_end(standing.account_id)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
+        return standing
 
 
-def _read(document: dict[str, object]) -> Standing:
-    fields = {name: document[name] for name in ("state", "reason", "detail", "since", "until") if name in document}
-    return Standing(str(document["_id"]), **fields)  # type: ignore[arg-type]  # our own document
+def _read(account_id: str, document: Document | None) -> Standing:
+    stored = {name: document[name] for name in STORED if name in document} if document is not None else {}
+    return Standing(account_id, **stored)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pydantic import ValidationError
 
 from common.merchants import Merchant, MerchantNotReadable
-from common.mongo import MERCHANTS, Database
+from common.mongo import MERCHANTS, Database, Document
 from common.sealing import Sealer
 from common.settings import MerchantSettings
 
@@ -44,11 +44,11 @@ class MerchantDirectory:
         self._lock = asyncio.Lock()
 
     async def of_account(self, account_id: str) -> Merchant | None:
-        """Return the merchant of an Instagram account, or None. Raises MerchantNotReadable, PyMongoError."""
+        """Return the merchant as seen by this account, or None. Raises MerchantNotReadable, PyMongoError."""
         return await self._find("account_id", account_id)
 
     async def by_id(self, merchant_id: str) -> Merchant | None:
-        """Return the merchant of that id, or None. Raises MerchantNotReadable, PyMongoError."""
+        """Return the merchant as seen by its main account, or None. Raises MerchantNotReadable, PyMongoError."""
         return await self._find("_id", merchant_id)
 
     async def _find(self, field: str, value: str) -> Merchant | None:
@@ -67,14 +67,31 @@ class MerchantDirectory:
             return found
 
     async def _read(self, field: str, value: str) -> Merchant | None:
-        document = await self._collection.find_one({field: value})
-        if document is not None:
-            try:
-                return Merchant.from_document(document)
-            except ValidationError as error:
-                places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
-                raise MerchantNotReadable(f"merchant {document['_id']}: not valid at {places}") from None
+        if field == "account_id":
+            # An account that two documents claim is nobody's: its customers must not be answered with the wrong keys.
+            documents = await self._collection.find(having_account(value)).limit(2).to_list()
+        else:
+            documents = await self._collection.find({"_id": value}).to_list()
+        if len(documents) > 1:
+            claims = " and ".join(sorted(str(document["_id"]) for document in documents))
+            raise MerchantNotReadable(f"account {value} belongs to merchants {claims}: take it from one of them")
+        if documents:
+            merchant = _merchant(documents[0])
+            return merchant.seen_by(value) if field == "account_id" else merchant
         own = self._environment
         if own is not None and value == (own.account_id if field == "account_id" else own.id):
             return own
         return None
+
+
+def having_account(account_id: str) -> Document:
+    """Return the filter that finds whose account it is, main or other."""
+    return {"$or": [{"account_id": account_id}, {"other_accounts.account_id": account_id}]}
+
+
+def _merchant(document: Document) -> Merchant:
+    try:
+        return Merchant.from_document(document)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, e["loc"])) or str(e["msg"]) for e in error.errors(include_input=False))
+        raise MerchantNotReadable(f"merchant {document['_id']}: not valid at {places}") from None

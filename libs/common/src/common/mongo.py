@@ -45,7 +45,16 @@ class Collection:
 
 
 COLLECTIONS: tuple[Collection, ...] = (
-    Collection(MERCHANTS, ("cli", "delivery"), (IndexModel([("account_id", ASCENDING)], name="account", unique=True),)),
+    Collection(
+        MERCHANTS,
+        ("cli", "delivery"),
+        (
+            IndexModel([("account_id", ASCENDING)], name="account", unique=True),
+            # Only merchants with several accounts have the field filled. That no merchant's other account is another
+            # one's main account, the command sees to; the directory believes neither where it happens.
+            IndexModel([("other_accounts.account_id", ASCENDING)], name="other_accounts", unique=True, sparse=True),
+        ),
+    ),
     Collection(ACCOUNTS, ("cli", "delivery", "cleanup")),
     Collection(
         CONVERSATIONS,
