@@ -66,6 +66,31 @@ async def test_a_contact_without_instagram_id_is_known_by_manychats(world):
     assert world.publisher.events[0].data.contact_id == "1234567"
 
 
+async def test_manychats_own_id_is_kept_beside_the_instagram_id(world):
+    """Whoever answers through ManyChat then needs no look-up."""
+    await post(world, contact(world))
+    [event] = world.publisher.events
+    assert (event.data.contact_id, event.data.subscriber_id) == ("729300000000041", "1234567")
+
+
+@pytest.mark.parametrize("nothing", [0, "0", "", None])
+async def test_an_instagram_id_that_is_none_is_not_taken_for_one(world, nothing):
+    await post(world, contact(world) | {"ig_id": nothing})
+    assert world.publisher.events[0].data.contact_id == "1234567"
+
+
+async def test_the_contacts_data_may_be_a_part_of_the_body(world):
+    await post(world, {"account_id": "42", "contact": contact(world)})
+    await post(world, contact(world, account_id="42"))
+    nested, flat = world.publisher.events
+    assert (nested.id, nested.data.subscriber_id) == (flat.id, "1234567")
+
+
+async def test_a_customer_may_write_a_zero(world):
+    await post(world, contact(world, last_input_text="0"))
+    assert world.publisher.events[0].data.text == "0"
+
+
 async def test_another_account_may_be_named(world):
     await post(world, contact(world, account_id="42"))
     assert world.publisher.events[0].data.account_id == "42"
@@ -78,6 +103,7 @@ async def test_another_account_may_be_named(world):
         ({"ig_id": True, "id": []}, "ig_id"),
         ({"last_input_text": None}, "last_input_text"),
         ({"last_input_text": ""}, "last_input_text"),
+        ({"last_input_text": " \n"}, "last_input_text"),
         ({"last_input_text": {"a": 1}}, "last_input_text"),
     ],
 )

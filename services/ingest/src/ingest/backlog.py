@@ -109,7 +109,7 @@ class Backlog:
 
     async def _read(self) -> dict[str, Stage]:
         admin, consumer = await self._connected()
-        sources = [topic for _, topic in CONSUMED.values()]
+        sources = [topic for _, topics in CONSUMED.values() for topic in topics]
         everything = [tp for topic in sources for tp in (*PARTITIONS[topic], *PARTITIONS[f"{topic}.dlq"])]
         # First the commits, along the way of a message, then the ends: what moved on in between is seen waiting at its
         # next stage, never nowhere.
@@ -118,17 +118,20 @@ class Backlog:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(everything)
         now_ms = milliseconds(self._clock.now())
         stages = {}
-        for stage, (_, topic) in CONSUMED.items():
+        for stage, (_, topics) in CONSUMED.items():
             committed = commits[stage]
             partitions = {
                 tp: _partition(beginnings[tp], max(ends[tp], beginnings[tp]), committed.get(tp))
+                for topic in topics
                 for tp in PARTITIONS[topic]
             }
             waiting = {tp: p.position for tp, p in partitions.items() if p.lag and p.noted[1] is None}
             written = await _written_at(consumer, waiting, now_ms)
             stages[stage] = consumed_stage(
                 [p.with_head(written.get(tp)) for tp, p in partitions.items()],
-                dead_letters=sum(ends[tp] - beginnings[tp] for tp in PARTITIONS[f"{topic}.dlq"]),
+                dead_letters=sum(
+                    ends[tp] - beginnings[tp] for topic in topics for tp in PARTITIONS[f"{topic}.dlq"]
+                ),
                 now_ms=now_ms,
             )
         return stages

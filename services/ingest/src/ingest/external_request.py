@@ -14,6 +14,9 @@ from ingest.notifications.times import happened, milliseconds, moment
 
 SOURCE = "/ingest/manychat"
 LAST_SEEN = ("ig_last_interaction", "last_interaction", "last_seen")
+NOTHING: tuple[Any, ...] = (None, "", 0, "0")
+"""How a flow writes an id or a time that the contact does not have."""
+
 REPEAT_WINDOW = timedelta(minutes=1)
 
 
@@ -24,22 +27,28 @@ class Incomplete(Exception):
 def message_of(
     body: dict[str, Any], *, default_account: str | None, received_at: datetime, traceparent: str | None
 ) -> MessageReceived:
-    """Return the message a contact wrote, from the contact's data.
+    """Return the message a contact wrote, from the contact's data: the body itself, or its `contact`.
 
-    The contact is `ig_id`, the Instagram-scoped id; a flow that cannot send it is known by ManyChat's own `id`.
+    The contact is `ig_id`, the Instagram-scoped id; a flow that cannot send it is known by ManyChat's own `id`, which
+    every message keeps as `subscriber_id`: whoever answers through ManyChat needs no look-up then.
     Raises Incomplete when the account, the contact or the text is missing.
     """
-    account = identifier(body.get("account_id")) or default_account
+    contact_data = mapping(body.get("contact"))
+
+    def told(name: str) -> Any:
+        return next((value for data in (body, contact_data) if (value := data.get(name)) not in NOTHING), None)
+
+    account = identifier(told("account_id")) or default_account
     if account is None:
         raise Incomplete("account_id is missing: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
-    contact = identifier(body.get("ig_id")) or identifier(mapping(body.get("contact")).get("ig_id"))
-    contact = contact or identifier(body.get("id"))
+    subscriber = identifier(told("id")) or identifier(told("subscriber_id"))
+    contact = identifier(told("ig_id")) or subscriber
     if contact is None:
         raise Incomplete("ig_id is missing: choose 'Add Full Contact Data' as the External Request's body")
-    said = text(body.get("last_input_text"))
-    if not said:
+    said = text(body.get("last_input_text")) or text(contact_data.get("last_input_text"))
+    if not said or not said.strip():
         raise Incomplete("last_input_text is missing or empty: there is no message to answer")
-    seen = next(filter(None, (moment(body.get(name)) for name in LAST_SEEN)), None)
+    seen = next(filter(None, (moment(told(name)) for name in LAST_SEEN)), None)
     mid = "manychat-" + fingerprint([contact, said, _occasion(seen, received_at)])
     conversation = conversation_id(account, contact)
     return MessageReceived(
@@ -57,6 +66,7 @@ def message_of(
             original=body,
             mid=mid,
             text=said,
+            subscriber_id=subscriber,
         ),
     )
 

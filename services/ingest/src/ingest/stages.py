@@ -12,16 +12,16 @@ from typing import Any, Literal, Self
 
 from common.events.interactions import INTERACTIONS
 from common.events.privacy import PRIVACY
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 
 PROCESS_WEBHOOK = "process-webhook"
 
-CONSUMED: dict[str, tuple[str, str]] = {
-    "ai-response": ("ai", INTERACTIONS),
-    "message-delivery": ("delivery", REPLIES),
-    "cleanup": ("cleanup", PRIVACY),
+CONSUMED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ai-response": ("ai", (INTERACTIONS,)),
+    "message-delivery": ("delivery", (REPLIES, REQUESTED)),
+    "cleanup": ("cleanup", (PRIVACY,)),
 }
-"""The stages that read a topic: stage → (consumer group, topic)."""
+"""The stages that read topics: stage → (consumer group, topics)."""
 
 SLOW_SECONDS = 60.0
 STUCK_SECONDS = 600.0

@@ -1,5 +1,6 @@
 """Changes: a `field` and its `value`, in a list or right in the entry; and messaging items that come wrapped in one."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -14,15 +15,27 @@ from common.events.interactions import (
     LiveCommentReceived,
     Mention,
     MentionReceived,
+    Permission,
+    PermissionChanged,
     StoryInsights,
     StoryInsightsReceived,
 )
 from ingest.notifications.item import Item
 from ingest.notifications.messaging import from_messaging, is_messaging
-from ingest.notifications.reading import count, flag, id_of, identifier, mapping, text
-from ingest.notifications.times import moment
+from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
+from ingest.notifications.times import milliseconds, moment
 
 MAX_FIGURES = 50
+MAX_MENTIONED = 20
+MAX_TARGETS = 100
+
+USERNAME = re.compile(r"(?<![\w.@])@([A-Za-z0-9_](?:[A-Za-z0-9._]{0,28}[A-Za-z0-9_])?)(?![A-Za-z0-9_])")
+"""Instagram's usernames: up to 30 letters, digits, dots and underscores; a final dot ends the sentence instead."""
+
+PERMISSION_VERBS = frozenset({"granted", "revoked"})
+
+FEED_VERBS = {"edit": "edited", "update": "edited", "delete": "remove", "deleted": "remove", "removed": "remove"}
+"""Spellings of the feed's verbs, made equal to those the platform uses most."""
 
 
 def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
@@ -31,11 +44,15 @@ def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
     if isinstance(value, dict):
         if is_messaging(value):
             return from_messaging(item, value)
-        reader = READERS.get(name or "")
+        reader = READERS.get((name or "").lower())
         event = reader(item, value) if reader else None
         if event is not None:
             return event
-    return item.unknown(name, at=_time(mapping(value)))
+    told = mapping(value)
+    verb = (text(mapping(item.original).get("verb")) or text(told.get("verb")) or "").lower()
+    if name and verb in PERMISSION_VERBS:
+        return _permission(item, name, verb, told)
+    return item.unknown(name, contact=_person(item, told), at=_time(told))
 
 
 def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:
@@ -49,6 +66,13 @@ def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, item) for item in items)
 
 
+def mentioned(said: str | None) -> tuple[str, ...]:
+    """Return the usernames written with @ in a text, in lower case, each once."""
+    if not said or "@" not in said:
+        return ()
+    return tuple(dict.fromkeys(name.lower() for name in USERNAME.findall(said)))[:MAX_MENTIONED]
+
+
 def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str, Any]], InteractionEvent | None]:
     def read(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
         # Documented as comment_id, delivered as id.
@@ -56,7 +80,7 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
         if comment_id is None:
             return None
         author, media = mapping(value.get("from")), mapping(value.get("media"))
-        contact = id_of(value.get("from"))
+        contact, said = id_of(value.get("from")), text(value.get("text"))
         # Our own public replies come back as comments: by the id, or marked with a second one.
         own = contact is not None and (contact == item.account or bool(identifier(author.get("self_ig_scoped_id"))))
         return item.event(
@@ -67,12 +91,15 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
             contact=None if own else contact,
             at=_time(value),
             comment_id=comment_id,
-            text=text(value.get("text")),
-            username=text(author.get("username")),
+            text=said,
+            username=text(author.get("username")) or text(value.get("username")),
             media_id=id_of(value.get("media")) or identifier(value.get("media_id")),
-            media_product_type=text(media.get("media_product_type")),
-            ad_id=identifier(media.get("ad_id")),
-            parent_id=identifier(value.get("parent_id")),
+            media_product_type=text(media.get("media_product_type")) or text(value.get("media_product_type")),
+            ad_id=identifier(media.get("ad_id")) or identifier(value.get("ad_id")),
+            ad_title=text(media.get("ad_title")),
+            original_media_id=identifier(media.get("original_media_id")),
+            parent_id=identifier(value.get("parent_id")) or id_of(value.get("parent")),
+            mentioned=mentioned(said),
             from_account=own,
         )
 
@@ -80,10 +107,12 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
 
 
 def _mention(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
-    media_id, comment_id = identifier(value.get("media_id")), identifier(value.get("comment_id"))
-    own_id = identifier(value.get("id"))
+    media = mapping(value.get("media"))
+    media_id = identifier(value.get("media_id")) or id_of(value.get("media"))
+    comment_id, own_id = identifier(value.get("comment_id")), identifier(value.get("id"))
     if not (media_id or comment_id or own_id):
         return None
+    author = id_of(value.get("from"))
     return item.event(
         MentionReceived,
         Mention,
@@ -94,6 +123,10 @@ def _mention(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
         at=_time(value),
         media_id=media_id,
         comment_id=comment_id,
+        text=text(value.get("text")),
+        username=text(mapping(value.get("from")).get("username")) or text(value.get("username")),
+        media_product_type=text(media.get("media_product_type")),
+        from_account=author is not None and author == item.account,
     )
 
 
@@ -116,30 +149,57 @@ def _feed(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
     kind, verb = text(value.get("item")), text(value.get("verb"))
     if kind is None and verb is None:
         return None
+    verb = verb.lower() if verb else None
+    author = mapping(value.get("from"))
+    actor = id_of(value.get("from")) or identifier(value.get("sender_id"))
     return item.event(
         FeedChanged,
         FeedChange,
         "feed",
         fingerprint(item.original),
-        contact=_person(item, value),
+        contact=None if actor == item.account else actor,
         at=_time(value),
         item=kind,
-        verb=verb,
+        verb=FEED_VERBS.get(verb or "", verb),
         post_id=identifier(value.get("post_id")),
         comment_id=identifier(value.get("comment_id")),
+        parent_id=identifier(value.get("parent_id")),
         text=text(value.get("message")),
+        username=text(author.get("name")) or text(author.get("username")) or text(value.get("sender_name")),
+        reaction=text(value.get("reaction_type")),
+        link=text(value.get("link")),
+        from_account=actor is not None and actor == item.account,
+    )
+
+
+def _permission(item: Item, name: str, verb: str, value: dict[str, Any]) -> InteractionEvent:
+    targets = (identifier(target) for target in listed(value.get("target_ids"))[:MAX_TARGETS])
+    # The same permission comes and goes with the same words: only the entry's time tells one occurrence from the next.
+    occasion = milliseconds(item.entry_time) if item.entry_time else None
+    return item.event(
+        PermissionChanged,
+        Permission,
+        "permission",
+        item.user_id,
+        verb,
+        occasion,
+        fingerprint(item.original),
+        permission=name,
+        verb=verb,
+        user_id=item.user_id,
+        targets=tuple(target for target in targets if target),
     )
 
 
 def _plain_message(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
     """Read the guide's message: `id`, `from`, `text`, as if it had come in a thread."""
-    author = id_of(value.get("from"))
+    author = id_of(value.get("from")) or id_of(value.get("sender"))
     if author is None or not any(key in value for key in ("id", "mid", "text", "attachments")):
         return None
     message = {**value, "mid": identifier(value.get("id")) or value.get("mid")}
     raw = {
         "sender": author,
-        "recipient": value.get("to"),
+        "recipient": value.get("to") or value.get("recipient"),
         "timestamp": value.get("timestamp"),
         "is_self": flag(value.get("is_self")),
         "message": {**message, "is_echo": flag(value.get("is_echo")) or author == item.account},
@@ -149,7 +209,7 @@ def _plain_message(item: Item, value: dict[str, Any]) -> InteractionEvent | None
 
 def _person(item: Item, value: dict[str, Any]) -> str | None:
     """Return who did it; nobody, where it was the account itself."""
-    author = id_of(value.get("from"))
+    author = id_of(value.get("from")) or id_of(value.get("sender"))
     return None if author == item.account else author
 
 
@@ -157,7 +217,9 @@ def _time(value: dict[str, Any]) -> datetime | None:
     return moment(value.get("timestamp")) or moment(value.get("created_time"))
 
 
-READERS: dict[str, Callable[[Item, dict[str, Any]], InteractionEvent | None]] = {
+_Reader = Callable[[Item, dict[str, Any]], InteractionEvent | None]
+
+READERS: dict[str, _Reader] = {
     "comments": _comment(CommentReceived),
     "live_comments": _comment(LiveCommentReceived),
     "mentions": _mention,

@@ -61,7 +61,12 @@ def _entry(entry: Any, received: Received) -> Iterator[InteractionEvent]:
     if not isinstance(entry, dict):
         yield whole.unknown()
         return
-    whole = replace(whole, account=identifier(entry.get("id")), entry_time=moment(entry.get("time")))
+    whole = replace(
+        whole,
+        account=identifier(entry.get("id")),
+        entry_time=moment(entry.get("time")),
+        user_id=identifier(entry.get("uid")) or identifier(entry.get("id")),
+    )
     empty = True
     for event in _items(entry, whole):
         empty = False

@@ -1,6 +1,6 @@
 """One item of a webhook on its way to one event: what it does not say itself, and how events are made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,7 @@ class Item:
     envelope: Envelope
     received: Received
     entry_time: datetime | None = None
+    user_id: str | None = None
     standby: bool = False
 
     def event(
@@ -52,7 +53,7 @@ class Item:
         owner = account or self.account or NO_ACCOUNT
         conversation = conversation_id(owner, contact)
         return event(
-            id=interaction_id(owner, *identity),
+            id=interaction_id(owner, *_told_apart(identity)),
             source=self.received.source,
             subject=conversation,
             partitionkey=conversation,
@@ -73,3 +74,11 @@ class Item:
         """Return the event that keeps an item nobody here knows."""
         name = field[:LONGEST_FIELD] if field else None
         return self.event(UnknownReceived, Unknown, "un", fingerprint(self.original), field=name, **about)
+
+
+def _told_apart(identity: Sequence[str | int | None]) -> list[str | int | None]:
+    """Return the parts with no colon after the second, so that no two identities are written alike.
+
+    The second, mostly a `mid`, may keep its own: Messenger's have some, and consumers build such ids themselves.
+    """
+    return [part.replace(":", "%3A") if n > 1 and isinstance(part, str) else part for n, part in enumerate(identity)]

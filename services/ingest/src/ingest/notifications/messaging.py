@@ -7,7 +7,6 @@ from typing import Any
 
 from common.events.ids import fingerprint
 from common.events.interactions import (
-    Attachment,
     Echo,
     EchoReceived,
     Edit,
@@ -22,23 +21,29 @@ from common.events.interactions import (
     MessageUnsent,
     OptIn,
     OptInReceived,
+    PolicyEnforced,
+    PolicyEnforcement,
     Postback,
     PostbackReceived,
     Reaction,
     ReactionReceived,
     Read,
+    Receipt,
+    ReceiptReceived,
     Referral,
     ReferralOpened,
     ReferralReceived,
-    ReplyTo,
     Unsend,
 )
+from ingest.notifications.content import attachments, referral, reply_to
 from ingest.notifications.item import Item
 from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
 from ingest.notifications.times import milliseconds, moment
 
-MAX_ATTACHMENTS = 100
-"""The platform allows ten; the rest stays in the original."""
+MAX_LISTED = 100
+"""Of lists inside an item (receipts, roles) no more are repeated in the event; the rest stays in the original."""
+
+LONGEST_ACTION = 40
 
 ABOUT_THE_ITEM = frozenset({"sender", "recipient", "timestamp", "is_self"})
 
@@ -113,7 +118,7 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
     """Find out who is the account and who the contact.
 
     An incoming item's recipient is the account. In an echo it is the other way round; some forward echoes unswapped, so
-    the party that is not the account is the contact.
+    the party that is not the account is the contact. Only in a message to itself the account is its own contact.
     """
     content = mapping(raw.get(key)) if key else {}
     sender, recipient = id_of(raw.get("sender")), id_of(raw.get("recipient"))
@@ -122,13 +127,15 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
     outgoing = echo or (sender is not None and sender == account)
     contact = recipient if outgoing and recipient not in {None, account} else sender
     is_self = flag(raw.get("is_self")) or flag(content.get("is_self")) or (sender is not None and sender == recipient)
+    if contact == account and not is_self:
+        contact = None
     return Occurrence(
         item=item,
         content=content,
         account=account,
         contact=contact,
         sender=sender,
-        own=echo or (outgoing and not is_self and contact != sender),
+        own=echo or (outgoing and not is_self),
         is_self=is_self,
         at=moment(raw.get("timestamp")),
         referral=raw.get("referral"),
@@ -147,7 +154,12 @@ def _message(_: str, o: Occurrence) -> InteractionEvent | None:
     if o.contact is None:
         return None
     mid = mid or f"without-id-{fingerprint(o.item.original)}"
-    said = {"mid": mid, "text": text(content.get("text")), "attachments": attachments(content.get("attachments"))}
+    said: dict[str, Any] = {
+        "mid": mid,
+        "text": text(content.get("text")),
+        "attachments": attachments(content.get("attachments")),
+    }
+    said |= {"reply_to": reply_to(content.get("reply_to")), "is_unsupported": flag(content.get("is_unsupported"))}
     if o.own:
         app_id, metadata = identifier(content.get("app_id")), text(content.get("metadata"))
         return o.event(EchoReceived, Echo, "msg", mid, app_id=app_id, metadata=metadata, **said)
@@ -157,9 +169,7 @@ def _message(_: str, o: Occurrence) -> InteractionEvent | None:
         "msg",
         mid,
         quick_reply=text(mapping(content.get("quick_reply")).get("payload")),
-        reply_to=reply_to(content.get("reply_to")),
         referral=referral(content.get("referral")) or referral(o.referral),
-        is_unsupported=flag(content.get("is_unsupported")),
         **said,
     )
 
@@ -172,7 +182,15 @@ def _edit(_: str, o: Occurrence) -> InteractionEvent | None:
     # Without a usable count two edits of one message differ in nothing but their content.
     which = number if number is not None else fingerprint(o.item.original)
     return o.event(
-        MessageEdited, Edit, "edit", mid, which, mid=mid, text=text(o.content.get("text")), num_edit=number or 0
+        MessageEdited,
+        Edit,
+        "edit",
+        mid,
+        which,
+        mid=mid,
+        text=text(o.content.get("text")),
+        num_edit=number or 0,
+        from_account=o.own,
     )
 
 
@@ -198,11 +216,23 @@ def _reaction(_: str, o: Occurrence) -> InteractionEvent | None:
     mid = identifier(o.content.get("mid"))
     if mid is None or o.contact is None:
         return None
-    action = text(o.content.get("action")) or "react"
+    action = (text(o.content.get("action")) or "react").lower()
     emoji, name = text(o.content.get("emoji")), text(o.content.get("reaction"))
     stamp = o.stamp or fingerprint(o.item.original)
-    identity = ("rx", mid, o.sender, action[:40], stamp)
-    return o.event(ReactionReceived, Reaction, *identity, mid=mid, action=action, reaction=name, emoji=emoji)
+    return o.event(
+        ReactionReceived,
+        Reaction,
+        "rx",
+        mid,
+        o.sender,
+        action[:LONGEST_ACTION],
+        stamp,
+        mid=mid,
+        action=action,
+        reaction=name,
+        emoji=emoji,
+        from_account=o.own,
+    )
 
 
 def _read(_: str, o: Occurrence) -> InteractionEvent | None:
@@ -210,7 +240,18 @@ def _read(_: str, o: Occurrence) -> InteractionEvent | None:
     if o.contact is None or (mid is None and watermark is None):
         return None
     until = milliseconds(watermark) if watermark else None
-    return o.event(MessageRead, Read, "seen", mid or until, o.sender, mid=mid, watermark_ms=until)
+    seen = {"mid": mid, "watermark_ms": until, "from_account": o.own}
+    return o.event(MessageRead, Read, "seen", mid or until, o.sender, **seen)
+
+
+def _receipt(key: str, o: Occurrence) -> InteractionEvent | None:
+    mids = [mid for mid in map(identifier, listed(o.content.get("mids"))) if mid]
+    watermark = moment(o.content.get("watermark"))
+    if o.contact is None or not (mids or watermark):
+        return None
+    until = milliseconds(watermark) if watermark else None
+    arrived = {"mids": tuple(mids[:MAX_LISTED]), "watermark_ms": until, "from_account": o.own}
+    return o.event(ReceiptReceived, Receipt, key, o.sender, until, fingerprint(mids), **arrived)
 
 
 def _referral(key: str, o: Occurrence) -> InteractionEvent | None:
@@ -221,9 +262,25 @@ def _referral(key: str, o: Occurrence) -> InteractionEvent | None:
 
 
 def _optin(key: str, o: Occurrence) -> InteractionEvent | None:
-    kind = text(o.content.get("type"))
-    payload = text(o.content.get("payload")) or text(o.content.get("ref"))
-    return o.event(OptInReceived, OptIn, *_once(key, o), kind=kind, payload=payload)
+    content = o.content
+    expires = moment(content.get("token_expiry_timestamp"))
+    return o.event(
+        OptInReceived,
+        OptIn,
+        *_once(key, o),
+        kind=text(content.get("type")),
+        payload=text(content.get("payload")) or text(content.get("ref")),
+        token=next(filter(None, (text(content.get(name)) for name in OPT_IN_TOKENS)), None),
+        token_status=text(content.get("user_token_status")),
+        title=text(content.get("title")) or text(content.get("topic")),
+        frequency=text(content.get("notification_messages_frequency")),
+        timezone=text(content.get("notification_messages_timezone")),
+        expires_at_ms=milliseconds(expires) if expires else None,
+        stopped=(text(content.get("notification_messages_status")) or "").strip().upper().startswith("STOP"),
+    )
+
+
+OPT_IN_TOKENS = ("notification_messages_token", "one_time_notif_token", "token")
 
 
 def _handover(key: str, o: Occurrence) -> InteractionEvent | None:
@@ -236,13 +293,26 @@ def _handover(key: str, o: Occurrence) -> InteractionEvent | None:
         app_id=identifier(content.get("new_owner_app_id")) or identifier(content.get("requested_owner_app_id")),
         previous_app_id=identifier(content.get("previous_owner_app_id")),
         metadata=text(content.get("metadata")),
+        roles=_roles(content) if key == "app_roles" else {},
     )
 
 
+def _roles(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    listed_roles = ((app, listed(roles)[:MAX_LISTED]) for app, roles in list(content.items())[:MAX_LISTED])
+    return {app: tuple(role for role in roles if isinstance(role, str)) for app, roles in listed_roles}
+
+
+def _policy(_: str, o: Occurrence) -> InteractionEvent | None:
+    action, reason = text(o.content.get("action")), text(o.content.get("reason"))
+    if action is None and reason is None:
+        return None
+    return o.event(PolicyEnforced, PolicyEnforcement, *_once("policy", o), action=action, reason=reason)
+
+
 def _once(key: str, o: Occurrence) -> tuple[str | int | None, ...]:
-    """Identify what has no id by who and when, and by its content where either is missing."""
-    if o.sender and o.stamp:
-        return key, o.sender, o.stamp
+    """Identify what has no id of its own by who, when and what; seconds alone would not tell two of them apart."""
+    if o.stamp:
+        return key, o.sender, o.stamp, fingerprint(o.content)
     return key, fingerprint(o.item.original)
 
 
@@ -251,6 +321,7 @@ READERS: dict[str, Reader] = {
     "postback": _postback,
     "reaction": _reaction,
     "read": _read,
+    "delivery": _receipt,
     "message_edit": _edit,
     "referral": _referral,
     "optin": _optin,
@@ -258,53 +329,7 @@ READERS: dict[str, Reader] = {
     "take_thread_control": _handover,
     "request_thread_control": _handover,
     "app_roles": _handover,
+    "policy-enforcement": _policy,
+    "policy_enforcement": _policy,
 }
 """Event keys in the order in which they are looked for: a message may carry a referral beside it."""
-
-
-def attachments(value: Any) -> tuple[Attachment, ...]:
-    """Return a message's attachments, one shared post only once.
-
-    While the platform renamed `share` to `ig_post` it announced one post under both names in one message.
-    """
-    found = [attachment(part) for part in listed(value)[:MAX_ATTACHMENTS] if isinstance(part, dict)]
-    posts = {same for part in found if part.type == "ig_post" for same in (part.media_id, part.url) if same}
-    return tuple(part for part in found if part.type != "share" or not posts & {part.media_id, part.url})
-
-
-def attachment(part: Mapping[str, Any]) -> Attachment:
-    """Return one attachment. The kinds are an open set, and some have no payload at all."""
-    payload = mapping(part.get("payload"))
-    return Attachment(
-        type=text(part.get("type")) or "unknown",
-        url=text(payload.get("url")) or text(payload.get("story_media_url")) or text(part.get("url")),
-        title=text(payload.get("title")) or text(part.get("title")),
-        media_id=next(filter(None, (identifier(payload.get(name)) for name in MEDIA_IDS)), None),
-    )
-
-
-MEDIA_IDS = ("ig_post_media_id", "reel_video_id", "story_media_id", "id")
-
-
-def reply_to(value: Any) -> ReplyTo | None:
-    """Return what a message answers, if it says so."""
-    story = mapping(mapping(value).get("story"))
-    mid, story_id = identifier(mapping(value).get("mid")), identifier(story.get("id"))
-    url = text(story.get("url"))
-    return ReplyTo(mid=mid, story_id=story_id, story_url=url) if mid or story_id or url else None
-
-
-def referral(value: Any) -> Referral | None:
-    """Return how the person came, if it is said."""
-    told = mapping(value)
-    if not told:
-        return None
-    advertisement = mapping(told.get("ads_context_data"))
-    return Referral(
-        source=text(told.get("source")),
-        type=text(told.get("type")),
-        ref=text(told.get("ref")),
-        ad_id=identifier(told.get("ad_id")),
-        ad_title=text(advertisement.get("ad_title")),
-        product_id=id_of(told.get("product")) or identifier(advertisement.get("product_id")),
-    )
