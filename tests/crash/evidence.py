@@ -22,7 +22,7 @@ from pymongo import AsyncMongoClient
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import OUTCOMES
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 from common.kafka.dead_letters import CAUSE
 from common.kafka.topics import TOPICS
 from common.mongo import DECISIONS, DELIVERIES, MESSAGES
@@ -30,7 +30,7 @@ from devkit.sandbox.client import SandboxClient
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "ai": (INTERACTIONS, OUTCOMES, CONTROL),
-    "delivery": (REPLIES, INTERACTIONS, CONTROL),
+    "delivery": (REPLIES, REQUESTED, INTERACTIONS, CONTROL),
 }
 """Which group reads which topics."""
 EFFECTS = {
@@ -123,7 +123,8 @@ async def gather(
 ) -> History:
     """Return what is known after a run."""
     backlog = await kafka.backlog()
-    topics = (INTERACTIONS, REPLIES, OUTCOMES, f"{INTERACTIONS}.dlq", f"{REPLIES}.dlq", f"{OUTCOMES}.dlq")
+    sources = (INTERACTIONS, REPLIES, REQUESTED, OUTCOMES)
+    topics = (*sources, *(f"{topic}.dlq" for topic in sources))
     records = await kafka.records(topics)
     journal = await read_journal(sandbox)
     events = {tag: (id_, position) for tag, id_, position in sayings(records[INTERACTIONS])}
@@ -132,7 +133,7 @@ async def gather(
         said=tuple(said),
         people=tuple(sent.people.values()),
         taken=tuple(taken(journal)),
-        generated=tuple(generated(records[REPLIES], await covers(mongo_url))),
+        generated=tuple(generated([*records[REPLIES], *records[REQUESTED]], await covers(mongo_url))),
         became=tuple(became(records[OUTCOMES])),
         dead=tuple(dead(topic, record) for topic in topics if topic.endswith(".dlq") for record in records[topic]),
         appended=dict(events.values()),

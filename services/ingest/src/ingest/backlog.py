@@ -129,9 +129,7 @@ class Backlog:
             written = await _written_at(consumer, waiting, now_ms)
             stages[stage] = consumed_stage(
                 [p.with_head(written.get(tp)) for tp, p in partitions.items()],
-                dead_letters=sum(
-                    ends[tp] - beginnings[tp] for topic in topics for tp in PARTITIONS[f"{topic}.dlq"]
-                ),
+                dead_letters=sum(ends[tp] - beginnings[tp] for topic in topics for tp in PARTITIONS[f"{topic}.dlq"]),
                 now_ms=now_ms,
             )
         return stages

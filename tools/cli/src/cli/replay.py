@@ -33,7 +33,7 @@ from common.events.outcomes import (
     ReplyOutcomeUnknown,
     ReplySuppressed,
 )
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 from common.kafka.broker import client_connection
 from common.merchant_directory import merchant_from_environment
 from common.merchants import Merchant
@@ -221,7 +221,7 @@ async def _read(connection: dict[str, Any], begin: datetime, end: datetime, conv
     wanted = Range(to_ms(begin), to_ms(end), conversation)
     around = Range(to_ms(begin - LEAD), None, conversation)
     after = Range(to_ms(begin), None, conversation)
-    for topics, range_ in (([INTERACTIONS], wanted), ([OUTCOMES, CONTROL], around), ([REPLIES], after)):
+    for topics, range_ in (([INTERACTIONS], wanted), ([OUTCOMES, CONTROL], around), ([REPLIES, REQUESTED], after)):
         for record in await records.read(connection, topics, range_):
             take(past, record)
     past.events = in_order(past.events)

@@ -13,10 +13,10 @@ from common.events.envelope import Contract, Event
 from common.events.interactions import InteractionEvent
 from common.events.outcomes import OutcomeEvent
 from common.events.privacy import PrivacyEvent
-from common.events.replies import ReplyGenerated
+from common.events.replies import ReplyGenerated, ReplyRequested
 
 AnyEvent = Annotated[
-    InteractionEvent | ReplyGenerated | OutcomeEvent | ControlEvent | PrivacyEvent,
+    InteractionEvent | ReplyGenerated | ReplyRequested | OutcomeEvent | ControlEvent | PrivacyEvent,
     Field(discriminator="type"),
 ]
 
@@ -33,4 +33,5 @@ __all__ = [
     "OutcomeEvent",
     "PrivacyEvent",
     "ReplyGenerated",
+    "ReplyRequested",
 ]

@@ -1,4 +1,5 @@
-"""`replies.generated.v1`: what is to be sent, decided by the AI service, by a rule, or asked for over HTTP."""
+"""What is to be sent: `replies.generated.v1` carries what customers wait for, decided by the AI service or by a rule,
+`replies.requested.v1` what a merchant's programs ask for over HTTP, which may be a broadcast."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -8,6 +9,7 @@ from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
 
 REPLIES = "replies.generated.v1"
+REQUESTED = "replies.requested.v1"
 
 Origin = Literal["rule", "model", "apology", "api", "human"]
 
@@ -238,3 +240,13 @@ class ReplyGenerated(Event):
     topic: ClassVar[str] = REPLIES
     type: Literal["com.jawab.reply.generated.v1"] = "com.jawab.reply.generated.v1"
     data: Reply
+
+
+class ReplyRequested(ReplyGenerated):
+    """A merchant's own systems ask for something to be sent: handled like any reply, but in a topic of its own.
+
+    A broadcast may fill that topic's partitions; the answers that customers wait for are read all the same.
+    """
+
+    topic: ClassVar[str] = REQUESTED
+    type: Literal["com.jawab.reply.requested.v1"] = "com.jawab.reply.requested.v1"  # type: ignore[assignment]

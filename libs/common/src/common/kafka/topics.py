@@ -12,7 +12,7 @@ from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import OUTCOMES
 from common.events.privacy import PRIVACY
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 
 CONVERSATION_PARTITIONS = 12
 DAY_MS = 24 * 60 * 60 * 1000
@@ -38,6 +38,7 @@ class Topic:
 SOURCES: tuple[Topic, ...] = (
     Topic(INTERACTIONS, CONVERSATION_PARTITIONS, 14 * DAY_MS, "conversation"),
     Topic(REPLIES, CONVERSATION_PARTITIONS, 14 * DAY_MS, "conversation"),
+    Topic(REQUESTED, CONVERSATION_PARTITIONS, 14 * DAY_MS, "conversation"),
     Topic(OUTCOMES, CONVERSATION_PARTITIONS, 14 * DAY_MS, "conversation"),
     Topic(CONTROL, CONVERSATION_PARTITIONS, 14 * DAY_MS, "conversation"),
     Topic(PRIVACY, 1, 90 * DAY_MS, "request code"),
