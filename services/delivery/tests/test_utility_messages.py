@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError
 from litestar import Litestar
 from pymongo.errors import ServerSelectionTimeoutError
 
-from common.merchants import MerchantNotReadable
+from common.merchants import Account, MerchantNotReadable
 from delivery.routes import utility_message_routes
 from delivery.tokens import issue_token
 from delivery.utility_messages import UtilityMessagesService
@@ -57,7 +57,7 @@ class TestAccepting:
         assert said["status"] == "claimed"
         assert response.headers["location"] == f"/api/utility-messages/shop/{said['replyId']}"
         (event,) = world.published
-        assert (event.type, event.partitionkey) == ("com.jawab.reply.generated.v1", f"17841400000000001:{CONTACT}")
+        assert (event.type, event.partitionkey) == ("com.jawab.reply.requested.v1", f"17841400000000001:{CONTACT}")
         assert (event.data.reply_id, event.data.origin) == (said["replyId"], "api")
         assert world.platform.asked == []
 
@@ -93,6 +93,41 @@ class TestAccepting:
     async def test_a_message_tag_goes_along(self, api, world):
         await api.send({**BODY, "messageTag": "POST_PURCHASE_UPDATE"})
         assert world.published[0].data.action.message_tag == "POST_PURCHASE_UPDATE"
+
+
+class TestSeveralAccounts:
+    @pytest.fixture
+    def two(self, world):
+        """A merchant with a second account that has keys of its own."""
+        other = Account(account_id="222", access_token=world.sealer.seal("token-of-222"))
+        world.directory.merchants = [world.merchant(other_accounts=(other,))]
+
+    @pytest.mark.usefixtures("two")
+    async def test_the_account_that_is_named_sends_it_with_its_own_token(self, api, world):
+        await world.contacts.customer_acted(f"222:{CONTACT}", world.clock.now())
+        assert (await api.send({**BODY, "accountId": "222"})).status_code == 202
+        (event,) = world.published
+        assert (event.data.account_id, event.partitionkey) == ("222", f"222:{CONTACT}")
+        await world.sender.deliver(event)
+        (sent,) = world.platform.sends()
+        assert sent[:3] == ("graph", "token-of-222", "222")
+
+    @pytest.mark.usefixtures("two")
+    async def test_without_a_name_the_main_account_sends_it(self, api, world):
+        await api.send()
+        assert world.published[0].data.account_id == "17841400000000001"
+
+    @pytest.mark.usefixtures("two")
+    async def test_an_account_the_merchant_has_not_is_refused_by_name(self, api, world):
+        response = await api.send({**BODY, "accountId": "333"})
+        assert response.status_code == 400
+        assert "accountId: the merchant has no account 333" in response.json()["detail"]
+        assert world.published == []
+
+    @pytest.mark.usefixtures("two")
+    async def test_the_same_key_for_another_account_is_refused(self, api):
+        await api.send(key="order-1")
+        assert (await api.send({**BODY, "accountId": "222"}, key="order-1")).status_code == 409
 
 
 class TestIdempotency:
@@ -176,7 +211,7 @@ class TestRefusing:
             ({"message": "x"}, "recipientId: is missing"),
             ({"recipientId": CONTACT}, "message: is missing"),
             ({**BODY, "recipientId": 17}, "recipientId: must be a string"),
-            ({**BODY, "recipientId": "@ali"}, "recipientId: must be the customer's Instagram-scoped id"),
+            ({**BODY, "recipientId": "@ali"}, "recipientId: must be an Instagram id"),
             ({**BODY, "message": "  "}, "message: must be more than white space"),
             ({**BODY, "message": ""}, "message: "),
             ({**BODY, "message": "x" * 10_001}, "message: "),

@@ -96,8 +96,9 @@ class Planner:
     async def plan(self, event: ReplyGenerated) -> Plan | Withhold | Impossible:
         """Return the routes a reply may take, or why it may take none."""
         reply = event.data
-        merchant = await self._merchants.by_id(reply.merchant_id)
-        if merchant is None or merchant.account_id != reply.account_id:
+        found = await self._merchants.by_id(reply.merchant_id)
+        merchant = found.seen_by(reply.account_id) if found is not None else None
+        if merchant is None:
             return Withhold("unknown_merchant", "no merchant here has this id and account")
         if isinstance(reply.action, OperatorNotification):
             return Plan(merchant, ("operator",))

@@ -37,7 +37,8 @@ class Eyes:
     async def look(self, row: Row, index: int, place: Place) -> Sight:
         """Look once; whatever cannot be read cannot be told."""
         part = row.parts[index]
-        merchant = await self._merchants.by_id(row.merchant_id)
+        found = await self._merchants.by_id(row.merchant_id)
+        merchant = found.seen_by(row.account_id) if found is not None else None
         try:
             token = self._sealer.open(merchant.access_token) if merchant and merchant.access_token else None
         except NotOpenable:

@@ -19,6 +19,7 @@ from delivery.utility_messages import (
     KeyUsedOtherwise,
     NotAccepted,
     SendRequest,
+    UnknownAccount,
     UnknownMerchant,
     UtilityMessagesService,
 )
@@ -26,7 +27,7 @@ from delivery.utility_messages import (
 PREFIX = "/api/utility-messages"
 RETRY_SECONDS = "5"
 
-NOT_DONE = (UnknownMerchant, KeyUsedOtherwise, NotAccepted, PyMongoError, MerchantNotReadable)
+NOT_DONE = (UnknownMerchant, UnknownAccount, KeyUsedOtherwise, NotAccepted, PyMongoError, MerchantNotReadable)
 
 AnyRequest = Request[Any, Any, State]
 
@@ -84,6 +85,8 @@ def answer_to(error: Exception) -> Response[dict[str, Any]]:
     match error:
         case UnknownMerchant():
             return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
+        case UnknownAccount():
+            return problem(400, f"accountId: the merchant has no account {error}: `jawab merchants accounts` shows them")
         case KeyUsedOtherwise():
             return problem(409, "idempotencyKey: already used for another message; a new message needs a new one")
         case NotAccepted():
@@ -120,8 +123,8 @@ def parse(body: bytes, header_key: str | None) -> SendRequest | Response[dict[st
 def _fix(kind: str, message: str) -> str:
     own = {
         "missing": "is missing",
-        "extra_forbidden": "is not a field here; there are recipientId, message, messageTag and idempotencyKey",
-        "string_pattern_mismatch": "must be the customer's Instagram-scoped id: 1 to 32 digits in a string",
+        "extra_forbidden": "is not a field here; others are recipientId, message, messageTag, accountId, idempotencyKey",
+        "string_pattern_mismatch": "must be an Instagram id: 1 to 32 digits in a string",
         "string_type": "must be a string, in quotation marks",
     }
     return own.get(kind) or message.removeprefix("Value error, ")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from common.clock import Clock
 from common.events.ids import reply_id
-from common.events.replies import DirectMessage, Reply, ReplyGenerated
+from common.events.replies import DirectMessage, Reply, ReplyRequested
 from common.merchants import Merchants
 from common.tracing import continued
 from delivery.ledger import Ledger, Row, opened
@@ -40,6 +40,11 @@ class SendRequest(BaseModel):
     )
     message: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_MESSAGE)] = Field(repr=False)
     message_tag: Line | None = Field(default=None, alias="messageTag", description="A ManyChat message tag.")
+    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")] | None = Field(
+        default=None,
+        alias="accountId",
+        description="Which of the merchant's Instagram accounts sends it; its main one when not given.",
+    )
     idempotency_key: Line | None = Field(
         default=None, alias="idempotencyKey", description="Two requests with the same key send one message."
     )
@@ -61,6 +66,10 @@ class SendRequest(BaseModel):
 
 class UnknownMerchant(Exception):
     """No merchant here has that id."""
+
+
+class UnknownAccount(Exception):
+    """The merchant has no account of that id."""
 
 
 class KeyUsedOtherwise(Exception):
@@ -89,10 +98,13 @@ class UtilityMessagesService:
         self._clock = clock
 
     async def send(self, merchant_id: str, request: SendRequest) -> Accepted:
-        """Accept a message. Raises UnknownMerchant, KeyUsedOtherwise, NotAccepted, PyMongoError."""
-        merchant = await self._merchants.by_id(merchant_id)
-        if merchant is None:
+        """Accept a message. Raises UnknownMerchant, UnknownAccount, KeyUsedOtherwise, NotAccepted, PyMongoError."""
+        by_main = await self._merchants.by_id(merchant_id)
+        if by_main is None:
             raise UnknownMerchant(merchant_id)
+        merchant = by_main.seen_by(request.account_id or by_main.account_id)
+        if merchant is None:
+            raise UnknownAccount(request.account_id)
         now = self._clock.now()
         key = request.idempotency_key or secrets.token_hex(16)
         reply = Reply(
@@ -108,12 +120,12 @@ class UtilityMessagesService:
         found = await self._ledger.insert(fresh)
         row = found if isinstance(found, Row) else fresh
         if isinstance(found, Row):
-            _same_message(found, request)
+            _same_message(found, request, merchant.account_id)
         if row.state == "claimed" and row.fence == 0:
             await self._append(_event(reply, row), row)
         return Accepted(row, repeated=isinstance(found, Row))
 
-    async def _append(self, event: ReplyGenerated, row: Row) -> None:
+    async def _append(self, event: ReplyRequested, row: Row) -> None:
         try:
             await self._publish([event])
         except (KafkaError, OSError, TimeoutError) as error:
@@ -128,8 +140,8 @@ class UtilityMessagesService:
         return row if row is not None and row.merchant_id == merchant_id else None
 
 
-def _event(reply: Reply, row: Row) -> ReplyGenerated:
-    return ReplyGenerated(
+def _event(reply: Reply, row: Row) -> ReplyRequested:
+    return ReplyRequested(
         id=reply.reply_id,
         source=SOURCE,
         subject=reply.conversation_id,
@@ -140,11 +152,11 @@ def _event(reply: Reply, row: Row) -> ReplyGenerated:
     )
 
 
-def _same_message(row: Row, request: SendRequest) -> None:
-    """Raise KeyUsedOtherwise where a repeated key comes with another message, tag or recipient."""
+def _same_message(row: Row, request: SendRequest, account_id: str) -> None:
+    """Raise KeyUsedOtherwise where a repeated key comes with another message, tag, recipient or account."""
     if row.erased:
         return
     keys = keys_of(texts_of(DirectMessage(text=request.message)))
-    asked = (request.recipient_id, request.message_tag, keys)
-    if (row.contact_id, row.message_tag, tuple(part.key for part in row.parts)) != asked:
+    asked = (account_id, request.recipient_id, request.message_tag, keys)
+    if (row.account_id, row.contact_id, row.message_tag, tuple(part.key for part in row.parts)) != asked:
         raise KeyUsedOtherwise
