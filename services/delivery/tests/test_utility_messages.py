@@ -219,7 +219,7 @@ class TestRefusing:
             ({**BODY, "messageTag": "HUMAN_AGENT"}, "messageTag: must not be HUMAN_AGENT"),
             ({**BODY, "idempotencyKey": ""}, "idempotencyKey: "),
             ({**BODY, "idempotencyKey": "x" * 201}, "idempotencyKey: "),
-            ({**BODY, "text": "x"}, "text: is not a field here"),
+            ({**BODY, "text": "x"}, "text: is no field here"),
             ([], "JSON object"),
             ("x", "JSON object"),
             (None, "JSON object"),

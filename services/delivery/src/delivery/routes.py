@@ -86,7 +86,7 @@ def answer_to(error: Exception) -> Response[dict[str, Any]]:
         case UnknownMerchant():
             return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
         case UnknownAccount():
-            return problem(400, f"accountId: the merchant has no account {error}: `jawab merchants accounts` shows them")
+            return problem(400, f"accountId: the merchant has no account {error}; `jawab merchants accounts` shows all")
         case KeyUsedOtherwise():
             return problem(409, "idempotencyKey: already used for another message; a new message needs a new one")
         case NotAccepted():
@@ -123,7 +123,7 @@ def parse(body: bytes, header_key: str | None) -> SendRequest | Response[dict[st
 def _fix(kind: str, message: str) -> str:
     own = {
         "missing": "is missing",
-        "extra_forbidden": "is not a field here; others are recipientId, message, messageTag, accountId, idempotencyKey",
+        "extra_forbidden": "is no field here: recipientId, message, messageTag, accountId and idempotencyKey are",
         "string_pattern_mismatch": "must be an Instagram id: 1 to 32 digits in a string",
         "string_type": "must be a string, in quotation marks",
     }
