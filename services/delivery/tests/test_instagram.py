@@ -5,12 +5,11 @@ import json
 import httpx2
 import pytest
 
-from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
-from delivery.calls import Answer, NoAnswer, OutsideApi
-from delivery.graph_errors import REFUSALS, meaning
+from common.errors import Permanent, Retryable, UnknownOutcome
+from delivery.calls import Answer, OutsideApi
 from delivery.instagram import Graph
 from delivery.reading import Reading
-from delivery.sending import ALREADY_ANSWERED, Refused, Sent
+from delivery.sending import Sent
 
 BASE = "https://graph.example/v25.0"
 WROTE = {"recipient_id": "222", "message_id": "mid.1"}
@@ -162,105 +161,6 @@ def error(code, subcode=None, status=400, **more):
     if subcode is not None:
         body["error"]["error_subcode"] = subcode
     return Answer(status, body)
-
-
-REFUSED = [
-    (error(10, 2534022, 403), "window_closed"),
-    (error(10, 2018278), "window_closed"),
-    (error(10, 2018300), "other_app_owns_thread"),
-    (error(100, 2534037), "other_app_owns_thread"),
-    (error(10, 2018108), "person_unavailable"),
-    (error(551, 1545041), "person_unavailable"),
-    (error(551), "person_unavailable"),
-    (error(200, 1545041), "person_unavailable"),
-    (error(10, 1893063), "account_restricted"),
-    (error(100, 2534029), "account_restricted"),
-    (error(2022), "account_restricted"),
-    (error(10, 2534077), "permission_missing"),
-    (error(10), "permission_missing"),
-    (error(3), "permission_missing"),
-    (error(200, 2534041), "permission_missing"),
-    (error(299), "permission_missing"),
-    (error(190), "token_expired"),
-    (error(190, 463, 401), "token_expired"),
-    (error(190, status=500), "token_expired"),
-    (error(100, 2534014), "no_such_recipient"),
-    (error(100, 2018001), "no_such_recipient"),
-    (error(100, 33), "no_such_recipient"),
-    (error(100, 2534025), ALREADY_ANSWERED),
-    (error(100, 2534013), "account_not_linked"),
-    (error(100, 2534015), "bad_request"),
-    (error(100, 2018047), "bad_request"),
-    (error(100), "bad_request"),
-    (error(36000), "bad_request"),
-    (error(1609005), "bad_request"),
-    (error(506), "duplicate_content"),
-    (error(368), "blocked_for_policy"),
-    (error(4711), "refused"),
-    (Answer(401), "token_expired"),
-    (Answer(403), "permission_missing"),
-    (Answer(404), "no_such_recipient"),
-    (Answer(400, {"error": "odd"}), "refused"),
-    (Answer(302), "refused"),
-]
-
-THROTTLED = [error(code) for code in (4, 17, 32, 341, 613, 80001, 80002, 80006)] + [
-    error(613, 2534040),
-    Answer(429),
-    error(4711, status=429),
-]
-
-UNCLEAR = [
-    error(1),
-    error(1, 1357046, 500),
-    error(2, 1545133, 503),
-    error(-1, status=500),
-    error(4711, status=500),
-    Answer(500),
-    Answer(502, None),
-    Answer(408),
-    Answer(200, {}),
-    Answer(200, None),
-    NoAnswer(left=True, evidence="ReadTimeout"),
-]
-
-
-class TestMeaning:
-    @pytest.mark.parametrize(("answer", "reason"), REFUSED)
-    @pytest.mark.parametrize("repeatable", [True, False])
-    def test_a_refusal_is_final_and_says_why(self, answer, reason, repeatable):
-        said = meaning(answer, repeatable=repeatable)
-        assert isinstance(said, Refused)
-        assert (said.reason, said.elsewhere) == (reason, False)
-        assert said.detail
-
-    @pytest.mark.parametrize("answer", THROTTLED)
-    @pytest.mark.parametrize("repeatable", [True, False])
-    def test_a_limit_is_waited_out_because_nothing_was_sent(self, answer, repeatable):
-        assert type(meaning(answer, repeatable=repeatable)) is Throttled
-
-    def test_the_platforms_own_wait_is_kept(self):
-        assert meaning(Answer(429, retry_after=12.0), repeatable=False).after == 12.0
-
-    @pytest.mark.parametrize("answer", UNCLEAR)
-    def test_a_send_without_a_clear_answer_is_of_unknown_outcome(self, answer):
-        assert isinstance(meaning(answer, repeatable=False), UnknownOutcome)
-
-    @pytest.mark.parametrize("answer", UNCLEAR)
-    def test_a_call_that_may_be_repeated_is(self, answer):
-        assert type(meaning(answer, repeatable=True)) is Retryable
-
-    def test_a_request_that_never_left_may_be_made_again(self):
-        assert isinstance(meaning(NoAnswer(left=False, evidence="ConnectError"), repeatable=False), Retryable)
-
-    @pytest.mark.parametrize("answer", [*[one for one, _ in REFUSED], *THROTTLED, *UNCLEAR])
-    def test_what_the_provider_said_is_never_repeated(self, answer):
-        """Its sentence may quote a token or a customer."""
-        said = meaning(answer, repeatable=False)
-        assert "EAAsecret" not in f"{said} {getattr(said, 'detail', '')}"
-
-    def test_every_refusal_says_what_to_do(self):
-        assert all(reason and advice for reason, advice in REFUSALS.values())
 
 
 class TestAnswers:

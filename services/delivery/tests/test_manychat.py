@@ -5,10 +5,9 @@ import json
 import httpx2
 import pytest
 
-from common.errors import Retryable, Throttled, UnknownOutcome
-from delivery.calls import Answer, NoAnswer, OutsideApi
+from common.errors import UnknownOutcome
+from delivery.calls import OutsideApi
 from delivery.manychat import ManyChat
-from delivery.manychat_errors import meaning
 from delivery.sending import Refused, Sent
 
 BASE = "https://manychat.example"
@@ -65,74 +64,6 @@ class TestContract:
 
     async def test_an_integer_id_is_read_too(self):
         assert await Api(body={"status": "success", "data": [{"id": 77}]}).manychat.find_subscriber("k", 5, "2") == 77
-
-
-def failed(code=None, status=400, messages=(), message="Something"):
-    body = {"status": "error", "message": message}
-    if code is not None:
-        body["code"] = code
-    if messages:
-        body["details"] = {"messages": [{"message": one} for one in messages]}
-    return Answer(status, body)
-
-
-REFUSED = [
-    (failed(3011), "window_closed", False),
-    (failed(3021), "window_closed", False),
-    (failed(3031), "window_closed", False),
-    (failed(3011, status=200), "window_closed", False),
-    (failed(3040), "channel_failed", True),
-    (failed(3049), "channel_failed", True),
-    (failed(3050), "refused", False),
-    (failed(messages=["Subscriber does not exist"]), "no_subscriber", True),
-    (failed(message="Subscriber not found"), "no_subscriber", True),
-    (failed(messages=["The text is too long"]), "refused", False),
-    (failed(status=404), "refused", False),
-    (Answer(404, None), "refused", False),
-    (Answer(400, {"status": "error", "details": {"messages": "odd"}}), "refused", False),
-    (Answer(401, None), "key_refused", False),
-    (Answer(403, {"status": "error", "message": "Wrong token"}), "key_refused", False),
-]
-
-UNCLEAR = [
-    failed(status=500),
-    Answer(502, None),
-    Answer(408, None),
-    Answer(200, None),
-    Answer(200, {}),
-    Answer(200, {"status": "queued"}),
-    NoAnswer(left=True, evidence="ReadError"),
-]
-
-
-class TestMeaning:
-    @pytest.mark.parametrize(("answer", "reason", "elsewhere"), REFUSED)
-    @pytest.mark.parametrize("repeatable", [True, False])
-    def test_a_refusal_is_final_and_says_whether_another_route_may_serve(self, answer, reason, elsewhere, repeatable):
-        said = meaning(answer, repeatable=repeatable)
-        assert isinstance(said, Refused)
-        assert (said.reason, said.elsewhere) == (reason, elsewhere)
-        assert said.detail
-
-    def test_too_many_requests_are_waited_out(self):
-        said = meaning(Answer(429, None, retry_after=3.0), repeatable=False)
-        assert type(said) is Throttled
-        assert said.after == 3.0
-
-    @pytest.mark.parametrize("answer", UNCLEAR)
-    def test_a_send_without_a_clear_answer_is_of_unknown_outcome(self, answer):
-        assert isinstance(meaning(answer, repeatable=False), UnknownOutcome)
-
-    @pytest.mark.parametrize("answer", UNCLEAR)
-    def test_a_lookup_is_made_again(self, answer):
-        assert type(meaning(answer, repeatable=True)) is Retryable
-
-    def test_a_request_that_never_left_may_be_made_again(self):
-        assert isinstance(meaning(NoAnswer(left=False, evidence="ConnectError"), repeatable=False), Retryable)
-
-    @pytest.mark.parametrize("answer", [one for one, _, _ in REFUSED])
-    def test_what_manychat_said_is_never_repeated(self, answer):
-        assert "Something" not in meaning(answer, repeatable=False).detail
 
 
 class TestAnswers:

@@ -7,7 +7,9 @@ answer is no, and the call may simply be made again. From then on a missing answ
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +18,7 @@ from typing import Any
 import httpx2
 
 MAX_ANSWER_BYTES = 1024 * 1024
+MAX_HEADER_CHARACTERS = 32 * 1024
 LONGEST_WAIT = 3600.0
 
 NOT_SENT = (
@@ -33,11 +36,16 @@ Observe = Callable[[str, str, float], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `body` is None when it was no JSON."""
+    """What came back. `body` is None when it was no JSON.
+
+    `app_usage` and `account_usage` are the texts of X-App-Usage and X-Business-Use-Case-Usage (`delivery.usage`).
+    """
 
     status: int
     body: Any = field(default=None, repr=False)
     retry_after: float | None = None
+    app_usage: str | None = None
+    account_usage: str | None = None
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -56,6 +64,20 @@ class NoAnswer:
 
     left: bool
     evidence: str
+
+
+_heard: ContextVar[list[Answer] | None] = ContextVar("answers heard", default=None)
+
+
+@contextmanager
+def heard() -> Iterator[list[Answer]]:
+    """Collect the answers that come to the calls made inside, also where only an error is made of them."""
+    answers: list[Answer] = []
+    token = _heard.set(answers)
+    try:
+        yield answers
+    finally:
+        _heard.reset(token)
 
 
 class OutsideApi:
@@ -100,13 +122,17 @@ class OutsideApi:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._total):
-                return await self._exchange(request)
+                answer = await self._exchange(request)
         except NOT_SENT as error:
             return NoAnswer(left=False, evidence=type(error).__name__)
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError, OSError) as error:
             return NoAnswer(left=_may_have_left(steps), evidence=type(error).__name__)
         finally:
             self._observe(self._name, name, time.monotonic() - began)
+        heard_so_far = _heard.get()
+        if heard_so_far is not None:
+            heard_so_far.append(answer)
+        return answer
 
     async def _exchange(self, request: httpx2.Request) -> Answer:
         response = await self._client.send(request, stream=True)
@@ -120,12 +146,23 @@ class OutsideApi:
         finally:
             await response.aclose()
         after = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-        return Answer(response.status_code, _parsed(bytes(content)), after)
+        return Answer(
+            response.status_code,
+            _parsed(bytes(content)),
+            after,
+            app_usage=_header(response, "x-app-usage"),
+            account_usage=_header(response, "x-business-use-case-usage"),
+        )
 
 
 def _may_have_left(steps: list[str]) -> bool:
     """Tell from the transport's trace whether writing had begun; a transport that traces nothing may have written."""
     return not steps or any("send_request" in step for step in steps)
+
+
+def _header(response: httpx2.Response, name: str) -> str | None:
+    value = response.headers.get(name)
+    return value if value is not None and len(value) <= MAX_HEADER_CHARACTERS else None
 
 
 def _parsed(content: bytes) -> Any:

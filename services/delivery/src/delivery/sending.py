@@ -1,8 +1,51 @@
 """What sending means to the rest of the service, whichever outside API does it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from common.errors import Permanent
+
+Action = Literal[
+    "retry",
+    "unknown",
+    "sent_or_unknown",
+    "pause_app",
+    "pause_account",
+    "pause_call",
+    "reconnect",
+    "suspend",
+    "restrict",
+    "hold",
+    "refuse_key",
+    "refuse_and_alert",
+    "once_more",
+    "done",
+    "other_app",
+    "ignore",
+    "elsewhere",
+    "refuse",
+]
+"""What is done about an error of an outside API, a closed set.
+
+    retry             nothing is at stake: a call that changes nothing, or one that never left, is made again
+    unknown           nobody knows whether it was sent: looked for, and never repeated blindly
+    sent_or_unknown   the same, and it probably was sent
+    pause_app         nothing was sent; all calls of the app wait, then it is sent
+    pause_account     nothing was sent; all calls of the account wait, then it is sent
+    pause_call        nothing was sent; the account's calls of this kind wait, then it is sent
+    reconnect         this message fails; the account is stopped until it is connected again
+    suspend           this message fails; the account is stopped for an hour, because the error is not quite known
+    restrict          this message fails; the account is stopped until somebody lifts the restriction
+    hold              this message fails; the account is stopped for hours
+    refuse_key        this message takes the other route, as do all until the key was changed
+    refuse_and_alert  this message fails; an operator is told
+    once_more         this message is sent once more, then it fails
+    done              the comment has its private reply: ours, where an earlier attempt's outcome was unknown
+    other_app         this message fails: another app has the conversation
+    ignore            a lookup that is done without
+    elsewhere         this message takes the other route where there is one
+    refuse            this message fails, and nothing else follows
+"""
 
 
 @dataclass(frozen=True)
