@@ -1,18 +1,24 @@
-"""A contact, as far as sending depends on it: when they last wrote, who answers them, who they are in ManyChat."""
+"""A contact, as far as sending depends on it: when they last wrote, who answers them, what they agreed to, who they are
+in ManyChat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
+
+from delivery.opt_ins import OptInToken
 
 Owner = Literal["bot", "human"]
 
 JAWAB = "jawab"
 """Stands in `owner_by` for Jawab itself, which hands a conversation to people."""
 
+MOST_HIDDEN = 100
+"""Comments of one person that are remembered as hidden or deleted here; the latest stay."""
+
 
 @dataclass(frozen=True)
 class Contact:
-    """One person with one account."""
+    """One person with one account. `is_self`: it is the account itself, which wrote to itself."""
 
     conversation_id: str
     last_customer_at: datetime | None = None
@@ -21,6 +27,9 @@ class Contact:
     owner_since: datetime | None = None
     owner_until: datetime | None = None
     subscriber_id: int | None = None
+    is_self: bool = False
+    opt_ins: tuple[OptInToken, ...] = field(default=(), repr=False)
+    hidden_comments: frozenset[str] = frozenset()
 
     def is_with_a_person(self, decided_at: datetime, now: datetime) -> bool:
         """Tell whether a bot's reply that was decided at `decided_at` must stay unsent.
@@ -53,4 +62,24 @@ class Contacts(Protocol):
 
     async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
         """Note who the contact is in ManyChat, or that this is not known any more."""
+        ...
+
+    async def is_the_account_itself(self, conversation_id: str) -> None:
+        """Note that this contact is the account, which wrote to itself."""
+        ...
+
+    async def opted_in(self, conversation_id: str, token: OptInToken) -> None:
+        """Keep a token, free to be used; an opt-in that is known, or older than what is known, changes nothing."""
+        ...
+
+    async def opted_out(self, conversation_id: str, at: datetime) -> None:
+        """Forget the tokens that were given until `at`, also those that are told of only later."""
+        ...
+
+    async def use_opt_in(self, conversation_id: str, token: str, reply_id: str) -> bool:
+        """Keep a token for one reply; tell whether it is this reply's now."""
+        ...
+
+    async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
+        """Note that a comment of the contact was hidden or deleted here, or is shown again."""
         ...
