@@ -24,7 +24,7 @@ from common.kafka.barrier import KafkaReadBarrier
 from common.kafka.broker import kafka_broker
 from common.kafka.burial import Buried
 from common.kafka.dead_letter_limit import FEWEST
-from common.kafka.hold import hold, refuse_if_lost
+from common.kafka.hold import OwnershipLost, hold, refuse_if_lost
 from common.kafka.keyed import KeyOrderedSubscriber
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
@@ -478,6 +478,32 @@ async def test_waiting_for_a_later_record_takes_no_place_from_those_who_work(kaf
     await produce(settings, topic, [*(event(f"waits{n}", 0) for n in range(20)), event("works", 0)])
     async with consuming(settings, topic, handler):
         await until(lambda: handled == ["works:0"])
+
+
+async def test_waiting_for_ones_turn_takes_no_place_and_ends_with_a_drain(kafka, topic):
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, max_working=1, drain_timeout=5)
+    handled: list[str] = []
+    turns: list[asyncio.Future[str]] = []
+    refused: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey.startswith("waits"):
+            turns.append(asyncio.get_running_loop().create_future())
+            try:
+                handled.append(await hold().wait_for(turns[-1]))
+            except OwnershipLost:
+                refused.append(one.id)
+                raise
+        handled.append(one.id)
+
+    await produce(settings, topic, [*(event(f"waits{n}", 0) for n in range(3)), event("works", 0)])
+    async with consuming(settings, topic, handler):
+        await until(lambda: handled == ["works:0"] and len(turns) == 3)
+        turns[0].set_result("its turn")
+        await until(lambda: len(handled) == 3)
+    assert handled[:2] == ["works:0", "its turn"]
+    assert len(refused) == 2
+    assert [turn.cancelled() for turn in turns] == [False, True, True]
 
 
 async def test_what_is_still_at_work_after_the_drain_is_fenced(kafka, topic):

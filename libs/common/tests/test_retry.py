@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from common.errors import Permanent, Retryable
+from common.errors import Paced, Permanent, Retryable
 from common.events import ANY_EVENT
 from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, backoff, cause, verdict
 
@@ -24,6 +24,10 @@ def not_an_event() -> ValidationError:
 def test_a_failure_that_passes_is_tried_again_however_often_until_it_is_too_old(error):
     assert isinstance(verdict(error, attempts=500, age=59, policy=POLICY), TryAgain)
     assert isinstance(verdict(error, attempts=1, age=60, policy=POLICY), GiveUp)
+
+
+def test_waiting_for_ones_own_pace_makes_nothing_too_old():
+    assert verdict(Paced("750 an hour", after=900), attempts=9, age=86_400, policy=POLICY) == TryAgain(900)
 
 
 def test_what_the_database_refuses_is_a_bug_unless_it_says_that_it_passes():

@@ -5,9 +5,10 @@ calls can ask, however deep, and handlers called by a test without Kafka get one
 behind it.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from common.errors import Retryable
 from common.events import AnyEvent
@@ -18,6 +19,7 @@ class OwnershipLost(Retryable):
 
 
 Wanted = Callable[[AnyEvent], bool]
+T = TypeVar("T")
 
 
 class Hold(Protocol):
@@ -44,6 +46,13 @@ class Hold(Protocol):
         """
         ...
 
+    async def wait_for(self, awaited: asyncio.Future[T]) -> T:
+        """Wait for something that is not work, while others use the record's place among those who work.
+
+        Raises OwnershipLost, and cancels what was awaited, when the lane is drained meanwhile.
+        """
+        ...
+
 
 class _Alone:
     """The hold of a handler that no subscriber called."""
@@ -61,6 +70,9 @@ class _Alone:
 
     async def later_within(self, wanted: Wanted, seconds: float) -> bool:  # noqa: ARG002 the protocol's names
         return False
+
+    async def wait_for(self, awaited: asyncio.Future[T]) -> T:
+        return await awaited
 
 
 _ALONE = _Alone()

@@ -24,7 +24,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -52,6 +52,7 @@ from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
 
+T = TypeVar("T")
 LaneOf = Callable[[ConsumerRecord], Hashable]
 Ready = Mapping[TopicPartition, tuple[int, str]]
 
@@ -339,6 +340,19 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         finally:
             lane.arrived = None
 
+    async def wait_for(self, awaited: asyncio.Future[T]) -> T:
+        """Wait for something in a place that others may use. Raises OwnershipLost when a drain begins meanwhile."""
+        drained = asyncio.create_task(self._draining.wait())
+        try:
+            async with self._only_waiting():
+                await asyncio.wait((awaited, drained), return_when=asyncio.FIRST_COMPLETED)
+            if self._draining.is_set():
+                raise OwnershipLost("its lane was drained")
+            return await awaited
+        finally:
+            drained.cancel()
+            awaited.cancel()
+
     async def at_rest(self, lane: Hashable, within: float) -> None:
         """Wait until another lane than that of the record in hand has no records. Raises TimeoutError.
 
@@ -507,6 +521,9 @@ class _InHand:
 
     async def later_within(self, wanted: Wanted, seconds: float) -> bool:
         return await self._subscriber.later_within(self._lane, wanted, seconds)
+
+    async def wait_for(self, awaited: asyncio.Future[T]) -> T:
+        return await self._subscriber.wait_for(awaited)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 from pymongo.errors import OperationFailure, PyMongoError
 
-from common.errors import Permanent, Retryable
+from common.errors import Paced, Permanent, Retryable
 from common.kafka.hold import OwnershipLost
 
 
@@ -52,7 +52,7 @@ def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy)
     if isinstance(error, Permanent | ValidationError):
         return GiveUp(cause(error))
     if passes(error):
-        if age >= policy.longest_age and not isinstance(error, OwnershipLost):
+        if age >= policy.longest_age and not isinstance(error, OwnershipLost | Paced):
             return GiveUp(f"over-age after {attempts} attempts: {cause(error)}")
         asked = error.after if isinstance(error, Retryable) else None
         return TryAgain(asked if asked is not None else backoff(attempts, policy))
