@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from ai.handlers import Handlers
 from ai.metrics import AIMetrics
 from ai.orchestrator import Result
+from common.accounts import Standing
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events.control import Control, ConversationReleased, ConversationResolved, ConversationTakenOver
@@ -62,7 +63,7 @@ from common.merchants import Merchant, MerchantNotReadable
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SHOP = Merchant(id="dar", name="Dar", account_id="1")
-GONE = Merchant(id="gone", name="Gone", account_id="2", connected=False)
+GONE = Merchant(id="gone", name="Gone", account_id="2")
 
 
 class Noting:
@@ -107,15 +108,33 @@ class Directory:
         return None
 
 
+class Ledger:
+    """The standings of accounts, in memory."""
+
+    def __init__(self):
+        self.known = {"2": Standing("2", "disconnected", since=NOW)}
+
+    async def of(self, account_id):
+        return self.known.get(account_id, Standing(account_id))
+
+    async def note(self, standing):
+        self.known[standing.account_id] = standing
+        return True
+
+
 class Scene:
     def __init__(self):
         self.directory, self.responding = Directory(), Responding()
         self.messages, self.conversations = Noting(), Noting()
+        self.standings, self.held_back = Ledger(), Noting()
+        self.held_back.answer = "held_back"
         self.published = []
         self.registry = CollectorRegistry()
         self.handlers = Handlers(
             merchants=self.directory,
+            standings=self.standings,
             orchestrator=self.responding,
+            held_back=self.held_back,
             messages=self.messages,
             conversations=self.conversations,
             publish=self.publish,
@@ -197,6 +216,32 @@ async def test_an_account_of_nobody_here_is_counted_and_dropped(scene):
 async def test_a_merchant_who_disconnected_the_app_is_not_served(scene):
     await scene.handlers.handle(event(MessageReceived, Message(account_id="2", contact_id="5", mid="m", text="hi")))
     assert scene.responding.said == []
+
+
+@pytest.mark.parametrize("state", ["needs_reconnection", "restricted"])
+async def test_what_comes_to_an_account_that_cannot_answer_is_taken_in_and_asks_no_model(scene, state):
+    standing = Standing("1", state, since=NOW)
+    scene.standings.known["1"] = standing
+    await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
+    await scene.handlers.handle(event(CommentReceived, Comment(**who(comment_id="c", text="super"))))
+    assert scene.responding.said == []
+    assert [(name, args[0].id, args[1].id, args[2]) for name, args, _ in scene.held_back.calls] == [
+        ("take_in", "dar", "e1", standing)
+    ] * 2
+    labels = {"merchant": "dar", "platform": "instagram", "event": "MessageReceived", "outcome": "held_back"}
+    assert scene.count(**labels) == 1
+
+
+async def test_a_restriction_that_is_over_holds_nothing_back(scene):
+    scene.standings.known["1"] = Standing("1", "restricted", since=NOW - timedelta(hours=2), until=NOW)
+    await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
+    assert len(scene.responding.said) == 1
+
+
+async def test_what_a_person_does_counts_also_while_the_account_cannot_answer(scene):
+    scene.standings.known["1"] = Standing("1", "needs_reconnection", since=NOW)
+    await scene.handlers.handle(event(HumanReplied, HumanReply(merchant_id="dar", mid="m", **who())))
+    assert scene.conversations.names == ["person_wrote"]
 
 
 async def test_a_merchants_broken_document_waits_for_its_mending(scene):

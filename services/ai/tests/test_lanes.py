@@ -17,11 +17,13 @@ from ai.answer import Answer
 from ai.completion import ModelFailed, Usage
 from ai.decisions import Decision
 from ai.handlers import Handlers
+from ai.held_back import HeldBack
 from ai.history import Conversation, Line
 from ai.instagram_ai import ModelAnswer
 from ai.messages import Stored
 from ai.metrics import AIMetrics
 from ai.orchestrator import ConversationAIOrchestrator
+from common.accounts import Standing
 from common.clock import ManualClock
 from common.errors import Permanent, Retryable
 from common.events.control import Control, ConversationReleased, ConversationTakenOver
@@ -248,6 +250,20 @@ class Directory:
         return self.merchant
 
 
+class Working:
+    """Standings of accounts that all work, until one is noted."""
+
+    def __init__(self):
+        self.known = {}
+
+    async def of(self, account_id):
+        return self.known.get(account_id, Standing(account_id))
+
+    async def note(self, standing):
+        self.known[standing.account_id] = standing
+        return True
+
+
 class Held:
     """A record in its lane: what lies behind it so far, and what comes while it waits."""
 
@@ -275,6 +291,8 @@ def process(world, merchant=SHOP, **more):
     metrics = AIMetrics(CollectorRegistry())
     return Handlers(
         merchants=Directory(merchant),
+        standings=Working(),
+        held_back=HeldBack(Messages(world), Conversations(world), Decisions(world), publish, world.clock),
         orchestrator=ConversationAIOrchestrator(
             messages=Messages(world),
             conversations=Conversations(world),

@@ -11,6 +11,7 @@ from litestar import Litestar
 from ai.conversations import MongoConversations
 from ai.decisions import MongoDecisions
 from ai.handlers import Handlers
+from ai.held_back import HeldBack
 from ai.instagram_ai import InstagramAIService
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
@@ -19,6 +20,7 @@ from ai.orchestrator import ConversationAIOrchestrator
 from ai.settings import Settings
 from ai.turn import MOST_MESSAGES
 from ai.usage import UsageTally
+from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import Clock, SystemClock
 from common.events import Event
@@ -77,6 +79,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
 
     handlers = Handlers(
         merchants=MerchantDirectory(db, merchant_from_environment(settings, None)),
+        standings=MongoStandings(db),
         orchestrator=ConversationAIOrchestrator(
             messages=messages,
             conversations=conversations,
@@ -90,6 +93,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             most_messages=min(MOST_MESSAGES, settings.history_length),
             model_patience=settings.model_patience,
         ),
+        held_back=HeldBack(messages, conversations, MongoDecisions(db), publish_events, clock),
         messages=messages,
         conversations=conversations,
         publish=publish_events,

@@ -216,7 +216,10 @@ class MongoConversations:
         """Forget what a line that was taken back said; it waits for no answer any more."""
         await self._collection.update_one(
             {"_id": conversation_id, "recent.id": line_id},
-            {"$set": {"recent.$.text": "", "recent.$.placeholder": 0}, "$pull": {"unanswered": {"id": line_id}}},
+            {
+                "$set": {"recent.$.text": "", "recent.$.placeholder": 0, "recent.$.images": []},
+                "$pull": {"unanswered": {"id": line_id}},
+            },
         )
 
     async def erase_sent(self, conversation_id: str, mid: str) -> None:
@@ -288,6 +291,7 @@ def _conversation(document: Document) -> Conversation:
         owner=document.get("owner", "bot"),
         human_until=document.get("human_until"),
         answers_from=document.get("answers_from"),
+        attention=document.get("attention"),
     )
 
 

@@ -16,11 +16,13 @@ from pydantic import ValidationError
 
 from ai.actions import DEAD_LETTERED, gave_up, gave_up_unread
 from ai.conversations import MongoConversations
+from ai.held_back import HeldBack
 from ai.history import Line
 from ai.incoming import Answerable, incoming
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics, Outcome
 from ai.orchestrator import ConversationAIOrchestrator
+from common.accounts import Standings
 from common.clock import Clock
 from common.errors import Retryable
 from common.events import ANY_EVENT, AnyEvent, Event
@@ -61,7 +63,9 @@ class Handlers:
     """The service's handlers and what they act through."""
 
     merchants: Merchants
+    standings: Standings
     orchestrator: ConversationAIOrchestrator
+    held_back: HeldBack
     messages: MongoMessages
     conversations: MongoConversations
     publish: Publish
@@ -81,7 +85,7 @@ class Handlers:
             if merchant is None:
                 outcome = "unknown_account"
                 log.debug("event.unknown_account", account=event.data.account_id, type=event.type)
-            elif not merchant.connected:
+            elif await self._disconnected(merchant):
                 outcome = "disconnected"
             else:
                 outcome = await self._dispatch(merchant, event)
@@ -100,6 +104,9 @@ class Handlers:
         except MerchantNotReadable as error:
             log.error("merchant.not_readable", account=account_id, reason=str(error))
             raise Retryable(str(error)) from None
+
+    async def _disconnected(self, merchant: Merchant) -> bool:
+        return (await self.standings.of(merchant.account_id)).state == "disconnected"
 
     async def _dispatch(self, merchant: Merchant, event: AnyEvent) -> Outcome:
         match event:
@@ -135,6 +142,9 @@ class Handlers:
         said = incoming(event)
         if said is None:
             return "ignored"
+        standing = await self.standings.of(merchant.account_id)
+        if not standing.works(self.clock.now()):
+            return await self.held_back.take_in(merchant, said, standing)
         return (await self.orchestrator.respond(merchant, said)).outcome
 
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
@@ -233,7 +243,7 @@ class Handlers:
         account = said.account_id if said is not None else conversation_id.partition(":")[0]
         merchant = await self._merchant_of(account)
         log.error("customer.given_up", **where, conversation=conversation_id, cause=cause, known=merchant is not None)
-        if merchant is None or not merchant.connected:
+        if merchant is None or await self._disconnected(merchant):
             return
         now = self.clock.now()
         refuse_if_lost()

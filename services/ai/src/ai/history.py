@@ -11,13 +11,16 @@ Role = Literal["customer", "assistant", "human"]
 
 LONGEST_LINE = 1000
 """Characters of one line that are kept beside the conversation; the whole text is in `messages`."""
+MOST_IMAGES = 4
+"""Links of one line that are kept beside it."""
 
 
 @dataclass(frozen=True)
 class Line:
     """One thing said. `id` is the event's or the reply's id, `human` a person of the shop.
 
-    The first `placeholder` characters of a customer's text stand for what cannot be seen: "[image] ".
+    The first `placeholder` characters of a customer's text stand for what cannot be seen: "[image] ". `images` are links
+    to what was sent along, `reply_to` is the platform's id of the message that it answers, `mids` are its own ids there.
     """
 
     id: str
@@ -27,6 +30,9 @@ class Line:
     channel: Channel = "direct_message"
     mid: str | None = None
     placeholder: int = 0
+    reply_to: str | None = None
+    images: tuple[str, ...] = field(default=(), repr=False)
+    mids: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -44,8 +50,8 @@ class Line:
         }
         if self.mid is not None:
             document["mids"] = [self.mid]
-        if self.placeholder:
-            document["placeholder"] = self.placeholder
+        optional = {"placeholder": self.placeholder, "reply_to": self.reply_to, "images": list(self.images)}
+        document |= {name: value for name, value in optional.items() if value}
         return document
 
     @classmethod
@@ -58,6 +64,9 @@ class Line:
             at=document["at"],
             channel=document.get("channel", "direct_message"),
             placeholder=document.get("placeholder", 0),
+            reply_to=document.get("reply_to"),
+            images=tuple(document.get("images", ())),
+            mids=tuple(document.get("mids", ())),
         )
 
 
@@ -103,6 +112,7 @@ class Conversation:
     owner: Literal["bot", "human"] = "bot"
     human_until: datetime | None = None
     answers_from: datetime | None = None
+    attention: str | None = None
 
     def awaits(self, message_id: str) -> bool:
         """Tell whether a message still waits for its decision."""

@@ -1,0 +1,125 @@
+"""What a customer says while the account cannot answer: it is taken in, no model is asked, and a person is called once.
+
+The platform still tells what customers write to an account whose token is gone or which Meta holds back; nothing that
+Jawab decides could be sent. Direct messages go on waiting in their conversation: once the account is connected again
+the customer's next message is answered together with them, unless a person has dealt with them by then.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from ai.actions import events
+from ai.decisions import Decision
+from ai.history import Conversation
+from ai.incoming import Incoming
+from ai.language import detect
+from ai.orchestrator import Decisions, Messages
+from common.accounts import Standing
+from common.clock import Clock
+from common.events.ids import decision_id
+from common.events.replies import OperatorNotification, ReplyGenerated
+from common.kafka.hold import refuse_if_lost
+from common.merchants import Merchant
+
+Publish = Callable[[Sequence[ReplyGenerated]], Awaitable[None]]
+
+
+class Conversations(Protocol):
+    """Keeps conversations."""
+
+    async def record(
+        self,
+        said: Incoming,
+        *,
+        merchant_id: str,
+        language: str | None,
+        stored_at: datetime,
+        closes: bool,
+        now: datetime,
+    ) -> Conversation:
+        """Append what was said, once, and return the conversation."""
+        ...
+
+    async def record_decision(self, decision: Decision, *, now: datetime) -> None:
+        """Append what was decided, once."""
+        ...
+
+    async def given_up(self, said: Incoming, *, merchant_id: str, reason: str, now: datetime) -> None:
+        """Call a person: what was said waits for nobody else."""
+        ...
+
+    async def needs_person(self, conversation_id: str, *, reason: str, now: datetime) -> None:
+        """Call a person to a conversation."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Takes in what cannot be answered now. Every step can be repeated."""
+
+    messages: Messages
+    conversations: Conversations
+    decisions: Decisions
+    publish: Publish
+    clock: Clock
+
+    async def take_in(
+        self, merchant: Merchant, said: Incoming, standing: Standing
+    ) -> Literal["held_back", "republished", "observed"]:
+        """Keep what was said and call a person, once a conversation and standing. Raises PyMongoError, KafkaError."""
+        now = self.clock.now()
+        stored = await self.messages.store(said, merchant_id=merchant.id, now=now)
+        if not stored.fresh and (decision := await self.decisions.covering(said.id)) is not None:
+            refuse_if_lost()
+            await self.publish(decision.replies)
+            await self.conversations.record_decision(decision, now=now)
+            return "republished"
+        if stored.unsent:
+            return "observed"
+        said = said.reworded(stored.text) if stored.text != said.text else said
+        conversation = await self.conversations.record(
+            said,
+            merchant_id=merchant.id,
+            language=detect(said.text),
+            stored_at=stored.stored_at,
+            closes=False,
+            now=now,
+        )
+        if said.standby or conversation.human_owned(stored.stored_at):
+            return "observed"
+        reason = reason_of(standing)
+        if conversation.attention != reason:
+            refuse_if_lost()
+            await self.publish([call_for(said, merchant, standing, now=now)])
+        if not said.in_thread:
+            await self.conversations.given_up(said, merchant_id=merchant.id, reason=reason, now=now)
+        elif conversation.attention != reason:
+            await self.conversations.needs_person(said.conversation_id, reason=reason, now=now)
+        return "held_back"
+
+
+def reason_of(standing: Standing) -> str:
+    """Return why a person is needed, as a stable code."""
+    return standing.reason or standing.state
+
+
+def call_for(said: Incoming, merchant: Merchant, standing: Standing, *, now: datetime) -> ReplyGenerated:
+    """Return the event that calls a person; its id is one for the conversation and this standing of the account."""
+    account = f"@{merchant.username}" if merchant.username else merchant.account_id
+    detail = f": {standing.detail}" if standing.detail else ""
+    text = (
+        f"{merchant.name}: account {account} cannot answer ({standing.state.replace('_', ' ')}{detail}). "
+        f"Conversation {said.conversation_id} waits for a person."
+    )
+    since = standing.since.isoformat() if standing.since is not None else ""
+    (event,) = events(
+        [OperatorNotification(reason=reason_of(standing), text=text)],
+        decision=decision_id(said.conversation_id, f"held_back:{standing.state}:{since}"),
+        said=said,
+        merchant=merchant,
+        origin="apology",
+        now=now,
+    )
+    return event
