@@ -8,8 +8,18 @@ from ai.completion import Usage
 from ai.rules import SkipCause
 
 Platform = Literal["instagram", "manychat"]
-Outcome = Literal["answered", "left", "republished", "observed", "ignored", "unknown_account", "disconnected", "failed"]
-"""`left`: to a later message of the customer, which answers both."""
+Outcome = Literal[
+    "answered",
+    "left",
+    "republished",
+    "observed",
+    "ignored",
+    "held_back",
+    "unknown_account",
+    "disconnected",
+    "failed",
+]
+"""`left`: to a later message of the customer, which answers both; `held_back`: the account cannot answer now."""
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 
