@@ -14,10 +14,12 @@ from cleanup.deauthorization import Disconnector
 from cleanup.erasure import Eraser
 from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
+from common.accounts import MongoStandings, Standing
 from common.clock import ManualClock
 from common.events.privacy import DeauthorizationReceived, ErasureRequested, PrivacyRequest
 from common.events.replies import DirectMessage, Reply
 from common.mongo import (
+    ACCOUNTS,
     COLLECTIONS,
     CONTACTS,
     CONVERSATIONS,
@@ -230,20 +232,63 @@ def deauthorized(user_id: str) -> DeauthorizationReceived:
     return DeauthorizationReceived(id="code", source="/test", subject="code", time=AT, partitionkey="code", data=data)
 
 
-async def test_a_merchant_who_removed_the_app_is_disconnected_and_kept(db: Database):
-    await db[MERCHANTS].insert_many(
-        [{"_id": "one", "account_id": ACCOUNT}, {"_id": "two", "account_id": OTHER_ACCOUNT}]
-    )
-    disconnector = Disconnector(db, metrics=CleanupMetrics(CollectorRegistry()))
-    assert await disconnector.disconnect(deauthorized(ACCOUNT)) is True
-    assert await db[MERCHANTS].find({}).sort("_id").to_list() == [
-        {"_id": "one", "account_id": ACCOUNT, "connected": False},
-        {"_id": "two", "account_id": OTHER_ACCOUNT},
-    ]
+CONNECTOR = "5550001"
+"""Who connected the other account, as Meta's callbacks name them."""
+
+MERCHANTS_THERE = [
+    {"_id": "one", "account_id": ACCOUNT, "other_accounts": [{"account_id": "177", "app_scoped_id": CONNECTOR}]},
+    {"_id": "two", "account_id": OTHER_ACCOUNT, "app_scoped_id": "5550002"},
+]
 
 
-async def test_an_account_nobody_has_disconnects_nobody(db: Database):
-    await db[MERCHANTS].insert_one({"_id": "one", "account_id": ACCOUNT})
-    disconnector = Disconnector(db, metrics=CleanupMetrics(CollectorRegistry()))
-    assert await disconnector.disconnect(deauthorized("555")) is False
-    assert await db[MERCHANTS].count_documents({"connected": False}) == 0
+def disconnector(db: Database, environment_account: str | None = None) -> tuple[Disconnector, CollectorRegistry]:
+    registry = CollectorRegistry()
+    standings = MongoStandings(db, keep=0)
+    metrics = CleanupMetrics(registry)
+    return Disconnector(db, standings, environment_account=environment_account, metrics=metrics), registry
+
+
+async def states(db: Database) -> dict[str, str]:
+    return {document["_id"]: document["state"] async for document in db[ACCOUNTS].find({})}
+
+
+@pytest.mark.parametrize(("user_id", "account"), [(ACCOUNT, ACCOUNT), (CONNECTOR, "177"), ("5550002", OTHER_ACCOUNT)])
+async def test_a_merchant_who_removed_the_app_is_disconnected_by_either_id_and_kept(
+    db: Database, user_id: str, account: str
+):
+    await db[MERCHANTS].insert_many([dict(one) for one in MERCHANTS_THERE])
+    remover, registry = disconnector(db)
+    assert await remover.disconnect(deauthorized(user_id)) is True
+    assert await states(db) == {account: "disconnected"}
+    assert await db[MERCHANTS].find({}).sort("_id").to_list() == MERCHANTS_THERE
+    assert registry.get_sample_value("cleanup_privacy_requests_total", {"result": "disconnected"}) == 1
+
+
+async def test_an_account_nobody_has_disconnects_nobody_and_is_counted(db: Database):
+    await db[MERCHANTS].insert_many([dict(one) for one in MERCHANTS_THERE])
+    remover, registry = disconnector(db)
+    assert await remover.disconnect(deauthorized("555")) is False
+    assert await states(db) == {}
+    assert registry.get_sample_value("cleanup_privacy_requests_total", {"result": "unknown_account"}) == 1
+
+
+async def test_the_environments_account_is_disconnected_too(db: Database):
+    remover, _ = disconnector(db, environment_account="176")
+    assert await remover.disconnect(deauthorized("176")) is True
+    assert await states(db) == {"176": "disconnected"}
+
+
+async def test_an_account_that_was_connected_again_since_stays_connected(db: Database):
+    await db[MERCHANTS].insert_many([dict(one) for one in MERCHANTS_THERE])
+    await MongoStandings(db).note(Standing(ACCOUNT, since=LATER))
+    remover, registry = disconnector(db)
+    assert await remover.disconnect(deauthorized(ACCOUNT)) is True
+    assert await states(db) == {ACCOUNT: "active"}
+    assert registry.get_sample_value("cleanup_privacy_requests_total", {"result": "connected_since"}) == 1
+
+
+async def test_a_person_is_erased_from_every_account_of_a_merchant(db: Database):
+    await db[MERCHANTS].insert_many([dict(one) for one in MERCHANTS_THERE])
+    await seed(db, "177", PERSON)
+    await eraser(db).erase(requested(account_id=None))
+    assert PERSON not in await everything(db)

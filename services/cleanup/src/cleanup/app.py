@@ -12,6 +12,7 @@ from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
 from cleanup.routes import privacy_routes
 from cleanup.settings import Settings
+from common.accounts import MongoStandings
 from common.clock import SystemClock
 from common.events.privacy import PRIVACY
 from common.health import Health
@@ -41,7 +42,7 @@ def create_app(settings: Settings) -> Litestar:
         group=GROUP,
         handler=privacy_handler(
             Eraser(db, records, environment_account=settings.environment_account, metrics=metrics, clock=clock),
-            Disconnector(db, metrics=metrics),
+            Disconnector(db, MongoStandings(db), environment_account=settings.environment_account, metrics=metrics),
         ),
         settings=settings,
         metrics=KafkaMetrics(registry),

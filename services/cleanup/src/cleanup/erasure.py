@@ -18,6 +18,7 @@ from pymongo import UpdateOne
 
 from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords, State
+from cleanup.stored_accounts import accounts_in
 from common.clock import Clock
 from common.errors import Permanent
 from common.events.ids import NOBODY, conversation_id
@@ -95,7 +96,12 @@ class Eraser:
         return state
 
     async def _accounts(self) -> set[str]:
-        accounts = {document["account_id"] async for document in self._db[MERCHANTS].find({}, {"account_id": 1})}
+        fields = {"account_id": 1, "other_accounts.account_id": 1}
+        accounts = {
+            account["account_id"]
+            async for document in self._db[MERCHANTS].find({}, fields)
+            for account in accounts_in(document)
+        }
         return accounts | ({self._environment_account} if self._environment_account else set())
 
     async def _count(self, conversations: list[str]) -> dict[str, int]:

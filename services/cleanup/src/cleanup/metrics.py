@@ -7,7 +7,8 @@ class CleanupMetrics:
     """The metrics of the cleanup service, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # erased and nobody for erasures; disconnected and unknown_account for deauthorizations.
+        # erased and nobody for erasures; disconnected, connected_since (the account was connected again before the
+        # request came) and unknown_account for deauthorizations.
         self.requests = Counter(
             "cleanup_privacy_requests", "Privacy requests handled, by what came of them", ["result"], registry=registry
         )
