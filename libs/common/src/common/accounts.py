@@ -77,6 +77,12 @@ def replaces(new: Standing, known: Standing) -> bool:
     return worse > 0 or over or (worse == 0 and new.since >= known.since)
 
 
+def is_news(new: Standing, known: Standing) -> bool:
+    """Tell whether `new`, which has `since`, says more than what is known: another state or reason, or one anew."""
+    over = known.until is not None and new.since is not None and new.since >= known.until
+    return over or (new.state, new.reason) != (known.state, known.reason)
+
+
 class MongoStandings:
     """Standings in the database. What was read is believed for `keep` seconds, for at most `most` accounts."""
 
@@ -103,12 +109,22 @@ class MongoStandings:
 
         ValueError without `since`; Retryable where others write the same account's again and again.
         """
+        return await self._note(standing, news_only=False)
+
+    async def note_news(self, standing: Standing) -> bool:
+        """Write a standing like `note`, but only where the account does not stand so already.
+
+        Of all who find out the same at once, one is told True: people are told once. Raises like `note`.
+        """
+        return await self._note(standing, news_only=True)
+
+    async def _note(self, standing: Standing, *, news_only: bool) -> bool:
         if standing.since is None:
             raise ValueError("a standing that is noted needs `since`")
         for _ in range(MOST_TRIES):
             document = await self._find(standing.account_id)
             known = _read(standing.account_id, document)
-            if document is not None and not replaces(standing, known):
+            if document is not None and (not replaces(standing, known) or (news_only and not is_news(standing, known))):
                 self._remembered(known)
                 return False
             connected_at = standing.since if standing.state == "active" else known.connected_at

@@ -134,6 +134,8 @@ class Pauses:
         now = self._clock.now()
         state = self._state(bucket, now)
         state.gap = pace.gap
+        if pace.gap <= 0:
+            state.next_at = None
         if pace.stop > 0:
             if now >= state.until:
                 log.warning("pause.began", api=bucket.api, account=bucket.account, seconds=pace.stop, reason="usage")

@@ -71,3 +71,12 @@ class Refused(Permanent):
 ALREADY_ANSWERED = "comment_already_answered"
 """The reason of a refused private reply whose comment has had its one private reply, or is too old for it. Only where
 an earlier attempt's outcome is unknown does it say that this reply arrived."""
+
+
+ONE_MORE_AFTER = 2.0
+"""Seconds until what asks for one more try gets it: long enough for a file to appear where its link leads."""
+
+
+def asks_for_one_more(refusal: Refused) -> bool:
+    """Tell whether a message that was refused for the first time is worth one more try."""
+    return refusal.finding is not None and refusal.finding.action == "once_more"
