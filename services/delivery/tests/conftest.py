@@ -2,37 +2,60 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common.accounts import Standing, is_news, replaces
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events import Event
 from common.events.ids import conversation_id, outcome_id
 from common.events.interactions import Echo, EchoReceived
-from common.events.replies import Action, DirectMessage, Reply, ReplyGenerated
+from common.events.replies import (
+    Action,
+    Buttons,
+    Cards,
+    CommentReply,
+    DirectMessage,
+    Flow,
+    Heart,
+    HideComment,
+    MediaMessage,
+    MentionReply,
+    PrivateReply,
+    Reply,
+    ReplyGenerated,
+    SharedPost,
+    Typing,
+)
 from common.merchants import Merchant
 from common.sealing import Sealer
+from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contact, Owner
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
-from delivery.ledger import AHEAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
+from delivery.graph_requests import NORMAL, Manner
+from delivery.ledger import AHEAD, FLOW, IN_THE_THREAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.observations import Observer
 from delivery.operator import Notice
+from delivery.opt_ins import MOST_KEPT, OptInToken
 from delivery.outside import Outside
 from delivery.pacing import Places
 from delivery.patience import Patience
+from delivery.pauses import PauseMetrics, Pauses
+from delivery.read_receipts import ReadReceipts
 from delivery.reading import Reading, Shown
 from delivery.reports import Reports
 from delivery.resolution import Eyes
 from delivery.sender import InstagramMessageSender
 from delivery.sending import Refused, Sent
+from delivery.stopping import StopMetrics, Stops
 from delivery.sweeper import Sweeper
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -100,7 +123,7 @@ class MemoryLedger:
         return self._latest(row for row in self.rows.values() if self._is_near(row, conversation_id, at))
 
     async def possible_senders(
-        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
     ) -> list[Row]:
         self._called("possible_senders")
         return self._latest(
@@ -109,9 +132,17 @@ class MemoryLedger:
             if (message_id in row.message_ids and row.account_id == account_id)
             or (
                 self._is_near(row, conversation_id, at)
-                and (row.state == "attempting" or (key is not None and any(part.key == key for part in row.parts)))
+                and (row.state == "attempting" or row.kind == FLOW or any(part.key in keys for part in row.parts))
             )
         )
+
+    async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
+        self._called("mark_seen")
+        for row in list(self.rows.values()):
+            sent = row.state == "delivered" and all(part.attempted_at <= upto for part in row.parts)
+            ours = row.conversation_id == conversation_id and row.kind in IN_THE_THREAD and row.at <= upto
+            if sent and ours and (row.seen_at is None or row.seen_at > at):
+                self.rows[row.reply_id] = replace(row, seen_at=at, fence=row.fence + 1)
 
     @staticmethod
     def _is_near(row: Row, conversation_id: str, at: datetime) -> bool:
@@ -127,6 +158,7 @@ class MemoryContacts:
 
     def __init__(self) -> None:
         self.known: dict[str, Contact] = {}
+        self.opted_out_at: dict[str, datetime] = {}
         self.calls: list[str] = []
 
     async def find(self, conversation_id: str) -> Contact | None:
@@ -151,9 +183,65 @@ class MemoryContacts:
         if old is None or old.owner_since is None or old.owner_since < since:
             self._change(conversation_id, owner=owner, owner_by=by, owner_since=since, owner_until=until)
 
-    async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
+    async def remember_subscriber(
+        self, conversation_id: str, subscriber_id: int | None, *, confirmed_at: datetime | None = None
+    ) -> None:
         self.calls.append("contacts.remember_subscriber")
-        self._change(conversation_id, subscriber_id=subscriber_id)
+        self._change(conversation_id, subscriber_id=subscriber_id, subscriber_at=confirmed_at)
+
+    async def met_subscriber(self, conversation_id: str, subscriber_id: int) -> None:
+        self.calls.append("contacts.met_subscriber")
+        known = self.known.get(conversation_id)
+        if known is None or known.subscriber_id != subscriber_id:
+            self._change(conversation_id, subscriber_id=subscriber_id, subscriber_at=None)
+
+    async def is_the_account_itself(self, conversation_id: str) -> None:
+        self.calls.append("contacts.is_the_account_itself")
+        self._change(conversation_id, is_self=True)
+
+    def _opt_ins(self, conversation_id: str) -> dict[str, OptInToken]:
+        known = self.known.get(conversation_id)
+        return {one.token: one for one in known.opt_ins} if known else {}
+
+    async def opted_in(self, conversation_id: str, token: OptInToken) -> None:
+        self.calls.append("contacts.opted_in")
+        kept = self._opt_ins(conversation_id)
+        old, out_at = kept.get(token.token), self.opted_out_at.get(conversation_id)
+        if (old is None or old.given_at < token.given_at) and (out_at is None or out_at < token.given_at):
+            latest = [*(one for one in kept.values() if one is not old), token][-MOST_KEPT:]
+            self._change(conversation_id, opt_ins=tuple(latest))
+
+    async def opted_out(self, conversation_id: str, at: datetime) -> None:
+        self.calls.append("contacts.opted_out")
+        self.opted_out_at[conversation_id] = max(at, self.opted_out_at.get(conversation_id, at))
+        kept = self._opt_ins(conversation_id).values()
+        self._change(conversation_id, opt_ins=tuple(one for one in kept if one.given_at > at))
+
+    async def use_opt_in(self, conversation_id: str, token: str, reply_id: str) -> bool:
+        self.calls.append("contacts.use_opt_in")
+        kept = self._opt_ins(conversation_id)
+        if token not in kept or kept[token].used_by not in {None, reply_id}:
+            return False
+        kept[token] = replace(kept[token], used_by=reply_id)
+        self._change(conversation_id, opt_ins=tuple(kept.values()))
+        return True
+
+    async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
+        self.calls.append("contacts.comment_hidden")
+        known = self.known.get(conversation_id, Contact(conversation_id)).hidden_comments
+        self._change(conversation_id, hidden_comments=known | {comment_id} if hidden else known - {comment_id})
+
+
+def kinds_of(action: Action) -> tuple[str, ...]:
+    """Return the types of the attachments under which the platform shows an action."""
+    match action:
+        case MediaMessage(media=media, urls=urls):
+            return (media,) * len(urls)
+        case Heart():
+            return ("like_heart",)
+        case SharedPost():
+            return ("ig_post",)
+    return ("template",)
 
 
 class Platform:
@@ -164,24 +252,80 @@ class Platform:
         self.asked: list[tuple[Any, ...]] = []
         self.thread: list[Shown] = []
         self.replies: list[Shown] = []
+        self.elsewhere: list[Shown] = []
+        self.manners: list[Manner] = []
         self.script: list[Any] = []
         self.subscribers: dict[str, int] = {}
         self.lookup: list[Exception] = []
         self.readable = True
         self.during: Callable[[], None] = lambda: None
 
-    def arrives(self, text: str, place: list[Shown] | None = None, *, from_account: bool = True) -> str:
-        mid = f"mid.{len(self.thread) + len(self.replies) + 1}"
-        (self.thread if place is None else place).append(Shown(mid, text, from_account, self.clock.now()))
+    def arrives(
+        self,
+        text: str,
+        place: list[Shown] | None = None,
+        *,
+        from_account: bool = True,
+        kinds: tuple[str, ...] = (),
+    ) -> str:
+        mid = f"mid.{len(self.thread) + len(self.replies) + len(self.elsewhere) + 1}"
+        shown = Shown(mid, text, from_account, self.clock.now(), kinds)
+        (self.thread if place is None else place).append(shown)
         return mid
 
-    async def _send(self, *asked: Any, text: str, place: list[Shown] | None = None, tells_id: bool = True) -> Sent:
+    async def send(self, token: str, account: str, contact: str, action: Action, manner: Manner = NORMAL) -> Sent:
+        self.manners.append(manner)
+        match action:
+            case DirectMessage(text=text):
+                return await self.direct_message(token, account, contact, text)
+            case PrivateReply(comment_id=comment, text=text):
+                return await self.private_reply(token, account, comment, text)
+            case CommentReply(text=text):
+                return await self.comment_reply(token, action.under, text)
+            case HideComment(comment_id=comment, hidden=hidden):
+                return await self.hide_comment(token, comment, hidden=hidden)
+            case Typing(on=on):
+                return await self.typing(token, account, contact, on=on)
+            case MentionReply(text=text):
+                return await self._send(action.kind, token, account, action, text=text, place=self.elsewhere)
+            case MediaMessage() | Heart() | SharedPost() | Cards() | Buttons():
+                return await self._send(action.kind, token, account, contact, action, text="", kinds=kinds_of(action))
+        return self._do(action.kind, token, account, contact, action)
+
+    async def send_to_subscriber(self, key: str, subscriber: int, action: Action, tag: str | None = None) -> Sent:
+        match action:
+            case DirectMessage(text=text):
+                return await self.send_text(key, subscriber, text, tag)
+            case MediaMessage() | Cards() | Buttons():
+                asked = ("manychat", key, subscriber, action, tag)
+                return await self._send(*asked, text="", kinds=kinds_of(action), tells_id=False)
+            case Flow(flow_ns=flow):
+                return await self._send("manychat", key, subscriber, flow, tag, text="from the flow", tells_id=False)
+        return self._do("manychat", key, subscriber, action)
+
+    async def set_field(self, key: str, subscriber: int, field_id: int, value: str) -> None:
+        self._do("set_field", key, subscriber, field_id, value)
+
+    def _do(self, *asked: Any) -> Sent:
+        self.asked.append(asked)
+        if self.script:
+            raise self.script.pop(0)
+        return Sent()
+
+    async def _send(
+        self,
+        *asked: Any,
+        text: str,
+        place: list[Shown] | None = None,
+        tells_id: bool = True,
+        kinds: tuple[str, ...] = (),
+    ) -> Sent:
         """Do what the script says next: an error before anything arrives, `("arrives", error)`, or just work."""
         self.asked.append(asked)
         step = self.script.pop(0) if self.script else None
         if isinstance(step, BaseException):
             raise step
-        mid = self.arrives(text, place)
+        mid = self.arrives(text, place, kinds=kinds)
         self.during()
         if isinstance(step, tuple):
             raise step[1]
@@ -230,7 +374,8 @@ class Platform:
 
     def sends(self) -> list[tuple[Any, ...]]:
         """What was asked for and would be seen by a customer."""
-        return [one for one in self.asked if one[0] not in {"find_subscriber", "typing", "hide_comment"}]
+        unseen = {"find_subscriber", "typing", "hide_comment", "set_field"}
+        return [one for one in self.asked if one[0] not in unseen]
 
 
 class Barrier:
@@ -294,6 +439,30 @@ class Directory:
         return next((one for one in self.merchants if one.id == merchant_id), None)
 
 
+class MemoryStandings:
+    """Standings in a dictionary."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Standing] = {}
+        self.fails: list[Exception] = []
+
+    async def of(self, account_id: str) -> Standing:
+        return self.known.get(account_id, Standing(account_id))
+
+    async def note_news(self, standing: Standing) -> bool:
+        if self.fails:
+            raise self.fails.pop(0)
+        known = self.known.get(standing.account_id)
+        if known is not None and not (replaces(standing, known) and is_news(standing, known)):
+            return False
+        connected_at = known.connected_at if known is not None else None
+        self.known[standing.account_id] = replace(standing, connected_at=connected_at)
+        return True
+
+    def connect(self, account_id: str, at: datetime) -> None:
+        self.known[account_id] = Standing(account_id, since=at, connected_at=at)
+
+
 @dataclass
 class World:
     """One delivery service and everything around it."""
@@ -314,6 +483,9 @@ class World:
         self.registry = CollectorRegistry()
         self.metrics = DeliveryMetrics(self.registry)
         self.breaker_metrics = BreakerMetrics(self.registry)
+        self.pause_metrics = PauseMetrics(self.registry)
+        self.stop_metrics = StopMetrics(self.registry)
+        self.standings = MemoryStandings()
         self.barrier = Barrier()
         self.numbers = 0
         self.restart()
@@ -339,6 +511,14 @@ class World:
     def restart(self) -> None:
         """Start the service again: what it kept in memory is gone."""
         self.all_places = Places(self.places)
+        self.pauses = Pauses(clock=self.clock, metrics=self.pause_metrics, apis=APIS)
+        self.stops = Stops(
+            standings=self.standings,
+            merchants=self.directory,
+            operator=self.people,
+            clock=self.clock,
+            metrics=self.stop_metrics,
+        )
         self.graph_breakers = Breakers("graph", clock=self.clock, metrics=self.breaker_metrics)
         self.manychat_breakers = Breakers("manychat", clock=self.clock, metrics=self.breaker_metrics)
         outside = Outside(
@@ -347,6 +527,7 @@ class World:
             operator=self.people,
             graph_breakers=self.graph_breakers,
             manychat_breakers=self.manychat_breakers,
+            consequences=Consequences(pauses=self.pauses, stops=self.stops, clock=self.clock, metrics=self.metrics),
         )
         reports = Reports(publish=self.publish, merchants=self.directory, operator=self.people, metrics=self.metrics)
         self.sender = InstagramMessageSender(
@@ -362,6 +543,7 @@ class World:
             margin=timedelta(seconds=60),
             places=self.all_places,
             barrier=self.barrier,
+            stops=self.stops,
         )
         self.sweeper = Sweeper(
             ledger=self.ledger,
@@ -391,6 +573,8 @@ class World:
             merchants=self.directory,
             contacts=self.contacts,
             echoes=self.echoes,
+            reads=ReadReceipts(ledger=self.ledger, clock=self.clock, patience=self.patience),
+            reports=reports,
             clock=self.clock,
             metrics=self.metrics,
             patience=self.patience,

@@ -7,11 +7,11 @@ import pytest
 
 from common.errors import Retryable, UnknownOutcome
 from common.events.interactions import INTERACTIONS
-from common.events.replies import REPLIES, DirectMessage, OperatorNotification, Typing
+from common.events.replies import REPLIES, REQUESTED, DirectMessage, OperatorNotification, ReplyRequested, Typing
 from common.merchants import MerchantNotReadable
 from delivery import ledger
 from delivery.handlers import dead_lettered
-from delivery.parts import keys_of, texts_of
+from delivery.parts import keys_of, pieces_of
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 KEY = f"{ACCOUNT}:{CONTACT}"
@@ -24,11 +24,11 @@ def record(value, topic=REPLIES, key=KEY_BYTES):
 
 @pytest.fixture
 def buried(world):
-    return dead_lettered(world.dead)
+    return dead_lettered(world.dead, world.observer)
 
 
 def claimed(world, event):
-    row = ledger.opened(event.data, keys_of(texts_of(event.data.action)), world.clock.now())
+    row = ledger.opened(event.data, keys_of(pieces_of(event.data.action)), world.clock.now())
     world.ledger.rows[row.reply_id] = row
 
 
@@ -41,6 +41,14 @@ async def test_a_reply_the_ledger_does_not_know_fails_and_a_person_is_told(world
     assert [(one.reason, one.conversation_id) for one in world.people.told] == [("dead_lettered", KEY)]
     assert world.ledger.rows == {}
     assert world.value("delivery_dead_replies_total", how="handed_to_human") == 1
+
+
+async def test_a_requested_message_is_told_of_like_any_reply(world, buried):
+    said = world.reply(DirectMessage(text="Sale"), origin="api")
+    event = ReplyRequested.model_validate(said.model_dump() | {"type": "com.jawab.reply.requested.v1"})
+    await buried(record(event.to_json(), topic=REQUESTED), "x")
+    assert [one.id for one in world.published] == ["out_rep_1:failed"]
+    assert [one.reply_id for one in world.people.told] == ["rep_1"]
 
 
 async def test_a_reply_that_was_claimed_is_ended_so_that_nothing_sends_it_later(world, buried):

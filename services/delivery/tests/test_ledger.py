@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from common.errors import Permanent
 from common.events.replies import DirectMessage, PrivateReply, Reply
-from delivery import ledger
+from delivery import fingerprints, ledger
 from delivery.ledger import FactConflict, IllegalTransition, Row
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -91,8 +91,8 @@ def test_a_private_reply_keeps_its_comment_unless_it_was_withheld():
 
 
 def test_texts_that_platforms_trim_or_compose_have_one_fingerprint():
-    assert ledger.text_key(" Caf\u00e9  noir\n") == ledger.text_key("Cafe\u0301 noir")
-    assert ledger.text_key("a") != ledger.text_key("b")
+    assert fingerprints.text_key(" Caf\u00e9  noir\n") == fingerprints.text_key("Cafe\u0301 noir")
+    assert fingerprints.text_key("a") != fingerprints.text_key("b")
 
 
 def test_an_arrival_is_written_whoever_owns_the_row():

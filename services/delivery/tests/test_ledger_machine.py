@@ -17,7 +17,8 @@ from common import failpoints
 from common.errors import Retryable, Throttled, UnknownOutcome
 from common.events.replies import DirectMessage
 from common.kafka.hold import hand
-from delivery.ledger import TRANSITIONS, text_key
+from delivery.fingerprints import text_key
+from delivery.ledger import TRANSITIONS
 from delivery.sending import Refused, Sent
 
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
@@ -157,8 +158,8 @@ class Machine(RuleBasedStateMachine):
         thread = self.world.platform.thread
         shown = thread[which % len(thread)]
         echo = self.world.echo(shown.id, shown.text, at=shown.at)
-        echoes = self.world.echoes
-        self.actors.append(Actor(lambda _: echoes.read(echo, "shop")))
+        echoes, merchant = self.world.echoes, self.world.merchant()
+        self.actors.append(Actor(lambda _: echoes.read(echo, merchant)))
 
     @precondition(lambda self: len(self.actors) < MOST_ACTORS and self.row is not None)
     @rule()

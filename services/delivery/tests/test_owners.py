@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import DirectMessage
 from delivery import ledger
-from delivery.ledger import text_key
+from delivery.fingerprints import text_key
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
@@ -104,7 +104,7 @@ def test_wherever_the_process_dies_no_message_arrives_twice_and_the_reply_comes_
             try:
                 for shown in list(world.platform.thread) if echoes else []:
                     with contextlib.suppress(Retryable):
-                        await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
+                        await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), world.merchant())
                 await world.sender.deliver(event)
                 break
             except Retryable as wait:

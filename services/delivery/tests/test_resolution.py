@@ -8,7 +8,8 @@ import pytest
 from common.errors import Permanent, Retryable, Throttled, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage
 from delivery import ledger
-from delivery.ledger import Row, text_key
+from delivery.fingerprints import text_key
+from delivery.ledger import Row
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
@@ -32,7 +33,7 @@ class TestUnknownOutcomes:
         event = world.reply(DirectMessage(text="Hello"))
         with pytest.raises(Retryable):
             await world.sender.deliver(event)
-        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        await world.echoes.read(world.echo("mid.1", "Hello"), world.merchant())
         await world.sender.deliver(event)
         assert world.kinds() == ["outcomeunknown", "delivered"]
         assert world.published[-1].data.message_ids == ("mid.1",)
@@ -49,7 +50,7 @@ class TestUnknownOutcomes:
         world.clock.advance(timedelta(hours=20))
         with pytest.raises(Retryable):
             await world.sender.deliver(event)
-        await world.echoes.read(world.echo("mid.1", "Hello"), "shop")
+        await world.echoes.read(world.echo("mid.1", "Hello"), world.merchant())
         await world.sender.deliver(event)
         assert world.kinds() == ["outcomeunknown", "delivered"]
 
@@ -96,7 +97,7 @@ class TestUnknownOutcomes:
         with pytest.raises(Retryable):
             await world.sender.deliver(second)
         shown = world.platform.thread[-1]
-        await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), "shop")
+        await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), world.merchant())
         await world.deliver_until_done(second)
         assert len(world.platform.thread) == 2
         assert world.row(second).message_ids == (shown.id,)
@@ -111,7 +112,7 @@ class TestUnknownOutcomes:
             await world.sender.deliver(second)
         behind = world.platform.thread[-1].at - timedelta(seconds=2)
         world.platform.thread[-1] = replace(world.platform.thread[-1], at=behind)
-        await world.echoes.read(world.echo("mid.2", "It costs 5", at=behind), "shop")
+        await world.echoes.read(world.echo("mid.2", "It costs 5", at=behind), world.merchant())
         await world.deliver_until_done(second)
         assert len(world.platform.thread) == 2
         assert world.row(second).state == "handed_to_human"

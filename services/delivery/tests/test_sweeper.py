@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage
 from delivery import ledger
-from delivery.ledger import text_key
-from delivery.parts import keys_of, texts_of
+from delivery.fingerprints import text_key
+from delivery.parts import keys_of, pieces_of
 from delivery.sweeper import NEVER_SENT, step_for
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -20,7 +20,7 @@ LONG = "First sentence here. " * 40 + "Second part begins. " * 30
 
 
 def claimed(world, event):
-    row = ledger.opened(event.data, keys_of(texts_of(event.data.action)), world.clock.now())
+    row = ledger.opened(event.data, keys_of(pieces_of(event.data.action)), world.clock.now())
     world.ledger.rows[row.reply_id] = row
     return row
 

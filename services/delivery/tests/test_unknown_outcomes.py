@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, HideComment, Reply
-from delivery import ledger
+from delivery import fingerprints, ledger
 from delivery.patience import Patience
 from delivery.reading import Reading, Shown, oldest
 from delivery.unknown_outcomes import (
@@ -44,7 +44,7 @@ def reply(action=None):
 
 
 def unknown_row(unknowns=1):
-    row = ledger.opened(reply(), (ledger.text_key(TEXT),), NOW)
+    row = ledger.opened(reply(), (fingerprints.text_key(TEXT),), NOW)
     for _ in range(unknowns):
         row = ledger.lost_sight(ledger.begin(row, "graph", NOW), "reset", NOW)
     return row
@@ -79,7 +79,7 @@ class TestJudging:
         self, seconds_before, by_text, sight
     ):
         other = ledger.Part(
-            ledger.text_key(TEXT),
+            fingerprints.text_key(TEXT),
             "delivered",
             "m1",
             attempted_at=NOW - timedelta(seconds=seconds_before),
@@ -124,7 +124,7 @@ class TestJudging:
     )
     def test_one_message_is_not_the_proof_of_two_equal_replies(self, other, sight):
         plain = {
-            "key": ledger.text_key(TEXT),
+            "key": fingerprints.text_key(TEXT),
             "state": "delivered",
             "message_id": None,
             "attempted_at": NOW - timedelta(seconds=20),
@@ -133,7 +133,7 @@ class TestJudging:
         assert seen(shown(), others=[part]) == sight
 
     def test_a_message_more_than_equal_replies_without_an_id_is_found(self):
-        other = ledger.Part(ledger.text_key(TEXT), "delivered", attempted_at=NOW - timedelta(seconds=20))
+        other = ledger.Part(fingerprints.text_key(TEXT), "delivered", attempted_at=NOW - timedelta(seconds=20))
         assert seen(shown(id_="m2", seconds=1), shown(id_="m1", seconds=-19), others=[other]) == Found("m2")
         assert seen(shown(id_="m2", seconds=1), shown(id_="m1", seconds=-19), others=[other] * 2) == CannotTell()
 

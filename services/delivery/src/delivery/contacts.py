@@ -18,7 +18,9 @@ MOST_HIDDEN = 100
 
 @dataclass(frozen=True)
 class Contact:
-    """One person with one account. `is_self`: it is the account itself, which wrote to itself."""
+    """One person with one account. `is_self`: it is the account itself, which wrote to itself. `subscriber_at`: when
+    ManyChat last confirmed who they are there; None while it has to be asked, or told.
+    """
 
     conversation_id: str
     last_customer_at: datetime | None = None
@@ -27,9 +29,14 @@ class Contact:
     owner_since: datetime | None = None
     owner_until: datetime | None = None
     subscriber_id: int | None = None
+    subscriber_at: datetime | None = None
     is_self: bool = False
     opt_ins: tuple[OptInToken, ...] = field(default=(), repr=False)
     hidden_comments: frozenset[str] = frozenset()
+
+    def is_with_somebody(self, now: datetime) -> bool:
+        """Tell whether a person answers this conversation at `now`."""
+        return self.owner == "human" and (self.owner_until is None or now < self.owner_until)
 
     def is_with_a_person(self, decided_at: datetime, now: datetime) -> bool:
         """Tell whether a bot's reply that was decided at `decided_at` must stay unsent.
@@ -37,7 +44,7 @@ class Contact:
         What Jawab itself said when it handed the conversation over ("a colleague will answer you") was decided before
         the hand-over and still goes out; once a person took over or wrote, nothing does.
         """
-        if self.owner != "human" or (self.owner_until is not None and now >= self.owner_until):
+        if not self.is_with_somebody(now):
             return False
         said_before = self.owner_since is not None and decided_at <= self.owner_since
         return not (self.owner_by == JAWAB and said_before)
@@ -60,8 +67,14 @@ class Contacts(Protocol):
         """Note who answers from `since`; changes nothing where a later change is known."""
         ...
 
-    async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
+    async def remember_subscriber(
+        self, conversation_id: str, subscriber_id: int | None, *, confirmed_at: datetime | None = None
+    ) -> None:
         """Note who the contact is in ManyChat, or that this is not known any more."""
+        ...
+
+    async def met_subscriber(self, conversation_id: str, subscriber_id: int) -> None:
+        """Note whom ManyChat itself named as the contact, to be linked yet; what is known already stays."""
         ...
 
     async def is_the_account_itself(self, conversation_id: str) -> None:

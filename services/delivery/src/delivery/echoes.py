@@ -4,6 +4,9 @@ Every message from the account comes back as an echo, and the platform does not 
 in the ledger before it is sent, so an echo that nobody here sent is a person's. The echo may come before the send's
 own answer, late, or more than once, and ManyChat never tells the id it carries; taking our own reply for a person's
 would silence Jawab in that conversation for hours, so text and time are enough to own it.
+
+What another app sent counts as a person's answer, too, unless the merchant says that the app is a tool: ManyChat's own
+flows answer nobody on behalf of anybody. Where the platform names no app, everything nobody here sent is a person's.
 """
 
 from collections.abc import Sequence
@@ -14,10 +17,12 @@ import structlog
 
 from common.clock import Clock
 from common.errors import Retryable
-from common.events.interactions import EchoReceived
+from common.events.interactions import Echo, EchoReceived
 from common.failpoints import failpoint
+from common.merchants import Merchant
 from delivery.contacts import Contacts
-from delivery.ledger import IN_THE_THREAD, MOST_ROWS, Ledger, Row, find_unnamed, text_key, write_arrival
+from delivery.fingerprints import is_weak, message_keys
+from delivery.ledger import FLOW, IN_THE_THREAD, MOST_ROWS, Ledger, Part, Row, find_unnamed, write_arrival
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish, human_replied
 from delivery.patience import Patience
@@ -31,6 +36,9 @@ SHOWN_LATER = 300.0
 """Seconds after an attempt within which the platform may date what it sent; well above a call's time."""
 
 A_PERSON = "person"
+
+INBOXES = frozenset({"263902037430900", "1217981644879628"})
+"""The apps in which people type: the Page's inbox and Instagram's (Messenger Platform, "Handover Protocol API")."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class Names:
 
 @dataclass(frozen=True)
 class Repeats:
-    """It has the text of a reply that went out at that time under another id, or too many replies went out to tell:
-    ours, or as good as ours."""
+    """It has the text of a reply that went out at that time under another id, or a flow did, of which nobody here
+    knows the messages, or too many replies went out to tell: ours, or as good as ours."""
 
 
 @dataclass(frozen=True)
@@ -58,40 +66,72 @@ class TooEarly:
 
 
 @dataclass(frozen=True)
+class Tool:
+    """Nobody here sent it, and nobody typed it: one of the merchant's other apps did."""
+
+
+@dataclass(frozen=True)
 class Foreign:
     """Nobody here sent it."""
 
 
-Recognition = Recorded | Names | Repeats | TooEarly | Foreign
+Recognition = Recorded | Names | Repeats | TooEarly | Tool | Foreign
+
+
+def is_a_tool(app_id: str | None, merchant: Merchant) -> bool:
+    """Tell whether what this app sends is nobody's answer, by the merchant's wish."""
+    if app_id is None:
+        return False
+    return app_id in merchant.tool_apps or (merchant.other_apps == "ignore" and app_id not in INBOXES)
+
+
+def keys_of_echo(echo: Echo) -> tuple[str, ...]:
+    """Return the fingerprints under which the ledger may know a message: of its words, and of its attachments."""
+    return message_keys(echo.text, (attachment.type for attachment in echo.attachments))
 
 
 def recognise(
-    *, mid: str, key: str | None, at: datetime, own_app: bool, rows: Sequence[Row], now: datetime, in_flight: float
+    *,
+    mid: str,
+    keys: Sequence[str],
+    at: datetime,
+    own_app: bool,
+    rows: Sequence[Row],
+    now: datetime,
+    in_flight: float,
 ) -> Recognition:
     """Decide whose an echo is. `rows` are those that may have sent it; `in_flight` is how long a call lasts.
 
-    `key` is the fingerprint of its text. Among as many rows as are ever read at once its own may be missing.
+    `keys` are its fingerprints. Among as many rows as are ever read at once its own may be missing.
     """
     all_seen = len(rows) < MOST_ROWS
     if any(mid in row.message_ids for row in rows):
         return Recorded()
     rows = [row for row in rows if row.kind in IN_THE_THREAD]
-    if key is not None:
-        found = find_unnamed(rows, key, at, early=CLOCKS_DIFFER, late=SHOWN_LATER)
+    single = [row for row in rows if row.kind != FLOW]
+    for key in keys:
+        found = find_unnamed(single, key, at, early=CLOCKS_DIFFER, late=SHOWN_LATER)
         if found is not None:
-            return Names(*found)
+            # What has no words may be a person's as well: the answer of the call under way tells.
+            wait = is_weak(key) and _is_under_way(found[0].parts[found[1]], now, in_flight)
+            return TooEarly() if wait else Names(*found)
     attempted = [
-        (part.attempted_at, part)
+        (row, part)
         for row in rows
         for part in row.parts
         if part.attempted_at is not None and -CLOCKS_DIFFER <= (at - part.attempted_at).total_seconds() <= SHOWN_LATER
     ]
-    if own_app or any(part.key == key for _, part in attempted):
+    if own_app or any(row.kind == FLOW or (part.key in keys and not is_weak(part.key)) for row, part in attempted):
         return Repeats()
-    for attempted_at, part in attempted:
-        if part.state == "attempting" and (now - attempted_at).total_seconds() < in_flight:
-            return TooEarly()
+    if any(_is_under_way(part, now, in_flight) for _, part in attempted):
+        return TooEarly()
     return Foreign() if all_seen else Repeats()
+
+
+def _is_under_way(part: Part, now: datetime, in_flight: float) -> bool:
+    """Tell whether the call that sends a part may not have been answered yet."""
+    began = part.attempted_at
+    return part.state == "attempting" and began is not None and (now - began).total_seconds() < in_flight
 
 
 class EchoReader:
@@ -116,30 +156,36 @@ class EchoReader:
         self._patience = patience
         self._app_id = app_id
 
-    async def read(self, event: EchoReceived, merchant_id: str) -> None:
-        """Take in one echo. Raises Retryable while a call is under way that may turn out to have sent it."""
+    async def read(self, event: EchoReceived, merchant: Merchant, *, last: bool = False) -> Recognition:
+        """Take in one echo and return whose it is.
+
+        Raises Retryable while a call is under way that may turn out to have sent it; not when it is the `last` look.
+        """
         echo = event.data
-        key = text_key(echo.text) if echo.text else None
-        rows = await self._ledger.possible_senders(echo.conversation_id, echo.account_id, event.time, echo.mid, key)
+        keys = keys_of_echo(echo)
+        rows = await self._ledger.possible_senders(echo.conversation_id, echo.account_id, event.time, echo.mid, keys)
         verdict = recognise(
             mid=echo.mid,
-            key=key,
+            keys=keys,
             at=event.time,
             own_app=self._app_id is not None and echo.app_id == self._app_id,
             rows=rows,
             now=self._clock.now(),
-            in_flight=self._patience.in_flight,
+            in_flight=0.0 if last else self._patience.in_flight,
         )
+        if isinstance(verdict, Foreign) and is_a_tool(echo.app_id, merchant):
+            verdict = Tool()
         match verdict:
             case TooEarly():
                 raise Retryable("echo: a call that may have sent it is under way", after=self._patience.poll)
             case Names(row, part):
                 await self._name(row, part, echo.mid)
             case Foreign():
-                await self._person_wrote(event, merchant_id)
-            case Recorded() | Repeats():
+                await self._person_wrote(event, merchant)
+            case Recorded() | Repeats() | Tool():
                 pass
         self._metrics.echoes.labels(type(verdict).__name__.lower()).inc()
+        return verdict
 
     async def _name(self, row: Row, part: int, mid: str) -> None:
         was_unknown = row.state == "unknown"
@@ -149,12 +195,12 @@ class EchoReader:
             self._metrics.resolved.labels("echo").inc()
             log.info("reply.found", reply=row.reply_id, by="echo", part=part)
 
-    async def _person_wrote(self, event: EchoReceived, merchant_id: str) -> None:
+    async def _person_wrote(self, event: EchoReceived, merchant: Merchant) -> None:
         now = self._clock.now()
-        until = event.time + self._patience.human_pause
+        until = event.time + merchant.quiet_time(self._patience.human_pause)
         if until > now:
             await self._contacts.set_owner(
                 event.data.conversation_id, "human", by=A_PERSON, since=event.time, until=until
             )
-        await self._publish([human_replied(event, merchant_id)])
+        await self._publish([human_replied(event, merchant.id)])
         log.info("human.replied", conversation=event.data.conversation_id)

@@ -1,97 +1,75 @@
-"""The Instagram Graph API: direct messages, private replies, comments, and reading back what was sent.
+"""The Instagram Graph API: every send of the catalogue, and reading back what was sent.
 
-Endpoints, bodies and error codes are those of Meta's "Instagram Platform" documentation (Messaging API; Private
-replies; Comment moderation; Conversations API). The API has no idempotency key, and Meta documents an error that is
-answered although the message was sent: so a send without a clear answer is an unknown outcome and never repeated here.
+What each action is as a request stands in `graph_requests`. The API has no idempotency key, and Meta documents an error
+that is answered although the message was sent: so a send without a clear answer is an unknown outcome and never
+repeated here. Reading follows Meta's "Conversations API" and "Comment moderation".
 """
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from common.errors import Retryable
+from common.events.replies import Action
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.graph_errors import meaning
+from delivery.graph_requests import NORMAL, GraphRequest, Manner, request_of, segment
 from delivery.reading import Reading, Shown
 from delivery.sending import Sent
 
 MESSAGES_READ = 20
 """The platform shows the details of the 20 most recent messages of a thread, no more."""
 
+MESSAGE_FIELDS = "id,created_time,from,message,attachments,shares"
+
+SHOWN_AS: Mapping[str, str] = {
+    "image_data": "image",
+    "video_data": "video",
+    "audio_data": "audio",
+    "generic_template": "template",
+    "file_url": "file",
+}
+"""By which field of an attachment a thread that is read tells what it is."""
+
+
+def proof_of(app_secret: str, token: str) -> str:
+    """Return the `appsecret_proof` of a call: HMAC-SHA256 of the token, keyed with its app's secret, in hex.
+
+    Meta, "Securing Graph API Requests": it shows that a call comes from who holds the app, not from a thief of tokens.
+    """
+    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
+
 
 class Graph:
-    """Calls the Graph API in a merchant's name. Every method but the sends may be repeated freely.
+    """Calls the Graph API in a merchant's name; `app_secret`, where it is given, signs every call.
 
-    Methods raise `Retryable`, `Refused` or, for sends, `UnknownOutcome` (`meaning`).
+    Methods raise `Retryable`, `Refused` or, for sends, `UnknownOutcome` (`graph_errors.meaning`).
     """
 
-    def __init__(self, api: OutsideApi) -> None:
+    def __init__(self, api: OutsideApi, *, app_secret: str | None = None) -> None:
         self._api = api
+        self._app_secret = app_secret
 
-    async def direct_message(self, token: str, account: str, contact: str, text: str) -> Sent:
-        """Send a text into the person's thread."""
-        return await self._message(token, account, {"id": contact}, text, "direct_message")
-
-    async def private_reply(self, token: str, account: str, comment: str, text: str) -> Sent:
-        """Answer a comment by a direct message: once per comment, within 7 days of it."""
-        return await self._message(token, account, {"comment_id": comment}, text, "private_reply")
-
-    async def _message(self, token: str, account: str, recipient: dict[str, str], text: str, name: str) -> Sent:
-        answer = await self._api.call(
-            "POST",
-            f"/{_segment(account)}/messages",
-            name=name,
-            token=token,
-            body={"recipient": recipient, "messaging_type": "RESPONSE", "message": {"text": text}},
-        )
-        return _sent(answer, "message_id")
-
-    async def comment_reply(self, token: str, comment: str, text: str) -> Sent:
-        """Answer publicly under a top-level comment."""
-        answer = await self._api.call(
-            "POST", f"/{_segment(comment)}/replies", name="comment_reply", token=token, body={"message": text}
-        )
-        return _sent(answer, "id")
-
-    async def hide_comment(self, token: str, comment: str, *, hidden: bool) -> Sent:
-        """Hide a comment, or show it again."""
-        answer = await self._api.call(
-            "POST",
-            f"/{_segment(comment)}",
-            name="hide_comment",
-            token=token,
-            params={"hide": "true" if hidden else "false"},
-        )
-        _succeeded(answer)
-        return Sent()
-
-    async def typing(self, token: str, account: str, contact: str, *, on: bool) -> Sent:
-        """Show or end the typing indicator; the platform ends it by itself after about 20 seconds."""
-        answer = await self._api.call(
-            "POST",
-            f"/{_segment(account)}/messages",
-            name="typing",
-            token=token,
-            body={"recipient": {"id": contact}, "sender_action": "typing_on" if on else "typing_off"},
-        )
+    async def send(self, token: str, account: str, contact: str, action: Action, manner: Manner = NORMAL) -> Sent:
+        """Do what an action says, in one call; `contact` is "" where it goes to nobody."""
+        request = request_of(action, account, contact, manner)
+        answer = await self._call(token, request)
+        if request.names is not None:
+            return _sent(answer, request.names)
         _succeeded(answer)
         return Sent()
 
     async def conversation(self, token: str, account: str, contact: str) -> Reading:
         """Read the latest messages of a person's thread. The platform allows two such reads a second per account."""
-        answer = await self._api.call(
-            "GET",
-            f"/{_segment(account)}/conversations",
-            name="read_conversation",
-            token=token,
-            params={
-                "platform": "instagram",
-                "user_id": contact,
-                "fields": f"messages.limit({MESSAGES_READ}){{id,created_time,from,message}}",
-            },
-        )
-        fields = _succeeded(answer)
+        asked = {
+            "platform": "instagram",
+            "user_id": contact,
+            "fields": f"messages.limit({MESSAGES_READ}){{{MESSAGE_FIELDS}}}",
+        }
+        path = f"/{segment(account)}/conversations"
+        fields = _succeeded(await self._call(token, GraphRequest("read_conversation", "GET", path, params=asked)))
         threads = fields.get("data")
         if not isinstance(threads, list):
             raise Retryable("Graph API: a list of conversations was expected")
@@ -102,19 +80,17 @@ class Graph:
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         """Read the answers under a comment."""
-        answer = await self._api.call(
-            "GET",
-            f"/{_segment(comment)}/replies",
-            name="read_comment_replies",
-            token=token,
-            params={"fields": "id,text,timestamp,from"},
+        asked = {"fields": "id,text,timestamp,from"}
+        request = GraphRequest("read_comment_replies", "GET", f"/{segment(comment)}/replies", params=asked)
+        return _reading(_succeeded(await self._call(token, request)), account, text="text", time="timestamp")
+
+    async def _call(self, token: str, request: GraphRequest) -> Answer | NoAnswer:
+        params = dict(request.params or {})
+        if self._app_secret:
+            params["appsecret_proof"] = proof_of(self._app_secret, token)
+        return await self._api.call(
+            request.method, request.path, name=request.name, token=token, params=params or None, body=request.body
         )
-        return _reading(_succeeded(answer), account, text="text", time="timestamp")
-
-
-def _segment(identifier: str) -> str:
-    """Return an id as one segment of a path, whatever characters a webhook put into it."""
-    return quote(identifier, safe="")
 
 
 def _succeeded(answer: Answer | NoAnswer) -> Mapping[str, Any]:
@@ -123,6 +99,7 @@ def _succeeded(answer: Answer | NoAnswer) -> Mapping[str, Any]:
         and answer.succeeded
         and isinstance(answer.body, dict)
         and "error" not in answer.fields
+        and answer.fields.get("success") is not False
     ):
         return answer.fields
     raise meaning(answer, repeatable=True)
@@ -156,7 +133,22 @@ def _shown(item: Mapping[str, Any], account: str, text: str, time: str) -> Shown
         # A sender that is left out may be the account: taking it for a stranger could prove an absence that is none.
         from_account=not isinstance(sender, dict) or str(sender.get("id", account)) == account,
         at=_moment(item.get(time)),
+        kinds=(*map(_kind, _listed(item.get("attachments"))), *("share" for _ in _listed(item.get("shares")))),
     )
+
+
+def _listed(edge: object) -> list[Any]:
+    data = edge.get("data") if isinstance(edge, dict) else None
+    return data if isinstance(data, list) else []
+
+
+def _kind(attachment: object) -> str:
+    if not isinstance(attachment, dict):
+        return "unknown"
+    mime = str(attachment.get("mime_type", "")).partition("/")[0]
+    if mime in {"image", "video", "audio"}:
+        return mime
+    return next((kind for field, kind in SHOWN_AS.items() if field in attachment), "unknown")
 
 
 def _moment(value: object) -> datetime | None:

@@ -12,8 +12,6 @@ compare-and-set on state and fence), so an owner that was overtaken cannot write
 Pure: rows are values, each function returns the row that would be next. Texts are not kept, only their fingerprints.
 """
 
-import hashlib
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +20,7 @@ from typing import Literal, Protocol
 
 from common.errors import Permanent, Retryable
 from common.events.outcomes import Route
-from common.events.replies import DirectMessage, PrivateReply, Reply
+from common.events.replies import IN_THREAD_ACTIONS, DirectMessage, Flow, PrivateReply, Reply
 
 State = Literal["claimed", "attempting", "delivered", "failed", "suppressed", "unknown", "handed_to_human"]
 PartState = Literal["waiting", "attempting", "delivered", "unknown"]
@@ -46,8 +44,14 @@ OPEN: frozenset[State] = frozenset(TRANSITIONS) - TERMINAL
 MOST_UNKNOWN = 2
 """A part whose outcome was unknown this often is never sent again."""
 
-IN_THE_THREAD = frozenset({"direct_message", "private_reply"})
+IN_THE_THREAD = frozenset(action.model_fields["kind"].default for action in (*IN_THREAD_ACTIONS, PrivateReply))
 """Kinds of replies that a person's thread shows and that come back as echoes; a public comment does neither."""
+
+FLOW: str = Flow.model_fields["kind"].default
+"""The kind of reply that becomes nobody here knows how many messages."""
+
+READ_WITHIN = timedelta(days=30)
+"""For how long a reply may be read for the first time and still be marked as seen."""
 
 MOST_ROWS = 200
 """How many rows are read at once. Whoever is given this many has not seen all there are."""
@@ -88,7 +92,9 @@ class Part:
 class Row:
     """One reply. Moments are whole milliseconds in UTC, as the database keeps them.
 
-    `untold` marks an end that was written for a dead owner and that nobody was told of yet.
+    `untold` marks an end that was written for a dead owner and that nobody was told of yet; `seen_at` is when the
+    customer is first known to have read all of it; `asked` is the fingerprint of what was asked for over HTTP, by which
+    a key that is used for something else is noticed.
     """
 
     reply_id: str
@@ -114,6 +120,8 @@ class Row:
     evidence: str = ""
     erased: bool = False
     untold: bool = False
+    seen_at: datetime | None = None
+    asked: str | None = None
 
     @property
     def current(self) -> int | None:
@@ -151,15 +159,6 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
         private_reply_to=f"{reply.account_id}:{action.comment_id}" if isinstance(action, PrivateReply) else None,
         message_tag=action.message_tag if isinstance(action, DirectMessage) else None,
     )
-
-
-def text_key(text: str) -> str:
-    """Return the fingerprint by which a text is recognised when the platform shows it again.
-
-    White space is folded and characters composed, because platforms trim and compose.
-    """
-    folded = " ".join(unicodedata.normalize("NFC", text).split())
-    return hashlib.sha256(folded.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def to_milliseconds(moment: datetime) -> datetime:
@@ -347,11 +346,17 @@ class Ledger(Protocol):
         ...
 
     async def possible_senders(
-        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
     ) -> list[Row]:
         """Return whichever row has `message_id`, and the conversation's rows that may have sent a message shown at
-        `at` with the fingerprint `key`: those with a part of that text, and those with a call under way. Of more than
-        MOST_ROWS the latest.
+        `at` with one of the fingerprints `keys`: those with such a part, those with a call under way, and flows. Of
+        more than MOST_ROWS the latest.
+        """
+        ...
+
+    async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
+        """Note that the customer has read, at `at`, all that was sent by `upto`: on delivered rows of the thread, and
+        only where no earlier moment is noted.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The ledger and the contacts in MongoDB: single-document operations and unique indexes, nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,21 @@ from pymongo.errors import DuplicateKeyError
 from common.clock import Clock
 from common.failpoints import sabotaged
 from common.mongo import CONTACTS, DELIVERIES, Database, Document
-from delivery.contacts import Contact, Owner
-from delivery.ledger import AHEAD, LONGEST_LIFE, MOST_ROWS, OPEN, CommentTaken, Part, Row
+from delivery.contacts import MOST_HIDDEN, Contact, Owner
+from delivery.ledger import (
+    AHEAD,
+    FLOW,
+    IN_THE_THREAD,
+    LONGEST_LIFE,
+    MOST_ROWS,
+    OPEN,
+    READ_WITHIN,
+    CommentTaken,
+    Part,
+    Row,
+    to_milliseconds,
+)
+from delivery.opt_ins import MOST_KEPT, OptInToken
 
 ROW_FIELDS = frozenset(field.name for field in fields(Row)) - {"reply_id", "parts"}
 PART_FIELDS = frozenset(field.name for field in fields(Part))
@@ -88,16 +101,32 @@ class MongoLedger:
         return await self._latest(_near(conversation_id, at))
 
     async def possible_senders(
-        self, conversation_id: str, account_id: str, at: datetime, message_id: str, key: str | None
+        self, conversation_id: str, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
     ) -> list[Row]:
         """Return whichever row has `message_id`, and the conversation's rows that may have sent a message shown at
-        `at` with the fingerprint `key`: those with a part of that text, and those with a call under way. Of more than
-        MOST_ROWS the latest.
+        `at` with one of the fingerprints `keys`: those with such a part, those with a call under way, and flows. Of
+        more than MOST_ROWS the latest.
         """
-        near, calling = _near(conversation_id, at), {"state": "attempting"}
-        which = calling if key is None else {"$or": [calling, {"parts.key": key}]}
+        which = [{"state": "attempting"}, {"kind": FLOW}, {"parts.key": {"$in": list(keys)}}]
         owner = {"message_ids": message_id, "account_id": account_id}
-        return await self._latest({"$or": [owner, {**near, **which}]})
+        return await self._latest({"$or": [owner, {**_near(conversation_id, at), "$or": which}]})
+
+    async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
+        """Note that the customer has read, at `at`, all that was sent by `upto`: on delivered rows of the thread, and
+        only where no earlier moment is noted.
+        """
+        await self._rows.update_many(
+            {
+                "conversation_id": conversation_id,
+                "at": {"$gte": upto - READ_WITHIN, "$lte": upto},
+                "state": "delivered",
+                "kind": {"$in": sorted(IN_THE_THREAD)},
+                "parts.attempted_at": {"$not": {"$gt": upto}},
+                "seen_at": {"$not": {"$lte": at}},
+            },
+            # Whoever has such a row in hand must read it again before writing it back.
+            {"$set": {"seen_at": at}, "$inc": {"fence": 1}},
+        )
 
     async def left_behind(self, before: datetime, most: int) -> list[Row]:
         """Return up to `most` rows that were opened before `before` and are not finished, and rows whose end is
@@ -141,6 +170,10 @@ class MongoContacts:
             owner_since=document.get("owner_since"),
             owner_until=document.get("owner_until"),
             subscriber_id=document.get("subscriber_id"),
+            subscriber_at=document.get("subscriber_at"),
+            is_self=document.get("is_self", False),
+            opt_ins=tuple(OptInToken(**token) for token in document.get("opt_ins", ())),
+            hidden_comments=frozenset(document.get("hidden_comments", ())),
         )
 
     async def customer_acted(self, conversation_id: str, at: datetime) -> None:
@@ -168,16 +201,103 @@ class MongoContacts:
             # The contact is there and did not fit the condition: a later change is known.
             return
 
-    async def remember_subscriber(self, conversation_id: str, subscriber_id: int | None) -> None:
+    async def remember_subscriber(
+        self, conversation_id: str, subscriber_id: int | None, *, confirmed_at: datetime | None = None
+    ) -> None:
         """Note who the contact is in ManyChat, or that this is not known any more."""
         if subscriber_id is None:
-            await self._contacts.update_one({"_id": conversation_id}, {"$unset": {"subscriber_id": ""}})
+            await self._contacts.update_one(
+                {"_id": conversation_id}, {"$unset": {"subscriber_id": "", "subscriber_at": ""}}
+            )
             return
+        known = {"subscriber_id": subscriber_id, "subscriber_at": confirmed_at, **self._touched(conversation_id)}
+        await self._contacts.update_one({"_id": conversation_id}, {"$set": known}, upsert=True)
+
+    async def met_subscriber(self, conversation_id: str, subscriber_id: int) -> None:
+        """Note whom ManyChat itself named as the contact, to be linked yet; what is known already stays."""
+        met = {"subscriber_id": subscriber_id, **self._touched(conversation_id)}
+        try:
+            await self._contacts.update_one(
+                {"_id": conversation_id, "subscriber_id": {"$ne": subscriber_id}},
+                {"$set": met, "$unset": {"subscriber_at": ""}},
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            # The contact is there and did not fit the condition: this is known.
+            return
+
+    async def is_the_account_itself(self, conversation_id: str) -> None:
+        """Note that this contact is the account, which wrote to itself."""
+        await self._contacts.update_one(
+            {"_id": conversation_id}, {"$set": {"is_self": True, **self._touched(conversation_id)}}, upsert=True
+        )
+
+    async def opted_in(self, conversation_id: str, token: OptInToken) -> None:
+        """Keep a token, free to be used; an opt-in that is known, or older than what is known, changes nothing."""
+        kept = {**asdict(token), "given_at": to_milliseconds(token.given_at)}
+        older = {"token": token.token, "given_at": {"$lt": kept["given_at"]}}
+        renewed = await self._contacts.update_one(
+            {"_id": conversation_id, "opt_ins": {"$elemMatch": older}}, {"$set": {"opt_ins.$": kept}}
+        )
+        if renewed.matched_count:
+            return
+        try:
+            await self._contacts.update_one(
+                {
+                    "_id": conversation_id,
+                    "opt_ins.token": {"$ne": token.token},
+                    "opted_out_at": {"$not": {"$gte": kept["given_at"]}},
+                },
+                {
+                    "$push": {"opt_ins": {"$each": [kept], "$slice": -MOST_KEPT}},
+                    "$set": self._touched(conversation_id),
+                },
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            # The contact is there and did not fit the condition: the token is known, or was taken back since.
+            return
+
+    async def opted_out(self, conversation_id: str, at: datetime) -> None:
+        """Forget the tokens that were given until `at`, also those that are told of only later."""
         await self._contacts.update_one(
             {"_id": conversation_id},
-            {"$set": {"subscriber_id": subscriber_id, "updated_at": self._clock.now(), **_names(conversation_id)}},
+            {
+                "$pull": {"opt_ins": {"given_at": {"$lte": at}}},
+                "$max": {"opted_out_at": at},
+                "$set": self._touched(conversation_id),
+            },
             upsert=True,
         )
+
+    async def use_opt_in(self, conversation_id: str, token: str, reply_id: str) -> bool:
+        """Keep a token for one reply; tell whether it is this reply's now."""
+        free = {"token": token, "used_by": {"$in": [None, reply_id]}}
+        used = await self._contacts.update_one(
+            {"_id": conversation_id, "opt_ins": {"$elemMatch": free}}, {"$set": {"opt_ins.$.used_by": reply_id}}
+        )
+        return used.matched_count == 1
+
+    async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
+        """Note that a comment of the contact was hidden or deleted here, or is shown again."""
+        if not hidden:
+            await self._contacts.update_one({"_id": conversation_id}, {"$pull": {"hidden_comments": comment_id}})
+            return
+        try:
+            await self._contacts.update_one(
+                {"_id": conversation_id, "hidden_comments": {"$ne": comment_id}},
+                {
+                    "$push": {"hidden_comments": {"$each": [comment_id], "$slice": -MOST_HIDDEN}},
+                    "$set": self._touched(conversation_id),
+                },
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            # The contact is there and did not fit the condition: the comment is noted already.
+            return
+
+    def _touched(self, conversation_id: str) -> Document:
+        return {"updated_at": self._clock.now(), **_names(conversation_id)}
 
 
 def _names(conversation_id: str) -> Document:

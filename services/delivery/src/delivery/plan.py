@@ -1,37 +1,36 @@
 """How a reply can be sent: by whose keys, over which routes, to whom; or why it cannot be sent at all."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
 import structlog
 
+from common.accounts import Standing
 from common.clock import Clock
 from common.errors import Retryable
 from common.events.outcomes import Route
-from common.events.replies import DirectMessage, HideComment, OperatorNotification, Reply, ReplyGenerated
+from common.events.replies import (
+    Action,
+    DeleteComment,
+    HideComment,
+    OperatorNotification,
+    Reply,
+    ReplyGenerated,
+)
 from common.merchants import Merchant, Merchants, RouteName
 from common.sealing import NotOpenable, Sealer
-from delivery import policy
+from delivery import content_limits, policy, routing
 from delivery.contacts import Contact, Contacts
+from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import Row
-from delivery.parts import texts_of
-from delivery.policy import Withhold
+from delivery.manychat_errors import KEY
+from delivery.parts import pieces_of
+from delivery.policy import Allow, Withhold
 from delivery.sending import Refused
+from delivery.stopping import Stops
+from delivery.subscribers import Page, SubscriberCalls, Subscribers
 
 log = structlog.get_logger("plan")
-
-MOST_REMEMBERED = 10_000
-MISSES_KEPT = timedelta(minutes=5)
-
-
-class Subscribers(Protocol):
-    """Finds people in ManyChat."""
-
-    async def find_subscriber(self, account: str, key: str, field_id: int, contact: str) -> int | None:
-        """Return the person's subscriber id, or None. Raises Retryable, Refused."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Plan:
     token: str | None = None
     key: str | None = None
     only_tagged: bool = False
+    manner: Manner = NORMAL
 
     def starting_at(self, row: Row) -> tuple[Route, ...]:
         """Return the routes to try: a message whose first parts went one way goes on that way."""
@@ -80,18 +80,19 @@ class Planner:
         *,
         merchants: Merchants,
         contacts: Contacts,
-        subscribers: Subscribers,
+        subscribers: SubscriberCalls,
+        stops: Stops,
         sealer: Sealer,
         clock: Clock,
         margin: timedelta,
     ) -> None:
         self._merchants = merchants
         self._contacts = contacts
-        self._subscribers = subscribers
+        self._subscribers = Subscribers(contacts=contacts, calls=subscribers, clock=clock)
+        self._stops = stops
         self._sealer = sealer
         self._clock = clock
         self._margin = margin
-        self._misses: OrderedDict[str, datetime] = OrderedDict()
 
     async def plan(self, event: ReplyGenerated) -> Plan | Withhold | Impossible:
         """Return the routes a reply may take, or why it may take none."""
@@ -102,22 +103,35 @@ class Planner:
             return Withhold("unknown_merchant", "no merchant here has this id and account")
         if isinstance(reply.action, OperatorNotification):
             return Plan(merchant, ("operator",))
+        standing = await self._stops.standing(reply.account_id)
+        if standing.state in {"restricted", "disconnected"}:
+            return Withhold(standing.state, standing.detail)
         if not merchant.connected:
             return Withhold("disconnected", "the merchant removed the app; connect the account again")
         contact = None
-        if not isinstance(reply.action, HideComment):
+        if not isinstance(reply.action, HideComment | DeleteComment):
             contact = await self._contacts.find(reply.conversation_id)
         verdict = policy.judge(
             reply, decided_at=event.time, contact=contact, now=self._clock.now(), margin=self._margin
         )
         if isinstance(verdict, Withhold):
             return verdict
-        if not texts_of(reply.action):
+        if not pieces_of(reply.action):
             return Impossible("empty_text", "the text is nothing but white space")
-        return self._routes(reply, merchant, contact, only_tagged=verdict.only_tagged)
+        planned = self._routes(reply, merchant, contact, verdict, standing)
+        return self._stopped(reply, planned, standing) if isinstance(planned, Plan) and not planned.routes else planned
+
+    def _stopped(self, reply: Reply, plan: Plan, standing: Standing) -> Plan | Withhold:
+        """Return why no route is left where a stop is the reason; the plan where it is another."""
+        named = routing.ordered(reply.action, plan.merchant.routes)
+        if standing.state != "active" and plan.token is not None and "graph" in named:
+            return Withhold(standing.state, standing.detail)
+        if plan.key is not None and "manychat" in named and self._stops.refuses_key(reply.account_id, plan.key):
+            return Withhold(KEY.reason, KEY.said)
+        return plan
 
     def _routes(
-        self, reply: Reply, merchant: Merchant, contact: Contact | None, *, only_tagged: bool
+        self, reply: Reply, merchant: Merchant, contact: Contact | None, verdict: Allow, standing: Standing
     ) -> Plan | Impossible:
         try:
             token = self._sealer.open(merchant.access_token) if merchant.access_token else None
@@ -126,12 +140,20 @@ class Planner:
             return Impossible("keys_unreadable", str(error))
         if not all(_fits_a_header(secret) for secret in (token, key)):
             return Impossible("keys_unreadable", "a key holds characters that no key has: enter the keys again")
-        direct = isinstance(reply.action, DirectMessage)
-        if direct and reply.contact_id is None:
-            return Impossible("no_such_recipient", "a direct message needs contact_id")
-        usable = {"manychat": direct and key is not None, "graph": token is not None and not only_tagged}
-        named: tuple[RouteName, ...] = merchant.routes if direct else ("graph",)
-        return Plan(merchant, tuple(name for name in named if usable[name]), contact, token, key, only_tagged)
+        if reply.contact_id is None and reply.action.kind in routing.ADDRESSED_TO_A_PERSON:
+            return Impossible("no_such_recipient", f"{reply.action.kind} needs contact_id")
+        usable: dict[RouteName, bool] = {
+            "manychat": key is not None
+            and not verdict.only_graph
+            and not self._stops.refuses_key(reply.account_id, key),
+            "graph": token is not None and not verdict.only_tagged and standing.state == "active",
+        }
+        open_to = tuple(route for route in routing.ordered(reply.action, merchant.routes) if usable[route])
+        routes = _taking(reply.action, open_to, verdict)
+        if isinstance(routes, Impossible):
+            return routes
+        manner = Manner(verdict.human_agent, verdict.opt_in_token)
+        return Plan(merchant, routes, contact, token, key, verdict.only_tagged, manner)
 
     async def choose(self, reply: Reply, plan: Plan, routes: tuple[Route, ...]) -> Chosen | Withhold | Impossible:
         """Return the first of `routes` that can be used, or why none can. Raises Retryable."""
@@ -145,7 +167,9 @@ class Planner:
                     raise
                 log.warning("manychat.lookup_failed", conversation=reply.conversation_id)
             except Refused as refusal:
-                return Impossible(refusal.reason, refusal.detail)
+                if not refusal.elsewhere or position + 1 == len(routes):
+                    return Impossible(refusal.reason, refusal.detail)
+                log.warning("manychat.lookup_refused", conversation=reply.conversation_id, reason=refusal.reason)
             else:
                 if subscriber is not None:
                     return Chosen(route, subscriber)
@@ -155,23 +179,22 @@ class Planner:
 
     async def _subscriber(self, reply: Reply, plan: Plan) -> int | None:
         """Return who the contact is in ManyChat. Raises Retryable, Refused."""
-        if plan.contact is not None and plan.contact.subscriber_id is not None:
-            return plan.contact.subscriber_id
-        field = plan.merchant.manychat_igsid_field
-        conversation, now = reply.conversation_id, self._clock.now()
-        missed_at = self._misses.get(conversation)
-        if plan.key is None or field is None or reply.contact_id is None:
+        if plan.key is None or reply.contact_id is None:
             return None
-        if missed_at is not None and now - missed_at < MISSES_KEPT:
-            return None
-        found = await self._subscribers.find_subscriber(reply.account_id, plan.key, field, reply.contact_id)
-        if found is None:
-            self._misses[conversation] = now
-            while len(self._misses) > MOST_REMEMBERED:
-                self._misses.popitem(last=False)
-        else:
-            await self._contacts.remember_subscriber(conversation, found)
-        return found
+        page = Page(reply.account_id, plan.key, plan.merchant.manychat_igsid_field)
+        return await self._subscribers.of(page, reply.conversation_id, reply.contact_id, plan.contact)
+
+
+def _taking(action: Action, routes: tuple[Route, ...], verdict: Allow) -> tuple[Route, ...] | Impossible:
+    """Return the routes that take this content, or what the first of them would not take."""
+    if verdict.opt_in_token is not None and len(pieces_of(action)) > 1:
+        return Impossible("text_too_long", "outside the window it has to fit into one message of 1,000 bytes")
+    breaches = {route: content_limits.breach(action, route) for route in routes}
+    first = next((breach for breach in breaches.values() if breach is not None), None)
+    taking = tuple(route for route in routes if breaches[route] is None)
+    if first is not None and not taking:
+        return Impossible(first.reason, first.detail)
+    return taking
 
 
 def _fits_a_header(secret: str | None) -> bool:

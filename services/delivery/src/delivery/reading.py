@@ -4,15 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from delivery.fingerprints import message_keys
+
 
 @dataclass(frozen=True)
 class Shown:
-    """One message or comment as the platform shows it. `at` is None where it does not say."""
+    """One message or comment as the platform shows it. `at` is None where it does not say.
+
+    `kinds` are the types of its attachments, as far as the platform tells them.
+    """
 
     id: str
     text: str | None
     from_account: bool
     at: datetime | None
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fingerprints by which it may be recognised."""
+        return message_keys(self.text, self.kinds)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ over that one, whether or not the merchant named it.
 
 Another route is tried only where the first certainly sent nothing:
 
-    refused, and the fault lies with the route        the next route, at once
+    refused, and another route may take it            the next route, at once (the error tables say which)
     refused for what is sent, or to whom              failed: the other route would say the same
     its circuit breaker is open                       the next route: it is known to be away
     no connection, or throttled, breaker closed       the same route, later: a moment is no reason to change
@@ -14,7 +14,6 @@ Another route is tried only where the first certainly sent nothing:
 
 from collections.abc import Mapping
 
-from common.events.outcomes import Route
 from common.events.replies import Action, MediaMessage
 from common.merchants import RouteName
 
@@ -43,9 +42,6 @@ CAN: Mapping[str, frozenset[RouteName]] = {
 }
 """Which routes can do an action of each kind; a notification goes to the merchant's own people instead."""
 
-FAULTS_OF_A_ROUTE = frozenset({"key_refused"})
-"""Refusals that say nothing about the reply: with this route nothing can be sent to anybody."""
-
 ADDRESSED_TO_A_PERSON = frozenset(
     kind
     for kind in CAN
@@ -66,8 +62,3 @@ def ordered(action: Action, preferred: tuple[RouteName, ...]) -> tuple[RouteName
     possible = able(action)
     chosen = tuple(route for route in dict.fromkeys(preferred) if route in possible)
     return chosen or tuple(sorted(possible))
-
-
-def may_go_elsewhere(route: Route, reason: str, *, elsewhere: bool) -> bool:
-    """Tell whether a refusal by `route` leaves the next route worth trying."""
-    return elsewhere or (route == "manychat" and reason in FAULTS_OF_A_ROUTE)

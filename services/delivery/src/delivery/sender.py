@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from common.breaker import Permit
+from common.breaker import BreakerOpen, Permit
 from common.clock import Clock
 from common.errors import Permanent, ProcessingError, Retryable, UnknownOutcome
 from common.events.outcomes import Route
@@ -31,19 +31,24 @@ from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, heeds_p
 from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
-from delivery.outside import Outside, Sending
+from delivery.outside import Outside, Sending, kind_of
 from delivery.pacing import Places, Turn
-from delivery.parts import keys_of, texts_of
+from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
 from delivery.plan import Chosen, Impossible, Plan, Planner
 from delivery.policy import Withhold
 from delivery.reports import Reports
 from delivery.resolution import Eyes, Resolver
-from delivery.sending import ALREADY_ANSWERED, Refused
+from delivery.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
+from delivery.stopping import Stops
 
 log = structlog.get_logger("sender")
 
-REPEATABLE = frozenset({"hide_comment", "operator_notification"})
+GONE = "no_such_recipient"
+
+REPEATABLE = frozenset(
+    {"hide_comment", "delete_comment", "reaction", "mark_seen", "subscriber_change", "operator_notification"}
+)
 """Kinds of actions that may be done twice: nothing about them is ever unknown, they are simply done again."""
 
 
@@ -68,11 +73,11 @@ class _Work:
         return self.event.data
 
     async def take(self, chosen: Chosen) -> None:
-        """Wait for a place on the chosen route and ask leave for one call. Raises BreakerOpen."""
+        """Wait for a place on the chosen route and ask leave for one call. Raises BreakerOpen, Throttled."""
         self.subscriber = chosen.subscriber
         await self.turn.take(chosen.route)
         self._give_back_permit()
-        self.permit = self.outside.ask(chosen.route, self.reply.account_id)
+        self.permit = self.outside.ask(chosen.route, self.reply.account_id, kind_of(self.reply))
 
     def leave(self) -> None:
         """Give back the place, and the leave for a call that was not made."""
@@ -103,9 +108,16 @@ class InstagramMessageSender:
         margin: timedelta,
         places: Places,
         barrier: ReadBarrier,
+        stops: Stops,
     ) -> None:
         self._planner = Planner(
-            merchants=merchants, contacts=contacts, subscribers=outside, sealer=sealer, clock=clock, margin=margin
+            merchants=merchants,
+            contacts=contacts,
+            subscribers=outside,
+            stops=stops,
+            sealer=sealer,
+            clock=clock,
+            margin=margin,
         )
         self._resolver = Resolver(
             ledger=ledger,
@@ -174,7 +186,7 @@ class InstagramMessageSender:
                 raise Permanent(f"{reply.reply_id}: its row in the ledger vanished while its outcome was unknown")
         plan = await self._consider(work)
         now = self._clock.now()
-        fresh = rows.opened(reply, keys_of(texts_of(reply.action)), now)
+        fresh = rows.opened(reply, keys_of(pieces_of(reply.action)), now)
         chosen = await self._choose(work, plan, plan.routes if isinstance(plan, Plan) else ())
         first = self._announced(fresh, chosen)
         refuse_if_lost()
@@ -200,11 +212,28 @@ class InstagramMessageSender:
     async def _choose(
         self, work: _Work, plan: Plan | Withhold | Impossible, routes: tuple[Route, ...]
     ) -> Chosen | Withhold | Impossible:
-        """Return the route to take, with a place on it and leave for a call; or why there is none."""
-        chosen = await self._planner.choose(work.reply, plan, routes) if isinstance(plan, Plan) else plan
-        if isinstance(chosen, Chosen):
-            await work.take(chosen)
-        return chosen
+        """Return the route to take, with a place on it and leave for a call; or why there is none.
+
+        A route whose breaker is open has sent nothing and will not for a while: the next one is taken. Raises
+        BreakerOpen where that was the last.
+        """
+        away: BreakerOpen | None = None
+        while isinstance(plan, Plan):
+            chosen = await self._planner.choose(work.reply, plan, routes)
+            if not isinstance(chosen, Chosen):
+                if away is not None:
+                    raise away
+                return chosen
+            try:
+                await work.take(chosen)
+            except BreakerOpen as is_open:
+                away, routes = away or is_open, routes[routes.index(chosen.route) + 1 :]
+                if not routes:
+                    raise away from None
+                log.info("reply.rerouted", reply=work.reply.reply_id, reason="breaker_open", left=chosen.route)
+            else:
+                return chosen
+        return plan
 
     def _announced(self, row: Row, chosen: Chosen | Withhold | Impossible) -> Row:
         """Return the row that says what will be done: `attempting`, or its end."""
@@ -257,8 +286,8 @@ class InstagramMessageSender:
         if not undisturbed:
             return await self._begin_anew(work, row, index)
         failpoint("delivery.after_attempting_before_http")
-        text = texts_of(work.reply.action)[index]
-        sending = Sending(work.reply, work.event.time, plan, row.route, work.subscriber, text)
+        piece = pieces_of(work.reply.action)[index]
+        sending = Sending(work.reply, work.event.time, plan, row.route, work.subscriber, piece)
         if work.lookout.watching:
             self._metrics.unseen.observe(time.perf_counter() - asked_at)
         try:
@@ -319,8 +348,14 @@ class InstagramMessageSender:
         if refusal.reason == ALREADY_ANSWERED and row.kind == "private_reply" and row.parts[index].unknowns:
             # The earlier attempt that nobody saw the end of is what answered the comment.
             return await self._arrived(work, row, index, None)
+        if refusal.reason == GONE and row.kind == "delete_comment" and row.parts[index].attempts > 1:
+            # An earlier attempt that nobody saw the end of is what deleted it.
+            return await self._arrived(work, row, index, None)
         if refusal.reason == NO_SUBSCRIBER:
             await self._contacts.remember_subscriber(row.conversation_id, None)
+        if asks_for_one_more(refusal) and row.parts[index].attempts == 1:
+            await self._take_back(work, row, index)
+            raise Retryable(refusal.detail, after=ONE_MORE_AFTER)
         if refusal.elsewhere:
             try:
                 chosen = await self._choose(work, plan, plan.after(row.route))

@@ -26,8 +26,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from common.errors import ProcessingError
-from common.events.replies import CommentReply, DirectMessage, PrivateReply, Reply
-from delivery.ledger import IN_THE_THREAD, MOST_UNKNOWN, Part, Row, text_key
+from common.events.replies import CommentReply, Reply
+from delivery.fingerprints import is_weak
+from delivery.ledger import FLOW, IN_THE_THREAD, MOST_UNKNOWN, Part, Row
 from delivery.patience import Patience
 from delivery.reading import Reading, Shown, oldest
 
@@ -133,7 +134,7 @@ def _is_since(one: Shown, since: datetime) -> bool:
 
 
 def _says(one: Shown, part: Part) -> bool:
-    return one.text is not None and text_key(one.text) == part.key
+    return bool(part.key) and part.key in one.keys
 
 
 def _distance(one: Shown, attempted_at: datetime | None) -> tuple[bool, timedelta]:
@@ -150,9 +151,14 @@ def _may_have_sent(other: Part, one: Shown, part: Part) -> bool:
 
 
 def _may_be_mistaken(one: Shown, owner: Part, part: Part) -> bool:
-    """Tell whether a message that `owner` was given for its text is as likely to be `part`."""
+    """Tell whether a message that `owner` was given for its content is as likely to be `part`.
+
+    What has no words is never told from its twin by the time alone.
+    """
     if not owner.by_text:
         return False
+    if is_weak(part.key):
+        return True
     if one.at is None or owner.attempted_at is None or part.attempted_at is None:
         return True
     return abs(one.at - part.attempted_at) <= abs(one.at - owner.attempted_at)
@@ -188,18 +194,19 @@ class Place:
 
 def place_of(reply: Reply) -> Place:
     """Return where a reply would be."""
-    match reply.action:
-        case CommentReply(comment_id=comment):
-            return Place(reply.account_id, comment_id=comment)
-        case DirectMessage() | PrivateReply():
-            return Place(reply.account_id, reply.contact_id)
-        case _:
-            return Place(reply.account_id)
+    if isinstance(reply.action, CommentReply):
+        return Place(reply.account_id, comment_id=reply.action.under)
+    return Place(reply.account_id, reply.contact_id if _is_shown_in_thread(reply.action.kind) else None)
 
 
 def place_in_thread(row: Row) -> Place:
     """Return where a reply would be of which only its row is known: that names no comment."""
-    return Place(row.account_id, row.contact_id if row.kind in IN_THE_THREAD else None)
+    return Place(row.account_id, row.contact_id if _is_shown_in_thread(row.kind) else None)
+
+
+def _is_shown_in_thread(kind: str) -> bool:
+    """Tell whether a thread shows an action as messages that can be known again; of a flow nobody knows them."""
+    return kind in IN_THE_THREAD and kind != FLOW
 
 
 async def look(reader: Reader, token: str | None, place: Place, part: Part, others: Sequence[Part]) -> Sight:

@@ -19,7 +19,7 @@ from common.merchants import Merchants
 from common.tracing import continued
 from delivery.ledger import Ledger, Row, opened
 from delivery.outcomes import Publish
-from delivery.parts import keys_of, texts_of
+from delivery.parts import keys_of, pieces_of
 from delivery.policy import is_human_agent
 
 log = structlog.get_logger("utility_messages")
@@ -116,7 +116,7 @@ class UtilityMessagesService:
             action=DirectMessage(text=request.message, message_tag=request.message_tag),
             received_at_ms=round(now.timestamp() * 1000),
         )
-        fresh = opened(reply, keys_of(texts_of(reply.action)), now)
+        fresh = opened(reply, keys_of(pieces_of(reply.action)), now)
         found = await self._ledger.insert(fresh)
         row = found if isinstance(found, Row) else fresh
         if isinstance(found, Row):
@@ -156,7 +156,7 @@ def _same_message(row: Row, request: SendRequest, account_id: str) -> None:
     """Raise KeyUsedOtherwise where a repeated key comes with another message, tag, recipient or account."""
     if row.erased:
         return
-    keys = keys_of(texts_of(DirectMessage(text=request.message)))
+    keys = keys_of(pieces_of(DirectMessage(text=request.message)))
     asked = (account_id, request.recipient_id, request.message_tag, keys)
     if (row.account_id, row.contact_id, row.message_tag, tuple(part.key for part in row.parts)) != asked:
         raise KeyUsedOtherwise
