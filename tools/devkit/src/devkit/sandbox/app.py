@@ -40,7 +40,12 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
         page_id=settings.page_id,
         tokens={token} if token else set(),
     )
-    world = World(account=account, ids=Ids(settings.seed or os.urandom(8).hex()), now=now)
+    world = World(
+        account=account,
+        ids=Ids(settings.seed or os.urandom(8).hex()),
+        now=now,
+        app_secret=settings.app_secret.get_secret_value(),
+    )
     journal = Journal(settings.journal_limit, now)
     faults, scripts, rates = Faults(now), Scripts(), Rates(enforce=settings.enforce_rates)
     latency = ModelLatency(settings.model_latency_seconds)

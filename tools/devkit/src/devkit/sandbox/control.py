@@ -20,7 +20,7 @@ from devkit.sandbox.observation import observe
 from devkit.sandbox.openai import Script, Scripts
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.webhooks import WebhookPoster
-from devkit.sandbox.world import Comment, World
+from devkit.sandbox.world import Comment, Grant, World
 
 FORWARDED_HEADERS = ("content-type", "x-hub-signature", "x-hub-signature-256")
 
@@ -50,6 +50,17 @@ class PersonTold(BaseModel):
     custom_fields: dict[str, Any] | None = None
 
 
+class GrantTold(BaseModel):
+    """How old a Graph token is and when it ends, in seconds from now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    age_seconds: float = Field(default=0.0, ge=0)
+    expires_seconds: float = 3600.0
+    """Zero or less: it has ended."""
+    long: bool = False
+
+
 class AccountTold(BaseModel):
     """What to know about an account; what is left out stays as it is."""
 
@@ -62,6 +73,13 @@ class AccountTold(BaseModel):
     """The only Graph tokens it answers to; an empty list lets any through."""
     subscribed_fields: list[str] | None = None
     """An empty list is a lost subscription: no webhook is posted for it."""
+    app_scoped_id: str | None = None
+    account_type: str | None = None
+    permissions: list[str] | None = None
+    authorized: bool | None = None
+    """False: the person removed the app, so that no token opens anything."""
+    grants: dict[str, GrantTold] | None = None
+    """Tokens whose ages matter; each of them is one of the account's tokens, too."""
 
 
 class CommentTold(BaseModel):
@@ -246,10 +264,17 @@ def _account_routes(world: World) -> list[Any]:
     @post("/accounts", sync_to_thread=False)
     def tell_account(data: JSONBody[AccountTold]) -> dict[str, Any]:
         account = world.account(data.account)
-        for name, value in data.model_dump(exclude_none=True, exclude={"account", "tokens"}).items():
+        told = data.model_dump(exclude_none=True, exclude={"account", "tokens", "permissions", "grants"})
+        for name, value in told.items():
             setattr(account, name, value)
         if data.tokens is not None:
             account.tokens = set(data.tokens)
+        if data.permissions is not None:
+            account.permissions = set(data.permissions)
+        now = world.now()
+        for token, grant in (data.grants or {}).items():
+            account.tokens.add(token)
+            account.grants[token] = Grant(now - grant.age_seconds, now + grant.expires_seconds, grant.long)
         return {"account": account.id, "username": account.username, "page_id": account.page_id}
 
     return [read_accounts, tell_account]

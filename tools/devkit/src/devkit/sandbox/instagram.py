@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from devkit.sandbox import echoes
+from devkit.sandbox.accounts import AccountActs
 from devkit.sandbox.calls import Answer, Call, Request
 from devkit.sandbox.faults import FaultRule
 from devkit.sandbox.graph_fields import parse_fields, pick
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.world import (
-    ALL_FIELDS,
     HUMAN_WINDOW_SECONDS,
     PRIVATE_REPLY_SECONDS,
     WINDOW_SECONDS,
@@ -32,7 +32,6 @@ MAX_TEXT_BYTES = 1000
 MAX_ATTACHMENTS = 10
 MAX_QUICK_REPLIES = 13
 MAX_QUICK_REPLY_TITLE = 20
-TOKEN_SECONDS = 60 * 24 * 3600
 MEDIA_KINDS = frozenset({"image", "video", "audio", "file"})
 ATTACHMENT_KINDS = MEDIA_KINDS | {"like_heart", "MEDIA_SHARE", "template"}
 SENDER_ACTIONS = frozenset({"typing_on", "typing_off", "mark_seen", "react", "unreact"})
@@ -77,6 +76,7 @@ class GraphRoom:
         self._world = world
         self._rates = rates
         self._calls = 0
+        self._about_accounts = AccountActs(world, self.error)
         self._acts = {
             "message": self._message,
             "sender_action": self._sender_action,
@@ -87,14 +87,10 @@ class GraphRoom:
             "hide": self._hide,
             "delete": self._delete,
             "profile": self._profile,
-            "account": self._account,
             "conversations": self._conversations,
             "thread": self._thread,
             "thread_message": self._thread_message,
-            "subscriptions": self._subscriptions,
-            "subscribe": self._subscribe,
-            "unsubscribe": self._unsubscribe,
-            "token_refresh": self._token_refresh,
+            **self._about_accounts.acts,
         }
 
     # Understanding
@@ -131,8 +127,8 @@ class GraphRoom:
             return "hide" if "hide" in request.parameters else "unknown"
         if request.method == "DELETE":
             return "delete"
-        if head == "refresh_access_token":
-            return "token_refresh"
+        if head in {"access_token", "refresh_access_token"}:
+            return "token_exchange" if head == "access_token" else "token_refresh"
         if head == "me" or head in self._world.accounts:
             return "account"
         if head in self._world.comments:
@@ -147,6 +143,7 @@ class GraphRoom:
             ("POST", "replies"): "comment_reply",
             ("GET", "replies"): "comment_replies",
             ("GET", "conversations"): "conversations",
+            ("GET", "permissions"): "permissions",
             ("GET", "subscribed_apps"): "subscriptions",
             ("POST", "subscribed_apps"): "subscribe",
             ("DELETE", "subscribed_apps"): "unsubscribe",
@@ -208,8 +205,9 @@ class GraphRoom:
         if not token:
             return self.error(190, None, "A token is needed: Authorization: Bearer <token>")
         account = self._world.account(call.account)
-        if account.tokens and token not in account.tokens:
-            return self.error(190, None)
+        problem = self._about_accounts.problem(call.request, token, account)
+        if problem is not None:
+            return problem
         act = self._acts.get(call.kind)
         if act is None:
             return self.error(2500, None, f"Unknown path components: {call.request.path}", status=400)
@@ -487,19 +485,6 @@ class GraphRoom:
         }
         return Answer(200, pick(known, fields, ("name", "username")))
 
-    def _account(self, call: Call, account: Account) -> Answer:
-        known = {
-            "id": f"9{account.id[1:]}" if _head(call) == "me" else account.id,
-            "user_id": account.id,
-            "username": account.username,
-            "name": account.username,
-            "account_type": "BUSINESS",
-            "followers_count": 1204,
-            "media_count": 87,
-        }
-        fields = parse_fields(call.request.query.get("fields", ""))
-        return Answer(200, pick(known, fields, ("id", "user_id", "username")))
-
     def _conversations(self, call: Call, account: Account) -> Answer:
         now = self._world.now()
         if not self._rates.allows("conversations", account.id, limit=2.0, seconds=1.0, now=now):
@@ -557,40 +542,6 @@ class GraphRoom:
             "message": message.text,
         }
         return pick(known, fields, ("id", "created_time"))
-
-    # Subscriptions and tokens
-
-    def _subscriptions(self, call: Call, account: Account) -> Answer:  # noqa: ARG002
-        fields = account.subscribed_fields
-        app = {"id": "1020304050607080", "name": "jawab sandbox", "subscribed_fields": fields}
-        return Answer(200, {"data": [app] if fields else []})
-
-    def _subscribe(self, call: Call, account: Account) -> Answer:
-        asked = str(call.request.parameters.get("subscribed_fields", ""))
-        fields = [name for name in (part.strip() for part in asked.split(",")) if name]
-        wrong = [name for name in fields if name not in {*ALL_FIELDS, "mentions", "story_insights"}]
-        if not fields or wrong:
-            return self._bad(f"Param subscribed_fields must name fields; not one: {', '.join(wrong) or '-'}")
-        account.subscribed_fields = fields
-        return Answer(200, {"success": True}, effect=True, detail={"fields": fields})
-
-    def _unsubscribe(self, call: Call, account: Account) -> Answer:  # noqa: ARG002
-        account.subscribed_fields = []
-        return Answer(200, {"success": True}, effect=True)
-
-    def _token_refresh(self, call: Call, account: Account) -> Answer:
-        if call.request.query.get("grant_type") != "ig_refresh_token":
-            return self._bad("The parameter grant_type must be ig_refresh_token")
-        token = f"IGAAsandbox{self._world.ids.number(40)}"
-        if account.tokens:
-            account.tokens.add(token)
-        body = {
-            "access_token": token,
-            "token_type": "bearer",
-            "expires_in": TOKEN_SECONDS,
-            "permissions": "instagram_business_basic,instagram_business_manage_messages",
-        }
-        return Answer(200, body, effect=True)
 
     def _usage(self, account: str) -> dict[str, str]:
         """Return the usage headers; figures rise slowly with the calls made, up to 99 per cent."""

@@ -39,6 +39,22 @@ ALL_FIELDS = (
 )
 
 
+ALL_PERMISSIONS = (
+    "instagram_business_basic",
+    "instagram_business_manage_comments",
+    "instagram_business_manage_messages",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What is known of one Graph token: when it was made and ends, in seconds since 1970, and whether it lasts long."""
+
+    issued: float
+    expires: float
+    long: bool
+
+
 @dataclass(slots=True)
 class Account:
     """One professional account and how it is reached."""
@@ -49,6 +65,17 @@ class Account:
     tokens: set[str] = field(default_factory=set)
     """The Graph tokens it answers to; none means any."""
     subscribed_fields: list[str] = field(default_factory=lambda: list(ALL_FIELDS))
+    app_scoped_id: str = ""
+    """How callbacks name who connected it; another id than the account's."""
+    account_type: str = "BUSINESS"
+    permissions: set[str] = field(default_factory=lambda: set(ALL_PERMISSIONS))
+    grants: dict[str, Grant] = field(default_factory=dict)
+    """The tokens whose ages are known."""
+    authorized: bool = True
+    """Whether the app is still installed: without it no token opens anything."""
+
+    def __post_init__(self) -> None:
+        self.app_scoped_id = self.app_scoped_id or f"9{self.id[1:]}"
 
 
 @dataclass(slots=True)
@@ -166,9 +193,11 @@ class World:
         account: Account,
         ids: Ids,
         now: Callable[[], float] = time.time,
+        app_secret: str = "",
     ) -> None:
         self.ids = ids
         self.now = now
+        self.app_secret = app_secret
         self.default_account = account.id
         self.accounts: Bounded[str, Account] = Bounded(10_000)
         self.accounts[account.id] = account
