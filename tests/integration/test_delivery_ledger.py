@@ -182,8 +182,8 @@ async def test_an_echo_finds_the_conversations_rows_of_its_time_and_the_row_with
     await store.insert(opened(3, contact="somebody else"))
     await store.insert(opened(4, now=NOW + timedelta(minutes=6)))
 
-    async def senders(account, mid, key="a"):
-        return {row.reply_id for row in await store.possible_senders(CONVERSATION, account, NOW, mid, key)}
+    async def senders(account, mid, keys=("a",)):
+        return {row.reply_id for row in await store.possible_senders(CONVERSATION, account, NOW, mid, keys)}
 
     assert await senders("1", "mid.new") == {"rep_2"}
     assert await senders("1", "mid.old") == {"rep_1", "rep_2"}
@@ -198,13 +198,62 @@ async def test_an_echo_finds_the_rows_with_its_text_or_with_a_call_however_many_
     await store.insert(opened("with_its_text", now=earlier))
     await store.insert(ledger.begin(replace(opened("calling", now=earlier), parts=(ledger.Part("c"),)), "graph", NOW))
 
-    async def senders(key):
-        return {row.reply_id for row in await store.possible_senders(CONVERSATION, "1", NOW, "mid.new", key)}
+    async def senders(*keys):
+        return {row.reply_id for row in await store.possible_senders(CONVERSATION, "1", NOW, "mid.new", keys)}
 
     assert await senders("b") == {"rep_with_its_text", "rep_calling"}
-    assert await senders(None) == {"rep_calling"}
+    assert await senders() == {"rep_calling"}
     assert len(await senders("other")) == ledger.MOST_ROWS
     assert len(await store.around(CONVERSATION, NOW)) == ledger.MOST_ROWS
+
+
+async def test_a_flow_may_have_sent_any_message(store):
+    await store.insert(replace(opened("flow"), kind="flow", parts=(ledger.Part(""),)))
+    assert [row.reply_id for row in await store.possible_senders(CONVERSATION, "1", NOW, "mid.new", ("a",))] == [
+        "rep_flow"
+    ]
+
+
+class TestSeen:
+    """What the customer has read."""
+
+    async def sent(self, store, number, at, **changes):
+        row = replace(opened(number, now=at), parts=(ledger.Part("a"),), **changes)
+        row = ledger.arrived(ledger.begin(row, "graph", at), 0, f"mid.{number}", at)
+        await store.insert(row)
+        return row
+
+    async def seen(self, store, *numbers):
+        return [(await store.find(f"rep_{number}")).seen_at for number in numbers]
+
+    async def test_all_that_was_sent_by_then_is_marked_with_the_earliest_moment_in_any_order(self, store):
+        minute = timedelta(minutes=1)
+        for number in range(3):
+            await self.sent(store, number, NOW + number * minute)
+        await self.sent(store, "elsewhere", NOW, conversation_id="1:9")
+        await self.sent(store, "public", NOW, kind="comment_reply")
+        await store.mark_seen(CONVERSATION, upto=NOW + minute, at=NOW + 9 * minute)
+        await store.mark_seen(CONVERSATION, upto=NOW, at=NOW + 5 * minute)
+        await store.mark_seen(CONVERSATION, upto=NOW + minute, at=NOW + 9 * minute)
+        assert await self.seen(store, 0, 1, 2) == [NOW + 5 * minute, NOW + 9 * minute, None]
+        assert await self.seen(store, "elsewhere", "public") == [None, None]
+        assert (await store.find("rep_1")).fence == 3
+
+    async def test_a_reply_of_which_only_the_first_part_was_read_is_not_seen(self, store):
+        begun = ledger.begin(opened(), "graph", NOW)
+        later = NOW + timedelta(seconds=2)
+        second = ledger.begin(ledger.arrived(begun, 0, "mid.1", NOW), "graph", later)
+        await store.insert(ledger.arrived(second, 1, "mid.2", later))
+        await store.mark_seen(CONVERSATION, upto=NOW, at=later)
+        assert await self.seen(store, 1) == [None]
+        await store.mark_seen(CONVERSATION, upto=later, at=later)
+        assert await self.seen(store, 1) == [later]
+
+    async def test_who_had_the_row_in_hand_does_not_take_the_mark_away(self, store):
+        row = await self.sent(store, 1, NOW)
+        await store.mark_seen(CONVERSATION, upto=NOW, at=NOW)
+        assert not await store.put(ledger.told(row), over=row)
+        assert await self.seen(store, 1) == [NOW]
 
 
 async def test_an_erased_row_is_finished_and_shuts_its_owner_out(db, store):

@@ -152,12 +152,12 @@ class TestDisturbed:
 
         async def echo_comes():
             with pytest.raises(Retryable):
-                await world.echoes.read(echo, "shop")
+                await world.echoes.read(echo, world.merchant())
             waited.append(True)
 
         async def echo_is_taken_in():
             if waited:
-                await world.echoes.read(echo, "shop")
+                await world.echoes.read(echo, world.merchant())
 
         world.barrier.says = [False]
         world.barrier.during = echo_comes

@@ -1,11 +1,14 @@
 """What delivery learns from a conversation, and how little it costs."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from common.events import ANY_EVENT
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.events.interactions import INTERACTIONS
+from delivery.handlers import dead_lettered
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 CONVERSATION = f"{ACCOUNT}:{CONTACT}"
@@ -46,7 +49,6 @@ async def test_a_message_opens_the_window_with_one_write(world):
     ("kind", "data"),
     [
         ("reaction.received", {"mid": "m"}),
-        ("message.read", {"mid": "m"}),
         ("comment.received", {"comment_id": "c"}),
         ("unknown.received", {}),
     ],
@@ -108,3 +110,51 @@ async def test_an_older_control_event_that_comes_again_does_not_undo_a_later_one
     await world.observer.control(control(world, ConversationReleased))
     await world.observer.control(taken)
     assert world.contacts.known[CONVERSATION].owner == "bot"
+
+
+async def test_a_takeover_lasts_as_long_as_the_merchants_quiet_time(world):
+    world.directory.merchants = [world.merchant(quiet_hours=1)]
+    await world.observer.control(control(world, ConversationTakenOver))
+    assert world.contacts.known[CONVERSATION].owner_until == world.clock.now() + timedelta(hours=1)
+
+
+class TestDied:
+    """What was observed in a record that went to the dead letters."""
+
+    @pytest.fixture
+    def buried(self, world):
+        return dead_lettered(world.dead, world.observer)
+
+    def record(self, event):
+        return SimpleNamespace(topic=event.topic, key=CONVERSATION.encode(), value=event.to_json())
+
+    async def test_a_person_who_wrote_is_heeded_and_the_shop_is_told(self, world, buried):
+        echo = interaction(world, "echo.received", mid="m9", text="I will help you")
+        await buried(self.record(echo), "over-age after 90 attempts")
+        assert world.contacts.known[CONVERSATION].owner == "human"
+        assert world.kinds() == ["replied"]
+        (notice,) = world.people.told
+        assert (notice.reason, notice.conversation_id) == ("person_noticed_late", CONVERSATION)
+        assert "I will help you" not in notice.text
+
+    async def test_our_own_reply_is_still_ours(self, world, buried):
+        await world.sender.deliver(world.reply())
+        await buried(self.record(interaction(world, "echo.received", mid="mid.1", text="Answer 1")), "x")
+        assert (world.contacts.known, world.people.told) == ({}, [])
+
+    async def test_nothing_waits_for_a_call_any_more(self, world, buried, crash):
+        world.platform.script = [crash()]
+        with pytest.raises(crash):
+            await world.sender.deliver(world.reply())
+        await buried(self.record(interaction(world, "echo.received", mid="m9", text="I will help you")), "x")
+        assert world.contacts.known[CONVERSATION].owner == "human"
+
+    async def test_who_took_over_is_heeded(self, world, buried):
+        await buried(self.record(control(world, ConversationTakenOver)), "x")
+        assert world.contacts.known[CONVERSATION].owner == "human"
+
+    async def test_what_nobody_waits_for_is_left_alone(self, world, buried):
+        await buried(self.record(interaction(world, "message.received", mid="m")), "x")
+        await buried(SimpleNamespace(topic=INTERACTIONS, key=b"k", value=b"no event"), "x")
+        await buried(self.record(interaction(world, "echo.received", account="999", mid="m", text="x")), "x")
+        assert (world.contacts.known, world.people.told, world.published) == ({}, [], [])

@@ -82,6 +82,7 @@ class TestAccepting:
             "createdAt": "2026-03-01T12:00:00+00:00",
             "attemptedAt": "2026-03-01T12:00:00+00:00",
             "finishedAt": "2026-03-01T12:00:00+00:00",
+            "seenAt": None,
         }
 
     async def test_a_message_outside_the_window_says_so(self, api, world):

@@ -84,6 +84,10 @@ def test_every_state_of_the_ledger_has_words() -> None:
         state_in_words(row("r", route="graph", finished_at=finished, received_at_ms=received))
         == "delivered over graph in 150 ms"
     )
+    assert (
+        state_in_words(row("r", route="graph", finished_at=finished, received_at_ms=received, seen_at=finished))
+        == f"delivered over graph in 150 ms, seen {finished:%m-%d %H:%M:%S}"
+    )
     assert state_in_words(row("r", "failed", route="manychat", reason="window_closed")) == (
         "failed over manychat: window_closed"
     )

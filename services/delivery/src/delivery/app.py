@@ -9,13 +9,14 @@ from functools import partial
 import structlog
 from litestar import Litestar
 
+from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import SystemClock
 from common.events import AnyEvent, Event
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import OUTCOMES
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 from common.health import Health
 from common.http_client import http_client
 from common.kafka.barrier import KafkaReadBarrier
@@ -29,6 +30,7 @@ from common.mongo import check_mongo, database, ensure_indexes_once_reachable, m
 from common.sealing import Sealer
 from common.service import create_service
 from delivery.calls import OutsideApi
+from delivery.consequences import APIS, Consequences
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
@@ -41,11 +43,14 @@ from delivery.operator import Operator
 from delivery.outside import Outside
 from delivery.pacing import Places
 from delivery.patience import Patience
+from delivery.pauses import PauseMetrics, Pauses
+from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
 from delivery.resolution import Eyes
 from delivery.routes import utility_message_routes
 from delivery.sender import InstagramMessageSender
 from delivery.settings import Settings
+from delivery.stopping import StopMetrics, Stops
 from delivery.sweeper import Sweeper
 from delivery.utility_messages import UtilityMessagesService
 
@@ -53,7 +58,7 @@ log = structlog.get_logger("delivery")
 
 GROUP = "delivery"
 OBSERVED = (INTERACTIONS, CONTROL)
-READ = (REPLIES, *OBSERVED)
+READ = (REPLIES, REQUESTED, *OBSERVED)
 NEEDED = (*READ, OUTCOMES, *(f"{topic}.dlq" for topic in READ))
 SPARE_CONNECTIONS = 20
 """For what is not paced: lookups, typing, reading back."""
@@ -79,6 +84,13 @@ def create_app(settings: Settings) -> Litestar:
     manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
     api = partial(OutsideApi, observe=metrics.observe_call)
     notifier = Operator(api("operator", graph_http, "", timeout=min(settings.call_timeout, 5.0)), metrics=metrics)
+    stops = Stops(
+        standings=MongoStandings(db),
+        merchants=merchants,
+        operator=notifier,
+        clock=clock,
+        metrics=StopMetrics(registry),
+    )
     breakers = partial(Breakers, clock=clock, metrics=BreakerMetrics(registry))
     outside = Outside(
         graph=Graph(api("graph", graph_http, settings.graph_url, timeout=settings.call_timeout)),
@@ -86,6 +98,12 @@ def create_app(settings: Settings) -> Litestar:
         operator=notifier,
         graph_breakers=breakers("graph"),
         manychat_breakers=breakers("manychat"),
+        consequences=Consequences(
+            pauses=Pauses(clock=clock, metrics=PauseMetrics(registry), apis=APIS),
+            stops=stops,
+            clock=clock,
+            metrics=metrics,
+        ),
     )
     broker = kafka_broker(settings, client_id="jawab-delivery")
     link = KafkaLink(broker, NEEDED)
@@ -97,6 +115,26 @@ def create_app(settings: Settings) -> Litestar:
 
     reports = Reports(publish=append, merchants=merchants, operator=notifier, metrics=metrics)
     dead = DeadReplies(ledger=ledger, merchants=merchants, reports=reports, clock=clock, metrics=metrics)
+
+    echoes = EchoReader(
+        ledger=ledger,
+        contacts=contacts,
+        publish=append,
+        clock=clock,
+        metrics=metrics,
+        patience=patience,
+        app_id=settings.app_id,
+    )
+    observer = Observer(
+        merchants=merchants,
+        contacts=contacts,
+        echoes=echoes,
+        reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
+        reports=reports,
+        clock=clock,
+        metrics=metrics,
+        patience=patience,
+    )
 
     async def handle(event: AnyEvent) -> None:
         await on_event(event)  # made last: what sends needs the barrier, and the barrier needs the subscriber
@@ -110,7 +148,7 @@ def create_app(settings: Settings) -> Litestar:
         metrics=KafkaMetrics(registry),
         clock=clock,
         lane_of=lane_of,
-        buried=dead_lettered(dead),
+        buried=dead_lettered(dead, observer),
     )
     barrier = KafkaReadBarrier(subscriber, settings, topics=OBSERVED, lane=observations_of)
     sender = InstagramMessageSender(
@@ -126,6 +164,7 @@ def create_app(settings: Settings) -> Litestar:
         margin=settings.margin,
         places=Places(settings.connections),
         barrier=barrier,
+        stops=stops,
     )
     sweeper = Sweeper(
         ledger=ledger,
@@ -135,25 +174,13 @@ def create_app(settings: Settings) -> Litestar:
         metrics=metrics,
         abandoned_after=settings.abandoned_after,
     )
-    echoes = EchoReader(
-        ledger=ledger,
-        contacts=contacts,
-        publish=append,
-        clock=clock,
-        metrics=metrics,
-        patience=patience,
-        app_id=settings.app_id,
-    )
-    observer = Observer(
-        merchants=merchants, contacts=contacts, echoes=echoes, clock=clock, metrics=metrics, patience=patience
-    )
     on_event = delivery_handler(sender, observer)
 
     async def consume() -> None:
         # The unique index comes first: without it one comment could be answered twice.
         await ensure_indexes_once_reachable(db, owner="delivery")
         async with link.running():
-            await sweeper.sweep_regularly(settings.sweep_interval)
+            await asyncio.gather(sweeper.sweep_regularly(settings.sweep_interval), stops.refresh_regularly())
 
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncIterator[None]:

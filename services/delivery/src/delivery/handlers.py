@@ -6,10 +6,10 @@ from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
 from common.errors import Retryable
-from common.events import AnyEvent
+from common.events import ANY_EVENT, AnyEvent
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
-from common.events.interactions import INTERACTIONS, InteractionEvent
-from common.events.replies import REPLIES, ReplyGenerated
+from common.events.interactions import INTERACTIONS, EchoReceived, InteractionEvent
+from common.events.replies import ReplyGenerated, ReplyRequested
 from common.kafka.burial import Buried
 from common.kafka.subscription import Handler
 from common.merchants import MerchantNotReadable
@@ -19,10 +19,13 @@ from delivery.sender import InstagramMessageSender
 
 BROKEN_MERCHANT_SECONDS = 15.0
 
+EFFECTS = {event.topic: event for event in (ReplyGenerated, ReplyRequested)}
+"""The events that are sent, by their topics; a conversation has one order across both."""
+
 
 def lane_of(record: ConsumerRecord) -> Hashable:
     """Give each conversation two lanes: effects may have to wait for observations (a send for its echo)."""
-    return ("effects" if record.topic == REPLIES else "observations", record.key)
+    return ("effects" if record.topic in EFFECTS else "observations", record.key)
 
 
 def observations_of(conversation_id: str) -> Hashable:
@@ -50,20 +53,32 @@ def delivery_handler(sender: InstagramMessageSender, observer: Observer) -> Hand
     return handle
 
 
-def dead_lettered(dead: DeadReplies) -> Buried:
-    """Return what is called when a record went to its dead-letter topic: a reply that dies is never silent."""
+def dead_lettered(dead: DeadReplies, observer: Observer) -> Buried:
+    """Return what is called when a record went to its dead-letter topic: a reply that dies is never silent, and a
+    person who wrote or took over is heeded though the record of it died.
+    """
 
     async def buried(record: ConsumerRecord, cause: str) -> None:
-        if record.topic != REPLIES:
-            # An observation: the subscriber has counted and logged it, and nobody waits for its answer.
+        if record.topic not in EFFECTS:
+            await observation_died(record, cause)
             return
         try:
-            event = ReplyGenerated.from_json(record.value or b"")
+            event = EFFECTS[record.topic].from_json(record.value or b"")
         except ValidationError:
             key = (record.key or b"").decode(errors="replace")
             await _or_later(dead.record_died(key, cause))
         else:
             await _or_later(dead.reply_died(event, cause))
+
+    async def observation_died(record: ConsumerRecord, cause: str) -> None:
+        try:
+            event = ANY_EVENT.validate_json(record.value or b"")
+        except ValidationError:
+            return  # the subscriber has counted and logged it, and nobody waits for its answer
+        if isinstance(event, EchoReceived):
+            await _or_later(observer.echo_died(event, cause))
+        elif isinstance(event, ConversationTakenOver | ConversationReleased | ConversationResolved):
+            await _or_later(observer.control(event))
 
     return buried
 

@@ -8,9 +8,9 @@ then `attempting` is taken back and all of it begins again.
 
 from contextlib import AsyncExitStack
 
-from common.events.replies import CommentReply, DirectMessage, PrivateReply, Reply
+from common.events.replies import MessageReaction, Reply
 from common.kafka.barrier import ReadBarrier, Watch
-from delivery.policy import BOT_ORIGINS
+from delivery.policy import BOT_ORIGINS, SPEAKING
 
 MOST_DISTURBED = 5
 """How often in a row a reply begins anew before it lets its lane wait."""
@@ -20,8 +20,7 @@ DISTURBED_SECONDS = 0.2
 
 def heeds_people(reply: Reply) -> bool:
     """Tell whether a person's word comes before this reply: what a bot says does, what people ask for does not."""
-    speaks = isinstance(reply.action, DirectMessage | PrivateReply | CommentReply)
-    return speaks and reply.origin in BOT_ORIGINS
+    return isinstance(reply.action, (*SPEAKING, MessageReaction)) and reply.origin in BOT_ORIGINS
 
 
 class Lookout:

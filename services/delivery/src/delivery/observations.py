@@ -1,18 +1,25 @@
-"""What delivery learns from the conversations it does not write to: windows that open, echoes, changes of owner."""
+"""What delivery learns from the conversations it does not write to: windows that open, echoes, read receipts, changes
+of owner.
+"""
 
 import structlog
 
 from common.clock import Clock
 from common.events.control import ControlEvent, ConversationTakenOver
-from common.events.interactions import EchoReceived, InteractionEvent
+from common.events.interactions import EchoReceived, InteractionEvent, MessageRead
 from common.merchants import Merchants
-from delivery import window
+from delivery import permissions
 from delivery.contacts import Contacts
-from delivery.echoes import EchoReader
+from delivery.echoes import EchoReader, Foreign
 from delivery.metrics import DeliveryMetrics
+from delivery.operator import Notice
 from delivery.patience import Patience
+from delivery.read_receipts import ReadReceipts
+from delivery.reports import Reports
 
 log = structlog.get_logger("observations")
+
+NOTICED_LATE = "person_noticed_late"
 
 
 class Observer:
@@ -24,6 +31,8 @@ class Observer:
         merchants: Merchants,
         contacts: Contacts,
         echoes: EchoReader,
+        reads: ReadReceipts,
+        reports: Reports,
         clock: Clock,
         metrics: DeliveryMetrics,
         patience: Patience,
@@ -31,30 +40,60 @@ class Observer:
         self._merchants = merchants
         self._contacts = contacts
         self._echoes = echoes
+        self._reads = reads
+        self._reports = reports
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
 
     async def observe(self, event: InteractionEvent) -> None:
-        """Take in one interaction. Raises Retryable where an echo has to wait for a call to end."""
-        opens = window.opens(event)
-        if event.data.contact_id is None or not (opens or isinstance(event, EchoReceived)):
+        """Take in one interaction. Raises Retryable where an echo or a receipt has to wait for a call to end."""
+        permits = permissions.concern(event)
+        if event.data.contact_id is None or not (permits or isinstance(event, EchoReceived | MessageRead)):
             return
         merchant = await self._merchants.of_account(event.data.account_id)
         if merchant is None:
             self._metrics.foreign_accounts.inc()
             return
         if isinstance(event, EchoReceived):
-            await self._echoes.read(event, merchant.id)
-        else:
-            await self._contacts.customer_acted(event.data.conversation_id, event.time)
+            await self._echoes.read(event, merchant)
+        elif isinstance(event, MessageRead):
+            await self._reads.read(event)
+        if permits:
+            await permissions.note(self._contacts, event)
 
     async def control(self, event: ControlEvent) -> None:
-        """Note who answers a conversation from here on. A person's turn ends by itself after the pause."""
+        """Note who answers a conversation from here on. A person's turn ends by itself after the quiet time."""
         control = event.data
         if not isinstance(event, ConversationTakenOver):
             await self._contacts.set_owner(control.conversation_id, "bot", by=control.by, since=event.time, until=None)
             return
-        until = event.time + self._patience.human_pause
+        merchant = await self._merchants.of_account(control.account_id)
+        pause = self._patience.human_pause
+        until = event.time + (merchant.quiet_time(pause) if merchant is not None else pause)
         await self._contacts.set_owner(control.conversation_id, "human", by=control.by, since=event.time, until=until)
         log.info("conversation.taken_over", conversation=control.conversation_id, reason=control.reason)
+
+    async def echo_died(self, event: EchoReceived, cause: str) -> None:
+        """Take in an echo whose record went to the dead letters: a person who wrote is heeded all the same, late.
+
+        Nothing is waited for any more. Jawab kept silent meanwhile, because a reply waits for what was observed before
+        it; the merchant's people are told why. Raises Retryable, PyMongoError, KafkaError: to be repeated then.
+        """
+        merchant = await self._merchants.of_account(event.data.account_id)
+        if merchant is None or event.data.contact_id is None:
+            return
+        whose = await self._echoes.read(event, merchant, last=True)
+        log.error("echo.given_up", conversation=event.data.conversation_id, whose=type(whose).__name__, cause=cause)
+        if isinstance(whose, Foreign):
+            notice = Notice(
+                reason=NOTICED_LATE,
+                text=f"A message from the account could not be taken in until now ({cause}). Jawab treats it as a "
+                "person's answer and is silent; please see whether the customer was left waiting.",
+                conversation_id=event.data.conversation_id,
+                account_id=event.data.account_id,
+                contact_id=event.data.contact_id,
+                reply_id="",
+                at=self._clock.now(),
+            )
+            await self._reports.tell(merchant.id, notice)

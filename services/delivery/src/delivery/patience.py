@@ -6,7 +6,8 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class Patience:
-    """Durations in seconds, but for `human_pause`.
+    """Durations in seconds, but for `human_pause`: how long a person's answer silences Jawab where the merchant has no
+    wish of their own.
 
     A call may begin up to `settle` after the ledger said `attempting` and lasts at most `call_timeout`; after that
     nothing of it is under way from here. The platform gets `settle` more to show what it took.

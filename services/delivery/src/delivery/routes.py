@@ -146,6 +146,7 @@ def described(row: Row) -> dict[str, Any]:
         "createdAt": row.at.isoformat(),
         "attemptedAt": max(attempted).isoformat() if attempted else None,
         "finishedAt": row.finished_at.isoformat() if row.finished_at else None,
+        "seenAt": row.seen_at.isoformat() if row.seen_at else None,
     }
 
 

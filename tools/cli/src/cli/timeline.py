@@ -79,6 +79,7 @@ def state_in_words(row: Row | None) -> str:
     route = f" over {row.route}" if row.route != "none" else ""
     if row.state == "delivered" and row.finished_at is not None and row.received_at_ms:
         milliseconds = row.finished_at.timestamp() * 1000 - row.received_at_ms
-        return f"delivered{route} in {milliseconds:.0f} ms"
+        seen = f", seen {row.seen_at:%m-%d %H:%M:%S}" if row.seen_at is not None else ""
+        return f"delivered{route} in {milliseconds:.0f} ms{seen}"
     reason = f": {row.reason}" if row.reason else ""
     return f"{row.state.replace('_', ' ')}{route}{reason}"
