@@ -11,6 +11,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from ai.announcing import Announcer
 from ai.answer import Answer, Lead
 from ai.completion import Completion, ModelFailed, Usage
 from ai.conversations import MongoConversations
@@ -21,7 +22,10 @@ from ai.incoming import incoming
 from ai.instagram_ai import InstagramAIService
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
+from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.rules import RuleEngine
+from ai.ruling import Rulings
 from ai.turn import next_turn
 from ai.usage import UsageTally
 from common.accounts import AccountState, Standing
@@ -140,6 +144,16 @@ class Scene:
             merchants=Directory(),
             standings=self.standings,
             held_back=HeldBack(messages, conversations, MongoDecisions(self.db), self.publish, self.clock),
+            notices=Notices(
+                messages=messages,
+                lines=conversations,
+                rulings=Rulings(RuleEngine(), observer=metrics, clock=self.clock),
+                announcer=Announcer(
+                    decisions=MongoDecisions(self.db), spending=self.tally, observer=metrics, publish=self.publish
+                ),
+                observer=metrics,
+                clock=self.clock,
+            ),
             orchestrator=ConversationAIOrchestrator(
                 messages=wrap(messages),
                 conversations=wrap(conversations),

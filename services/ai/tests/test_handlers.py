@@ -128,6 +128,8 @@ class Scene:
         self.messages, self.conversations = Noting(), Noting()
         self.standings, self.held_back = Ledger(), Noting()
         self.held_back.answer = "held_back"
+        self.notices = Noting()
+        self.notices.answer = "observed"
         self.published = []
         self.registry = CollectorRegistry()
         self.handlers = Handlers(
@@ -135,6 +137,7 @@ class Scene:
             standings=self.standings,
             orchestrator=self.responding,
             held_back=self.held_back,
+            notices=self.notices,
             messages=self.messages,
             conversations=self.conversations,
             publish=self.publish,
@@ -192,10 +195,7 @@ async def test_what_a_customer_says_is_answered(scene, one):
         event(ReactionReceived, Reaction(**who(mid="m"))),
         event(MessageRead, Read(**who(mid="m"))),
         event(OptInReceived, OptIn(**who())),
-        event(MentionReceived, Mention(**who())),
         event(HandoverReceived, Handover(**who(kind="app_roles"))),
-        event(StoryInsightsReceived, StoryInsights(**who())),
-        event(FeedChanged, FeedChange(**who())),
         event(UnknownReceived, Unknown(**who())),
         event(MessageEdited, Edit(**who(mid="m"))),
         event(ErasureRequested, PrivacyRequest(code="x", user_id="5")),
@@ -204,6 +204,29 @@ async def test_what_a_customer_says_is_answered(scene, one):
 async def test_what_asks_for_no_answer_touches_nothing(scene, one):
     await scene.handlers.handle(one)
     assert (scene.responding.said, scene.messages.calls, scene.conversations.calls) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        event(MentionReceived, Mention(**who())),
+        event(StoryInsightsReceived, StoryInsights(**who())),
+        event(FeedChanged, FeedChange(**who())),
+    ],
+)
+async def test_what_is_told_in_public_has_a_handler_of_its_own(scene, one):
+    await scene.handlers.handle(one)
+    assert [(name, args[1]) for name, args, _ in scene.notices.calls] == [("handle", one)]
+
+
+@pytest.mark.parametrize("kind", ["typing", "mark_seen"])
+async def test_what_became_of_a_courtesy_is_nobodys_business(scene, kind):
+    for one in (
+        event(ReplyDelivered, Delivered(**{**outcome(route="graph"), "kind": kind})),
+        event(ReplySuppressed, Suppressed(**{**outcome(reason="no_route"), "kind": kind})),
+    ):
+        await scene.handlers.handle(one)
+    assert scene.conversations.calls == []
 
 
 async def test_an_account_of_nobody_here_is_counted_and_dropped(scene):

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai.actions import answering, events, filled, in_language, notification, of_rule
-from ai.incoming import incoming, placeholders
+from ai.incoming import incoming
 from common.events.interactions import (
     Attachment,
     Comment,
@@ -60,11 +62,30 @@ def comment(kind=CommentReceived, **data):
         ),
         ({"attachments": (Attachment(type="story_mention"),)}, "", "[story mention]"),
         ({"attachments": (Attachment(type="like_heart"),)}, "", "[like heart]"),
+        ({"attachments": (Attachment(type="ephemeral"),)}, "", "[disappearing photo or video]"),
+        ({"attachments": (Attachment(type="audio", url="https://a"),), "text": "so"}, "so", "[voice message] so"),
+        ({"attachments": (Attachment(type="image", sticker_id="1"),)}, "", "[sticker]"),
+        ({"attachments": (Attachment(type="video"), Attachment(type="file"))}, "", "[video] [file]"),
+        ({"attachments": (Attachment(type="ig_post", title="Red  [dress]\nnew"),)}, "", "[shared post: Red dress new]"),
+        ({"attachments": (Attachment(type="share", title="t" * 200),)}, "", f"[shared post: {'t' * 100}]"),
+        ({"attachments": (Attachment(type="ig_reel", title="Abaya"),)}, "", "[shared reel: Abaya]"),
+        ({"attachments": (Attachment(type="ig_story", url="https://a"),)}, "", "[shared story]"),
+        (
+            {"attachments": (Attachment(type="template", title="Shoes", subtitle="25,000 IQD"),)},
+            "",
+            "[card: Shoes, 25,000 IQD]",
+        ),
+        ({"attachments": (Attachment(type="fallback", title="A page"),)}, "", "[link: A page]"),
+        ({"attachments": (Attachment(type="unsupported_type"),), "is_unsupported": True}, "", "[unsupported message]"),
+        ({"attachments": (Attachment(type="new_kind"),)}, "", "[new kind]"),
+        ({"referral": Referral(ad_id="1", ad_title="Eid offer"), "text": "hi"}, "hi", "[from an ad: Eid offer] hi"),
+        ({"referral": Referral(product_id="77"), "text": "hi"}, "hi", "[about product: 77] hi"),
+        ({"referral": Referral(ref="bio"), "text": "hi"}, "hi", "[came by the link: bio] hi"),
         ({"reply_to": ReplyTo(story_id="s"), "text": "wow"}, "wow", "[story reply] wow"),
         ({"reply_to": ReplyTo(mid="m0"), "text": "wow"}, "wow", "wow"),
         ({"is_unsupported": True}, "", "[unsupported message]"),
         ({"quick_reply": "SIZES"}, "SIZES", "SIZES"),
-        ({"quick_reply": "SIZES", "text": "Sizes"}, "Sizes", "Sizes"),
+        ({"quick_reply": "SIZES", "text": "Sizes"}, "Sizes", "[quick reply: SIZES] Sizes"),
         ({}, "", "[empty message]"),
     ],
 )
@@ -74,13 +95,52 @@ def test_rules_see_the_words_and_the_model_also_what_it_cannot_see(data, text, s
 
 
 def test_placeholders_of_unknown_kinds_are_short():
-    assert placeholders((Attachment(type="x" * 100),), story_reply=False, unsupported=True) == f"[{'x' * 40}]"
+    said = incoming(message(attachments=(Attachment(type="x" * 100),), is_unsupported=True))
+    assert said.shown == f"[{'x' * 40}]"
+
+
+@given(st.text(max_size=300), st.text(max_size=60))
+def test_a_strangers_title_can_neither_leave_its_brackets_nor_pose_as_the_customers_words(title, kind):
+    said = incoming(message(attachments=(Attachment(type=kind, title=title),)))
+    assert said.shown[0] + said.shown[-1] == "[]"
+    assert not set(said.shown[1:-1]) & set("[]\n\r")
+    assert said.text == ""
+
+
+def test_what_was_sent_along_is_kept_as_links():
+    said = incoming(
+        message(
+            attachments=(
+                Attachment(type="image", url="https://i/1"),
+                Attachment(type="image"),
+                Attachment(type="audio", url="https://a/1"),
+                Attachment(type="video", url="https://v/1"),
+            ),
+            reply_to=ReplyTo(story_id="s", story_url="https://s/1"),
+        )
+    )
+    assert (said.images, said.recordings) == (("https://i/1",), ("https://a/1",))
+    assert said.attachments[-1] == {"type": "story_reply", "url": "https://s/1", "media_id": "s"}
+    assert said.line().images == ("https://i/1",)
+
+
+def test_a_heard_recording_is_what_its_sender_said():
+    voice = incoming(message(attachments=(Attachment(type="audio", url="https://a/1"),)))
+    heard = voice.heard("bikam?")
+    assert (heard.text, heard.shown, heard.line().words) == ("bikam?", "[voice message] bikam?", "bikam?")
+    unheard = voice.heard("")
+    assert (unheard.text, unheard.shown) == ("", "[voice message that could not be heard]")
+    both = incoming(message(attachments=(Attachment(type="audio", url="https://a/1"),), text="so")).heard("bikam?")
+    assert (both.text, both.shown) == ("so\nbikam?", "[voice message] so\nbikam?")
 
 
 def test_a_tapped_button_counts_as_a_message_with_its_title():
     tapped = Postback(account_id=ACCOUNT, contact_id=CONTACT, title="Prices", payload="P", referral=Referral(ad_id="7"))
     said = incoming(event(PostbackReceived, tapped))
-    assert (said.text, said.shown, said.channel, said.ad_id) == ("Prices", "Prices", "direct_message", "7")
+    assert (said.text, said.channel, said.ad_id) == ("Prices", "direct_message", "7")
+    assert said.shown == "[from an ad] [button: P] Prices"
+    bare = Postback(account_id=ACCOUNT, contact_id=CONTACT, payload="ICE_1")
+    assert incoming(event(PostbackReceived, bare)).text == "ICE_1"
     assert incoming(event(PostbackReceived, Postback(account_id=ACCOUNT, contact_id=CONTACT))).shown == "[button]"
 
 

@@ -292,6 +292,7 @@ def process(world, merchant=SHOP, **more):
     return Handlers(
         merchants=Directory(merchant),
         standings=Working(),
+        notices=None,
         held_back=HeldBack(Messages(world), Conversations(world), Decisions(world), publish, world.clock),
         orchestrator=ConversationAIOrchestrator(
             messages=Messages(world),

@@ -12,17 +12,8 @@ from prometheus_client import CollectorRegistry
 from ai.answer import Answer
 from ai.completion import Completion, ModelFailed, Usage, worth_waiting
 from ai.instagram_ai import InstagramAIService
-from ai.model import (
-    API,
-    ModelLimits,
-    OpenAIModel,
-    openai_client,
-    parameters,
-    read_completion,
-    reason_of,
-    retry_after,
-    seconds_to_wait,
-)
+from ai.model import API, ModelLimits, OpenAIModel, openai_client, parameters, read_completion
+from ai.openai_errors import reason_of, retry_after, seconds_to_wait
 from ai.prompt import Question
 from common.breaker import BreakerMetrics, BreakerPolicy, Breakers
 from common.clock import ManualClock
@@ -60,11 +51,14 @@ class Calls:
     """Notes what the adapter reports."""
 
     def __init__(self):
-        self.results = []
+        self.results, self.refused = [], 0
 
     def called(self, result, seconds):
         assert seconds >= 0
         self.results.append(result)
+
+    def images_refused(self):
+        self.refused += 1
 
 
 class FakeOpenAI:

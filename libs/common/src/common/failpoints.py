@@ -19,6 +19,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
     {
         "ingest.after_append_before_answer": "the events are in Kafka, Meta has no answer",
         "ai.after_message_before_decision": "the message is stored, nothing is decided",
+        "ai.after_transcript_before_decision": "a voice message's transcript is stored, nothing is decided",
         "ai.after_model_before_decision": "the model has answered, the decision is not stored",
         "ai.after_decision_before_publish": "the decision is stored, its replies are not published",
         "ai.after_publish_before_done": "the replies are published, the record is not done",

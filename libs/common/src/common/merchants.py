@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Channel = Literal["direct_message", "comment"]
-Match = Literal["contains", "equals", "regex", "any_of", "sentiment"]
+Channel = Literal["direct_message", "comment", "mention"]
+Match = Literal["contains", "equals", "regex", "any_of", "sentiment", "always"]
 RouteName = Literal["manychat", "graph"]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")]
@@ -34,12 +34,20 @@ class MerchantPart(BaseModel):
 class When(MerchantPart):
     """When a rule applies. Texts are compared without regard to case, accents, Arabic vowel marks and punctuation."""
 
-    channel: Channel
+    channel: Channel = Field(
+        description="mention: the account was named in somebody's caption or comment; mostly told without its text."
+    )
     match: Match = Field(
         description="contains: a word or phrase anywhere; equals: nothing but it; any_of: one of several words "
-        "anywhere; regex: a Python expression; sentiment: positive, neutral or negative."
+        "anywhere; regex: a Python expression; sentiment: positive, neutral or negative; always: whatever was said."
     )
-    values: tuple[Text, ...] = Field(min_length=1, max_length=200)
+    values: tuple[Text, ...] = Field(default=(), max_length=200, description="What is looked for; none for always.")
+
+    @model_validator(mode="after")
+    def _looks_for_something(self) -> Self:
+        if (self.match == "always") == bool(self.values):
+            raise ValueError("values: at least one is needed, but none with match always")
+        return self
 
 
 class Then(MerchantPart):
@@ -109,6 +117,8 @@ class Merchant(Account):
         default=False,
         description="Meta has given the app the Human Agent feature: people may answer for 7 days, the bot never.",
     )
+    show_typing: bool = Field(default=True, description="Show the customer that an answer is being written.")
+    mark_seen: bool = Field(default=False, description="Mark a customer's messages as seen when they are answered.")
     quiet_hours: float | None = Field(
         default=None,
         gt=0,

@@ -15,6 +15,7 @@ from common.events.replies import (
     CommentReply,
     DirectMessage,
     HideComment,
+    MentionReply,
     OperatorNotification,
     Origin,
     PrivateReply,
@@ -41,7 +42,7 @@ def of_rule(then: Then, said: Incoming, merchant: Merchant, language: Language) 
         actions.append(answering(filled(reply, merchant), said))
     if private is not None and said.comment_id is not None:
         actions.append(PrivateReply(comment_id=said.comment_id, text=filled(private, merchant)))
-    if then.hide_comment and said.comment_id is not None:
+    if then.hide_comment and said.comment_id is not None and said.channel == "comment":
         actions.append(HideComment(comment_id=said.comment_id))
     if then.alert is not None:
         actions.append(notification(then.alert, said, merchant))
@@ -50,6 +51,8 @@ def of_rule(then: Then, said: Incoming, merchant: Merchant, language: Language) 
 
 def answering(text: str, said: Incoming) -> Action:
     """Return the action that answers where the customer wrote."""
+    if said.channel == "mention" and said.media_id is not None:
+        return MentionReply(media_id=said.media_id, comment_id=said.comment_id, text=text)
     if said.comment_id is None:
         return DirectMessage(text=text)
     if said.live:
@@ -60,6 +63,8 @@ def answering(text: str, said: Incoming) -> Action:
 def notification(reason: str, said: Incoming, merchant: Merchant) -> OperatorNotification:
     """Return the notification that calls a person to a conversation."""
     where = f"comment {said.comment_id}" if said.comment_id is not None else "a direct message"
+    if said.channel == "mention":
+        where = f"a mention in {where if said.comment_id is not None else 'a caption'} at media {said.media_id}"
     return OperatorNotification(
         reason=reason,
         text=f"{merchant.name}: a person is needed ({reason}) for {where} in conversation {said.conversation_id}.",

@@ -8,16 +8,26 @@ from datetime import timedelta
 import structlog
 from litestar import Litestar
 
+from ai.announcing import Announcer
 from ai.conversations import MongoConversations
 from ai.decisions import MongoDecisions
+from ai.download import Downloads
 from ai.handlers import Handlers
+from ai.hearing import Ears
 from ai.held_back import HeldBack
 from ai.instagram_ai import InstagramAIService
+from ai.links import AllowedHosts
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
 from ai.model import API, ModelLimits, OpenAIModel, openai_client
+from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
-from ai.settings import Settings
+from ai.rules import RuleEngine
+from ai.ruling import Rulings
+from ai.settings import OFF, Settings
+from ai.sight import Sight
+from ai.transcription import API as AUDIO_API
+from ai.transcription import OpenAITranscription
 from ai.turn import MOST_MESSAGES
 from ai.usage import UsageTally
 from common.accounts import MongoStandings
@@ -57,6 +67,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         timeout=settings.openai_timeout,
         connections=settings.model_concurrency,
     )
+    breaker_metrics = BreakerMetrics(registry)
     model = OpenAIModel(
         openai,
         ModelLimits(
@@ -67,7 +78,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             concurrency=settings.model_concurrency,
         ),
         metrics,
-        Breakers(API, clock=clock, metrics=BreakerMetrics(registry)),
+        Breakers(API, clock=clock, metrics=breaker_metrics),
     )
     messages = MongoMessages(db)
     conversations = MongoConversations(db, history_length=settings.history_length)
@@ -77,13 +88,34 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     async def publish_events(events: Sequence[Event]) -> None:
         await publish(broker, events, timeout=settings.publish_timeout)
 
+    decisions = MongoDecisions(db)
+    hosts = AllowedHosts(settings.media_hosts)
+    downloads = Downloads(hosts, timeout=settings.media_timeout, most_bytes=settings.media_max_bytes)
+    transcription = OpenAITranscription(
+        openai,
+        model=settings.transcription_model,
+        timeout=settings.openai_timeout,
+        observer=metrics,
+        breakers=Breakers(AUDIO_API, clock=clock, metrics=breaker_metrics),
+    )
+    ears = Ears(
+        fetching=downloads,
+        transcribing=transcription,
+        transcripts=messages,
+        spending=tally,
+        observer=metrics,
+        clock=clock,
+        concurrency=settings.transcription_concurrency,
+        patience=settings.model_patience,
+    )
+    rules = RuleEngine()
     handlers = Handlers(
         merchants=MerchantDirectory(db, merchant_from_environment(settings, None)),
         standings=MongoStandings(db),
         orchestrator=ConversationAIOrchestrator(
             messages=messages,
             conversations=conversations,
-            decisions=MongoDecisions(db),
+            decisions=decisions,
             answering=InstagramAIService(model),
             spending=tally,
             observer=metrics,
@@ -92,8 +124,20 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             # A turn's earlier messages are read back from the lines that are kept.
             most_messages=min(MOST_MESSAGES, settings.history_length),
             model_patience=settings.model_patience,
+            rules=rules,
+            ears=ears if settings.transcription_model != OFF else None,
+            sight=Sight(hosts, settings.images) if settings.images != "off" else None,
+            courtesies=publish_events,
         ),
-        held_back=HeldBack(messages, conversations, MongoDecisions(db), publish_events, clock),
+        notices=Notices(
+            messages=messages,
+            lines=conversations,
+            rulings=Rulings(rules, observer=metrics, clock=clock),
+            announcer=Announcer(decisions=decisions, spending=tally, observer=metrics, publish=publish_events),
+            observer=metrics,
+            clock=clock,
+        ),
+        held_back=HeldBack(messages, conversations, decisions, publish_events, clock),
         messages=messages,
         conversations=conversations,
         publish=publish_events,
@@ -119,6 +163,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(mongo.close)
             stack.push_async_callback(openai.close)
+            stack.push_async_callback(downloads.aclose)
             await stack.enter_async_context(tally.running())
             await stack.enter_async_context(_indexed(db))
             await stack.enter_async_context(link.running())

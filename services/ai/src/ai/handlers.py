@@ -21,6 +21,7 @@ from ai.history import Line
 from ai.incoming import Answerable, incoming
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics, Outcome
+from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
 from common.accounts import Standings
 from common.clock import Clock
@@ -30,12 +31,15 @@ from common.events.control import ControlEvent, ConversationReleased, Conversati
 from common.events.ids import interaction_id
 from common.events.interactions import (
     CommentReceived,
+    FeedChanged,
     LiveCommentReceived,
+    MentionReceived,
     MessageEdited,
     MessageReceived,
     MessageUnsent,
     PostbackReceived,
     ReferralReceived,
+    StoryInsightsReceived,
 )
 from common.events.outcomes import (
     HumanReplied,
@@ -55,6 +59,9 @@ Publish = Callable[[Sequence[Event]], Awaitable[None]]
 NOBODYS_BUSINESS = frozenset({"human_owns"})
 """Reasons for which a reply is withheld that need no person: one is there already."""
 
+COURTESIES = frozenset({"typing", "mark_seen"})
+"""Kinds of replies that say nothing: no line shows them, and nobody misses them."""
+
 UNKNOWN = "unknown"
 
 
@@ -66,6 +73,7 @@ class Handlers:
     standings: Standings
     orchestrator: ConversationAIOrchestrator
     held_back: HeldBack
+    notices: Notices
     messages: MongoMessages
     conversations: MongoConversations
     publish: Publish
@@ -126,8 +134,10 @@ class Handlers:
                 return await self.on_human_replied(merchant, event)
             case ConversationTakenOver() | ConversationReleased() | ConversationResolved():
                 return await self.on_control(merchant, event)
+            case MentionReceived() | FeedChanged() | StoryInsightsReceived():
+                return await self.notices.handle(merchant, event)
             case _:
-                # Echoes are delivery's to tell apart; reactions, reads, opt-ins and figures ask for no answer.
+                # Echoes are delivery's to tell apart; reactions, reads and opt-ins ask for no answer.
                 return "ignored"
 
     async def on_message_received(self, merchant: Merchant, event: MessageReceived | PostbackReceived) -> Outcome:
@@ -178,8 +188,10 @@ class Handlers:
     async def on_reply_outcome(
         self, event: ReplyDelivered | ReplyFailed | ReplySuppressed | ReplyOutcomeUnknown
     ) -> Outcome:
-        """Note what became of a reply; what did not arrive needs a person."""
+        """Note what became of a reply; what did not arrive needs a person, but for a courtesy."""
         data, now = event.data, self.clock.now()
+        if data.kind in COURTESIES:
+            return "ignored"
         match event:
             case ReplyDelivered(data=delivered):
                 await self.conversations.delivered(data.conversation_id, data.reply_id, delivered.message_ids, now=now)

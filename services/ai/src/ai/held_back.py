@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from ai.actions import events
+from ai.announcing import Decisions
 from ai.decisions import Decision
 from ai.history import Conversation
 from ai.incoming import Incoming
 from ai.language import detect
-from ai.orchestrator import Decisions, Messages
+from ai.orchestrator import Messages
 from common.accounts import Standing
 from common.clock import Clock
 from common.events.ids import decision_id

@@ -19,8 +19,8 @@ MOST_IMAGES = 4
 class Line:
     """One thing said. `id` is the event's or the reply's id, `human` a person of the shop.
 
-    The first `placeholder` characters of a customer's text stand for what cannot be seen: "[image] ". `images` are links
-    to what was sent along, `reply_to` is the platform's id of the message that it answers, `mids` are its own ids there.
+    The first `placeholder` characters of a customer's text stand for what cannot be seen: "[image] ". `images` are
+    links to what was sent along, `reply_to` is the platform's id of the message it answers, `mids` are its own.
     """
 
     id: str

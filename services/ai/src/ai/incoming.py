@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ai.history import Line, Unanswered
+from ai import described
+from ai.history import MOST_IMAGES, Line, Unanswered
 from common.events.interactions import (
     Attachment,
     CommentReceived,
     LiveCommentReceived,
+    Message,
     MessageReceived,
     PostbackReceived,
 )
@@ -16,16 +18,23 @@ from common.merchants import Channel
 
 NOT_REMEMBERED = "[message]"
 
+IMAGES = frozenset({"image"})
+RECORDINGS = frozenset({"audio"})
+"""The types of attachments that a model may look at, and that are transcribed."""
+
 Answerable = MessageReceived | PostbackReceived | CommentReceived | LiveCommentReceived
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """What a customer said. `text` is what rules look at; `shown` what the model and the history get."""
+    """What a customer said. `text` is what rules look at; `shown` what the model and the history get.
+
+    `images` and `recordings` are the platform's links to what was sent along; `reply_to` is the mid it answers.
+    """
 
     id: str
     account_id: str
-    contact_id: str
+    contact_id: str | None
     conversation_id: str
     channel: Channel
     at: datetime
@@ -34,9 +43,13 @@ class Incoming:
     received_at_ms: int = 0
     standby: bool = False
     mid: str | None = None
+    reply_to: str | None = None
     comment_id: str | None = None
+    media_id: str | None = None
     live: bool = False
     attachments: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    images: tuple[str, ...] = field(default=(), repr=False)
+    recordings: tuple[str, ...] = field(default=(), repr=False)
     ad_id: str | None = None
     traceparent: str | None = None
     prefix: str = ""
@@ -44,6 +57,13 @@ class Incoming:
     def reworded(self, text: str) -> "Incoming":
         """Return the same with another text: its writer changed it before it was handled."""
         return replace(self, text=text, shown=_joined(self.prefix, text))
+
+    def heard(self, transcript: str) -> "Incoming":
+        """Return the same with its recordings in words; an empty transcript: they could not be heard."""
+        if not transcript:
+            prefix = self.prefix.replace(f"[{described.VOICE}", f"[{described.UNHEARD}")
+            return replace(self, prefix=prefix, shown=_joined(prefix, self.text))
+        return self.reworded("\n".join(filter(None, (self.text, transcript))))
 
     @property
     def in_thread(self) -> bool:
@@ -54,7 +74,15 @@ class Incoming:
         """Return it as a line of the conversation."""
         placeholder = len(self.shown) - len(self.text) if self.shown.endswith(self.text) else 0
         return Line(
-            id=self.id, role="customer", text=self.shown, at=self.at, channel=self.channel, placeholder=placeholder
+            id=self.id,
+            role="customer",
+            text=self.shown,
+            at=self.at,
+            channel=self.channel,
+            mid=self.mid,
+            placeholder=placeholder,
+            reply_to=self.reply_to,
+            images=self.images[:MOST_IMAGES],
         )
 
     def unanswered(self, *, stored_at: datetime, closes: bool) -> Unanswered:
@@ -80,6 +108,8 @@ class Incoming:
             text=line.words if line is not None else "",
             shown=line.text if line is not None else NOT_REMEMBERED,
             received_at_ms=message.received_at_ms,
+            reply_to=line.reply_to if line is not None else None,
+            images=line.images if line is not None else (),
             traceparent=self.traceparent,
         )
 
@@ -103,10 +133,16 @@ def incoming(event: Answerable) -> Incoming | None:
         case MessageReceived():
             return _message(event, about)
         case PostbackReceived(data=tapped):
-            text = (tapped.title or "").strip()
-            ad = tapped.referral.ad_id if tapped.referral else None
+            text = (tapped.title or tapped.payload or "").strip()
+            prefix = described.of_postback(tapped)
             return Incoming(
-                **about, channel="direct_message", text=text, shown=text or "[button]", mid=tapped.mid, ad_id=ad
+                **about,
+                channel="direct_message",
+                text=text,
+                shown=_joined(prefix, text) or "[button]",
+                prefix=prefix,
+                mid=tapped.mid,
+                ad_id=tapped.referral.ad_id if tapped.referral else None,
             )
         case CommentReceived(data=comment) | LiveCommentReceived(data=comment):
             if comment.from_account:
@@ -126,11 +162,7 @@ def incoming(event: Answerable) -> Incoming | None:
 def _message(event: MessageReceived, about: dict[str, Any]) -> Incoming:
     message = event.data
     text = (message.text or message.quick_reply or "").strip()
-    prefix = placeholders(
-        message.attachments,
-        story_reply=message.reply_to is not None and bool(message.reply_to.story_id or message.reply_to.story_url),
-        unsupported=message.is_unsupported,
-    )
+    prefix = described.of_message(message)
     return Incoming(
         **about,
         channel="direct_message",
@@ -138,18 +170,26 @@ def _message(event: MessageReceived, about: dict[str, Any]) -> Incoming:
         shown=_joined(prefix, text) or "[empty message]",
         prefix=prefix,
         mid=message.mid,
-        attachments=tuple(attachment.model_dump(exclude_none=True) for attachment in message.attachments),
+        reply_to=message.reply_to.mid if message.reply_to is not None else None,
+        images=_links(message.attachments, IMAGES),
+        recordings=_links(message.attachments, RECORDINGS),
+        attachments=_kept(message),
         ad_id=message.referral.ad_id if message.referral else None,
     )
 
 
-def placeholders(attachments: tuple[Attachment, ...], *, story_reply: bool, unsupported: bool) -> str:
-    """Return words in brackets for what a model cannot see, each kind once: "[story reply] [image]"."""
-    kinds = ["story reply"] if story_reply else []
-    kinds += [attachment.type.replace("_", " ")[:40] for attachment in attachments]
-    if unsupported and not kinds:
-        kinds = ["unsupported message"]
-    return " ".join(f"[{kind}]" for kind in dict.fromkeys(kinds))
+def _links(attachments: tuple[Attachment, ...], kinds: frozenset[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.url for one in attachments if one.type in kinds and one.url))
+
+
+def _kept(message: Message) -> tuple[dict[str, Any], ...]:
+    """Return what is stored of a message's media: links and names, the story it answers among them, never media."""
+    kept = [attachment.model_dump(exclude_none=True) for attachment in message.attachments]
+    to = message.reply_to
+    if to is not None and (to.story_id or to.story_url):
+        story = {"type": "story_reply", "url": to.story_url, "media_id": to.story_id}
+        kept.append({name: value for name, value in story.items() if value is not None})
+    return tuple(kept)
 
 
 def _joined(prefix: str, text: str) -> str:

@@ -17,12 +17,16 @@ from common.mongo import MESSAGES, Database, Document
 
 @dataclass(frozen=True)
 class Stored:
-    """A stored message. `fresh` is False when it had been stored before; `stored_at` is the first time."""
+    """A stored message. `fresh` is False when it had been stored before; `stored_at` is the first time.
+
+    `transcript` is what its recordings say, empty when they could not be heard, None while nobody has listened.
+    """
 
     fresh: bool
     stored_at: datetime
     text: str = field(repr=False)
     unsent: bool = False
+    transcript: str | None = field(default=None, repr=False)
 
 
 class MongoMessages:
@@ -57,11 +61,25 @@ class MongoMessages:
             return False
         return True
 
+    async def heard(self, message_id: str, transcript: str) -> None:
+        """Keep what the recordings of a message say, unless it was taken back."""
+        await self._collection.update_one(
+            {"_id": message_id, "unsent": {"$ne": True}}, {"$set": {"transcript": transcript}}
+        )
+
+    async def note_hidden(self, message_id: str, *, hidden: bool) -> None:
+        """Note that a comment was hidden from the public, or is shown again."""
+        await self._collection.update_one({"_id": message_id}, {"$set": {"hidden": hidden}})
+
     async def erase(self, message_id: str, *, about: Document) -> None:
         """Forget what an unsent message held."""
         await self._collection.update_one(
             {"_id": message_id},
-            {"$set": {"text": "", "attachments": [], "unsent": True}, "$setOnInsert": about},
+            {
+                "$set": {"text": "", "attachments": [], "unsent": True},
+                "$unset": {"transcript": ""},
+                "$setOnInsert": about,
+            },
             upsert=True,
         )
 
@@ -95,4 +113,5 @@ def _stored(document: Document | None, said: Incoming, now: datetime, *, fresh: 
         stored_at=now if fresh else found.get("stored_at", now),
         text=found.get("text", said.text),
         unsent=bool(found.get("unsent")),
+        transcript=found.get("transcript"),
     )

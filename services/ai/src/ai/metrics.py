@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ai.completion import Usage
 from ai.rules import SkipCause
+from ai.transcription import AudioUsage
 
 Platform = Literal["instagram", "manychat"]
 Outcome = Literal[
@@ -20,6 +21,9 @@ Outcome = Literal[
     "failed",
 ]
 """`left`: to a later message of the customer, which answers both; `held_back`: the account cannot answer now."""
+
+FEED_ITEMS = frozenset({"comment", "reaction", "like", "post", "status", "photo", "video", "share", "album"})
+FEED_VERBS = frozenset({"add", "edited", "remove", "hide", "unhide"})
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 
@@ -50,6 +54,24 @@ class AIMetrics:
         # Rules that could not be tried; the log names them.
         self._skipped = Counter("ai_rules_skipped", "Rules that could not be tried", ["cause"], registry=registry)
 
+        # Voice messages: heard, or why not, with the download and all waiting for a place; and each call apart.
+        self._heard = Histogram(
+            "ai_voice_seconds",
+            "From a voice message to its transcript",
+            ["result"],
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._transcriptions = Histogram(
+            "ai_transcription_seconds", "One call of the transcription", ["result"], registry=registry, buckets=SECONDS
+        )
+        # What hearing cost, in what its model is billed by: seconds, input_tokens, output_tokens.
+        self._audio = Counter("ai_transcription_usage", "What transcriptions cost", ["unit"], registry=registry)
+        # Requests that the model's API did not take with their images, and that were asked again without.
+        self._blind = Counter("ai_images_refused", "Answers made without images that were there", registry=registry)
+        # Changes of pages' feeds by what changed and how.
+        self._feed = Counter("ai_feed_changes", "Changes of pages' feeds", ["item", "verb"], registry=registry)
+
     def handled(self, *, merchant: str, platform: Platform, event: str, outcome: Outcome, seconds: float) -> None:
         """Note one handled event."""
         self._events.labels(merchant, platform, event, outcome).observe(seconds)
@@ -73,3 +95,25 @@ class AIMetrics:
     def rule_skipped(self, cause: SkipCause) -> None:
         """Note a rule that could not be tried."""
         self._skipped.labels(cause).inc()
+
+    def images_refused(self) -> None:
+        """Note that the model's API did not take a request with images."""
+        self._blind.inc()
+
+    def transcribed(self, result: str, seconds: float) -> None:
+        """Note one call of the transcription."""
+        self._transcriptions.labels(result).observe(seconds)
+
+    def heard(self, result: str, seconds: float, usage: AudioUsage) -> None:
+        """Note one voice message."""
+        self._heard.labels(result).observe(seconds)
+        self._audio.labels("seconds").inc(usage.seconds)
+        self._audio.labels("input_tokens").inc(usage.input_tokens)
+        self._audio.labels("output_tokens").inc(usage.output_tokens)
+
+    def feed_changed(self, item: str, verb: str) -> None:
+        """Note a change of a page's feed."""
+        self._feed.labels(
+            item if item in FEED_ITEMS else "other",
+            verb if verb in FEED_VERBS else "other",
+        ).inc()

@@ -6,7 +6,10 @@ budget allows. Every failure becomes one of a closed set of reasons. What was sp
 
 An API that does not answer, or answers with server errors, is left alone by a circuit breaker, one for this service's
 key: nobody then waits out a time-out of their own. A refusal, also of the rate, is an answer and opens nothing. What is
-done about a message while the breaker is open is the orchestrator's to say.
+done about a message while the breaker is open is not decided here.
+
+Images go as links that the API fetches itself. It answers 400 when it cannot (the link has expired, the picture is none
+it knows) and when the model has no eyes; the same is asked once more without them then.
 """
 
 import asyncio
@@ -14,27 +17,21 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import httpx2
-import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
 from ai.answer import Answer, schema
 from ai.completion import Completion, ModelFailed, Reason, Usage
-from ai.prompt import ChatMessage
+from ai.openai_errors import NOT_WELL, PASSING, reason_of, retry_after
+from ai.prompt import ChatMessage, without_images
 from common.breaker import BreakerOpen, Breakers
 from common.http_client import http_client as bounded_client
-
-PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited"})
-"""What may be different a moment later. A timeout only counts here if it left time in the budget."""
-
-NOT_WELL: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable"})
-"""What speaks against the API itself."""
 
 API = "openai"
 ACCOUNT = "service"
@@ -45,11 +42,7 @@ PAUSE_SECONDS = 0.3
 SHORTEST_TRY = 1.0
 """Seconds below which another try is not worth beginning."""
 
-_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_REFUSED = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
 _REASONING = re.compile(r"^(?:o\d|gpt-[5-9])")
-_TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN, _REQUEST_TIMEOUT, _CONFLICT = 429, 401, 403, 408, 409
-_SERVER_ERROR = 500
 
 
 class ModelObserver(Protocol):
@@ -57,6 +50,10 @@ class ModelObserver(Protocol):
 
     def called(self, result: str, seconds: float) -> None:
         """Note one call: "ok" or a reason, and how long it took."""
+        ...
+
+    def images_refused(self) -> None:
+        """Note that the API did not take a request with images."""
         ...
 
 
@@ -99,6 +96,10 @@ class OpenAIModel:
                 if failed is not None and failure.reason == "held_back":
                     raise ModelFailed(failed.reason, spent, after=failed.after) from None
                 failed = failure
+                if failure.reason == "bad_request" and (plain := without_images(messages)) != messages:
+                    self._observer.images_refused()
+                    messages = plain
+                    continue
                 pause = failure.after if failure.after is not None else PAUSE_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 jitter is no secret
                 left = ends_at - time.monotonic() - pause
                 if failure.reason not in PASSING or attempt >= TRIES or left < SHORTEST_TRY:
@@ -188,49 +189,3 @@ def _usage_of(response: ChatCompletion) -> Usage:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def reason_of(error: Exception) -> Reason:
-    """Return why a call failed, from what the client raised."""
-    if isinstance(error, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException):
-        return "timeout"
-    if isinstance(error, openai.APIResponseValidationError):
-        return "not_valid"
-    if isinstance(error, openai.APIStatusError):
-        return _reason_of_status(error.status_code, error.code)
-    if isinstance(error, openai.APIConnectionError | httpx2.TransportError | ConnectionError):
-        return "unavailable"
-    return "not_valid"  # an answer that the client itself could not read
-
-
-def _reason_of_status(status: int, code: str | None) -> Reason:
-    if code in _QUOTA:
-        return "quota"
-    if code in _REFUSED:
-        return "refused"
-    if status in {_UNAUTHORIZED, _FORBIDDEN}:
-        return "bad_key"
-    if status == _TOO_MANY_REQUESTS:
-        return "rate_limited"
-    if status >= _SERVER_ERROR or status in {_REQUEST_TIMEOUT, _CONFLICT}:
-        return "unavailable"
-    return "bad_request"
-
-
-def retry_after(error: Exception) -> float | None:
-    """Return the seconds a provider asked to wait, or None when it did not say (dates are not used by these APIs)."""
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    return seconds_to_wait(error.response.headers)
-
-
-def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the wait from `retry-after-ms` or `retry-after`, never negative."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None

@@ -1,7 +1,7 @@
 """One thing a customer said goes in; a stored decision and its published replies come out.
 
-    store the message → leave the answer to a later one, or wait for one (`ai.turn`) → record it in the conversation
-    → decide about the turn (rules, then who owns the conversation, then the model) → store the decision
+    store the message → hear it → leave the answer to a later one, or wait for one (`ai.turn`) → record it in the
+    conversation → decide about the turn (rules, then the model) → store the decision
     → publish its replies → record it in the conversation
 
 A crash between any two of these repeats to the same end: the message and its line are stored once, the end of a turn
@@ -10,50 +10,38 @@ answers and no answer is paid twice. Until the end the conversation says that it
 them finds the decision and publishes it again. Four calls of the database for an answer, two where nothing is answered
 or the answer is left to a later message.
 
-When the model fails, the customer hears an apology and a person is called. When it is only held back (the circuit
-breaker is open, or the provider named a time to come again), nothing was asked and nothing is lost by waiting: the
-message is tried again then, for `model_patience` seconds from when it was stored; what cannot be answered within them
-is apologised for at once.
+A message with a recording is heard before it gets its line (`ai.hearing`), at the price of one more call. What is
+decided about a turn is `ai.deciding`'s to say.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 import structlog
 
-from ai.actions import answering, events, notification, of_rule
-from ai.apology import apology
-from ai.completion import ModelFailed, Usage, worth_waiting
-from ai.decisions import Decision, DecisionOrigin
+from ai.announcing import Announcer, Decisions, Publish, Spending
+from ai.courtesy import Courtesy
+from ai.deciding import MODEL_PATIENCE, Answering, Decider, Observer
+from ai.decisions import Decision
+from ai.hearing import Ears
 from ai.history import Conversation, Unanswered
 from ai.incoming import Incoming
-from ai.instagram_ai import ModelAnswer
-from ai.language import Language, detect, language_of
+from ai.language import detect
 from ai.messages import Stored
-from ai.prompt import Question
-from ai.rules import DEFAULT_RULES, RuleEngine, SkipCause
+from ai.rules import RuleEngine
+from ai.sight import Sight
 from ai.turn import MOST_MESSAGES, Turn, continues, next_turn, seconds_to_wait
 from common.clock import Clock
-from common.errors import Retryable
-from common.events.ids import decision_id
-from common.events.replies import Action, OperatorNotification, ReplyGenerated
+from common.events.replies import ReplyGenerated
 from common.failpoints import failpoint
-from common.kafka.hold import hold, refuse_if_lost
-from common.merchants import Merchant, Rule
+from common.kafka.hold import hold
+from common.merchants import Merchant
 
 log = structlog.get_logger("ai")
 
-MOST_UNSTORED = 1000
 MOST_LEFT = 10_000
-
-MODEL_PATIENCE = 60.0
-"""Seconds."""
-
-ESCALATED = "escalated"
-MODEL_UNAVAILABLE = "model_unavailable"
 
 
 class Messages(Protocol):
@@ -97,54 +85,6 @@ class Conversations(Protocol):
         ...
 
 
-class Decisions(Protocol):
-    """Keeps decisions."""
-
-    async def covering(self, event_id: str) -> Decision | None:
-        """Return the decision that answers an interaction, or None."""
-        ...
-
-    async def store(self, decision: Decision) -> tuple[Decision, bool]:
-        """Store a decision; return what is stored under its id, and whether that was just now."""
-        ...
-
-
-class Answering(Protocol):
-    """Makes answers."""
-
-    async def answer(self, question: Question) -> ModelAnswer:
-        """Return an answer. Raises ModelFailed."""
-        ...
-
-
-class Spending(Protocol):
-    """Counts what answers cost."""
-
-    def spent(self, merchant_id: str, at: datetime, usage: Usage) -> None:
-        """Count one answer."""
-        ...
-
-
-class Observer(Protocol):
-    """Is told what was decided."""
-
-    def decided(self, origin: str, match: str | None, usage: Usage, *, person_needed: bool) -> None:
-        """Note a decision that was stored for the first time."""
-        ...
-
-    def asking(self, by: int) -> None:
-        """Note that an answer is begun (1) or done (-1)."""
-        ...
-
-    def rule_skipped(self, cause: SkipCause) -> None:
-        """Note a rule that could not be tried."""
-        ...
-
-
-Publish = Callable[[Sequence[ReplyGenerated]], Awaitable[None]]
-"""Appends replies to their topic; returns when that is acknowledged."""
-
-
 @dataclass(frozen=True)
 class Result:
     """What became of one thing said: in a word, and the replies that were published."""
@@ -173,19 +113,26 @@ class ConversationAIOrchestrator:
         rules: RuleEngine | None = None,
         most_messages: int = MOST_MESSAGES,
         model_patience: float = MODEL_PATIENCE,
+        ears: Ears | None = None,
+        sight: Sight | None = None,
+        courtesies: Publish | None = None,
     ) -> None:
+        """Without `ears` recordings stay unheard, without `sight` images unseen, and no `courtesies` means none."""
         self._messages = messages
         self._conversations = conversations
-        self._decisions = decisions
-        self._answering = answering
-        self._spending = spending
-        self._observer = observer
-        self._publish = publish
+        self._announcer = Announcer(decisions=decisions, spending=spending, observer=observer, publish=publish)
+        self._decider = Decider(
+            answering=answering,
+            observer=observer,
+            clock=clock,
+            rules=rules or RuleEngine(),
+            patience=model_patience,
+            sight=sight,
+        )
         self._clock = clock
-        self._rules = rules or RuleEngine()
         self._most_messages = most_messages
-        self._patience = model_patience
-        self._unstored: OrderedDict[str, Decision] = OrderedDict()
+        self._ears = ears
+        self._courtesies = courtesies
         self._left: OrderedDict[str, datetime] = OrderedDict()
 
     async def respond(self, merchant: Merchant, said: Incoming) -> Result:
@@ -193,8 +140,10 @@ class ConversationAIOrchestrator:
         stored = await self._messages.store(said, merchant_id=merchant.id, now=self._clock.now())
         if stored.text != said.text:
             said = said.reworded(stored.text)
-        if not stored.fresh and (decision := await self._decisions.covering(said.id)) is not None:
+        if not stored.fresh and (decision := await self._announcer.covering(said.id)) is not None:
             return await self._republish(merchant, said, decision)
+        if self._ears is not None and not stored.unsent:
+            said = await self._ears.hear(merchant, said, stored)
         conversation, left = await self._taken_in(merchant, said, stored)
         failpoint("ai.after_message_before_decision")
         if conversation is None or said.standby:
@@ -202,7 +151,7 @@ class ConversationAIOrchestrator:
         if stored.unsent or conversation.awaits(said.id) or conversation.human_owned(stored.stored_at):
             return await self._answer(merchant, said, conversation, left=left)
         # Its line is there and waits for nothing: somebody has decided by now, or it is back from the dead letters.
-        if (decision := await self._decisions.covering(said.id)) is not None:
+        if (decision := await self._announcer.covering(said.id)) is not None:
             return await self._republish(merchant, said, decision)
         waiting = said.unanswered(stored_at=stored.stored_at, closes=not said.in_thread)
         conversation = await self._conversations.reopen(said.conversation_id, waiting)
@@ -256,8 +205,12 @@ class ConversationAIOrchestrator:
                         self._leave(said.conversation_id, first)
                         return Result("left", tuple(published))
                 await self._conversations.begin(conversation, turn)
-            decision = await self._decision_about(merchant, said, conversation, turn)
-            await self._say(decision)
+            courtesy = Courtesy(self._courtesies, self._clock, merchant, said)
+            try:
+                decision = await self._decision_about(merchant, said, conversation, turn, courtesy)
+            finally:
+                await courtesy.close()
+            await self._announcer.say(decision)
             await self._conversations.record_decision(decision, now=self._clock.now())
             outcome = "answered"
             published += decision.replies
@@ -273,9 +226,8 @@ class ConversationAIOrchestrator:
 
     async def _republish(self, merchant: Merchant, said: Incoming, decision: Decision) -> Result:
         """Publish again what was decided; then answer what was left to this copy of an old message, if anything."""
-        if self._ours(decision):
-            self._count(decision)
-        await self._say(decision)
+        self._announcer.recognise(decision)
+        await self._announcer.say(decision)
         conversation = await self._conversations.find(said.conversation_id)
         if conversation is None:
             return Result("republished", decision.replies)
@@ -285,147 +237,23 @@ class ConversationAIOrchestrator:
         rest = await self._answer(merchant, said, conversation) if said.in_thread else OBSERVED
         return Result("republished", (*decision.replies, *rest.events))
 
-    async def _say(self, decision: Decision) -> None:
-        if decision.replies:
-            refuse_if_lost()
-            await self._publish(decision.replies)
-        failpoint("ai.after_publish_before_done")
-
     async def _decision_about(
-        self, merchant: Merchant, said: Incoming, conversation: Conversation, turn: Turn
+        self, merchant: Merchant, said: Incoming, conversation: Conversation, turn: Turn, courtesy: Courtesy
     ) -> Decision:
         """Return the stored decision about a turn, made now unless it was before."""
         trigger = turn.trigger.id
         if trigger != said.id:  # of `said` it is known that no decision covers it
-            known = await self._decisions.covering(trigger)
+            known = await self._announcer.covering(trigger)
             if known is not None:
-                if self._ours(known):
-                    self._count(known)
+                self._announcer.recognise(known)
                 return known
-        decision = self._unstored.get(trigger) or await self._decide(merchant, said, conversation, turn)
-        decision, new = await self._stored(decision, trigger)
+        courtesy.seen()
+        decision = self._announcer.unstored(trigger) or await self._decider.decide(
+            merchant, said, conversation, turn, courtesy
+        )
+        decision = await self._announcer.store(decision)
         failpoint("ai.after_decision_before_publish")
-        if new:
-            self._count(decision)
         return decision
-
-    async def _stored(self, decision: Decision, event_id: str) -> tuple[Decision, bool]:
-        """Store a decision. While the database is away it is kept here: a retry must not pay the model again."""
-        self._unstored[event_id] = decision
-        while len(self._unstored) > MOST_UNSTORED:
-            self._unstored.popitem(last=False)
-        refuse_if_lost()
-        result = await self._decisions.store(decision)
-        self._unstored.pop(event_id, None)
-        return result
-
-    def _ours(self, stored: Decision) -> bool:
-        """Tell whether a stored decision was made here and its storing was never acknowledged: then it is new, too."""
-        made = self._unstored.pop(stored.covers[-1], None)
-        return made is not None and made.replies == stored.replies
-
-    def _count(self, decision: Decision) -> None:
-        if decision.origin != "rule":
-            self._spending.spent(decision.merchant_id, decision.at, decision.usage)
-        person_needed = any(isinstance(reply.data.action, OperatorNotification) for reply in decision.replies)
-        self._observer.decided(decision.origin, decision.match, decision.usage, person_needed=person_needed)
-
-    async def _decide(self, merchant: Merchant, said: Incoming, conversation: Conversation, turn: Turn) -> Decision:
-        """Decide about a turn: `asked` is its last message, and what is replied to."""
-        lines = {line.id: line for line in conversation.recent}
-        remembered = [said.recalled(message, lines.get(message.id)) for message in turn.messages]
-        asked = said if turn.trigger.id == said.id else remembered[-1]
-        earlier = remembered[:-1]
-        language = language_of(asked.text, conversation.language)
-        rules = merchant.rules if merchant.rules is not None else DEFAULT_RULES
-        verdict = self._rules.first(
-            rules, channel=asked.channel, text=asked.text, earlier=[one.text for one in earlier]
-        )
-        for name, cause in verdict.skipped:
-            self._observer.rule_skipped(cause)
-            log.warning("rule.skipped", merchant=merchant.id, rule=name, cause=cause)
-        if verdict.rule is not None:
-            return self._by_rule(verdict.rule, merchant, asked, turn, language)
-        history = tuple(line for line in conversation.recent if line.id not in turn.covers)
-        question = Question(
-            merchant, asked.channel, language, asked.shown, history, tuple(one.shown for one in earlier)
-        )
-        return await self._by_model(question, asked, turn)
-
-    def _by_rule(self, rule: Rule, merchant: Merchant, said: Incoming, turn: Turn, language: Language) -> Decision:
-        actions = of_rule(rule.then, said, merchant, language)
-        decision = self._decision(merchant, said, turn, actions, origin="rule", language=language)
-        return replace(decision, rule=rule.name, match=rule.when.match, attention=rule.then.alert)
-
-    async def _by_model(self, question: Question, said: Incoming, turn: Turn) -> Decision:
-        merchant, language = question.merchant, question.language
-        refuse_if_lost()
-        self._observer.asking(1)
-        try:
-            made = await self._answering.answer(question)
-        except ModelFailed as failure:
-            log.warning("model.failed", conversation=said.conversation_id, reason=failure.reason)
-            self._wait_if_worth(failure, turn)
-            return self._by_apology(merchant, said, turn, language, failure)
-        finally:
-            self._observer.asking(-1)
-        failpoint("ai.after_model_before_decision")
-        answer = made.answer
-        actions: list[Action] = [answering(made.text, said)]
-        if answer.escalate:
-            actions.append(notification(ESCALATED, said, merchant))
-        return replace(
-            self._decision(merchant, said, turn, actions, origin="model", language=answer.language or language),
-            model=made.model,
-            usage=made.usage,
-            intent=answer.intent,
-            sentiment=answer.sentiment,
-            escalate=answer.escalate,
-            lead=answer.lead.known(),
-            attention=ESCALATED if answer.escalate else None,
-        )
-
-    def _wait_if_worth(self, failure: ModelFailed, turn: Turn) -> None:
-        """Raise Retryable where the model may still answer within the patience."""
-        waited = (self._clock.now() - turn.trigger.stored_at).total_seconds()
-        seconds = worth_waiting(failure, waited=waited, patience=self._patience)
-        if seconds is not None:
-            raise Retryable(f"the model is {failure.reason}", after=seconds)
-
-    def _by_apology(
-        self, merchant: Merchant, said: Incoming, turn: Turn, language: Language, failure: ModelFailed
-    ) -> Decision:
-        actions = [answering(apology(language), said), notification(MODEL_UNAVAILABLE, said, merchant)]
-        return replace(
-            self._decision(merchant, said, turn, actions, origin="apology", language=language),
-            usage=failure.usage,
-            reasons=(failure.reason,),
-            escalate=True,
-            attention=MODEL_UNAVAILABLE,
-        )
-
-    def _decision(
-        self,
-        merchant: Merchant,
-        said: Incoming,
-        turn: Turn,
-        actions: Sequence[Action],
-        *,
-        origin: DecisionOrigin,
-        language: Language,
-    ) -> Decision:
-        now = self._clock.now()
-        id_ = decision_id(said.conversation_id, said.id)
-        return Decision(
-            id=id_,
-            conversation_id=said.conversation_id,
-            merchant_id=merchant.id,
-            covers=turn.covers,
-            at=now,
-            origin=origin,
-            replies=events(actions, decision=id_, said=said, merchant=merchant, origin=origin, now=now),
-            language=language,
-        )
 
 
 def _has(conversation: Conversation, said: Incoming, stored: Stored) -> bool:

@@ -162,6 +162,8 @@ class RuleEngine:
 
     def _applies(self, when: When, said: Said) -> bool | SkipCause:
         match when.match:
+            case "always":
+                return True
             case "contains" | "any_of":
                 return any(map(said.contains, _phrases(when.values)))
             case "equals":

@@ -1,8 +1,17 @@
 """What can be configured in the ai service; `.env.example` explains each name."""
 
-from pydantic import SecretStr, field_validator
+from typing import Annotated, Literal, Self
 
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from ai.links import AllowedHosts
 from common.settings import KafkaSettings, MerchantSettings, MongoSettings, OwnershipSettings, ServiceSettings, named
+
+META_HOSTS = ("lookaside.fbsbx.com", "*.fbcdn.net", "*.cdninstagram.com")
+"""Where the links in Instagram's webhooks lead, or redirect to: the messaging CDN and Meta's two for media."""
+
+OFF = "off"
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, OwnershipSettings):
@@ -22,6 +31,34 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
     model_patience: float = named("AI_MODEL_PATIENCE", default=60.0, ge=0, le=3600)
     # How many lines of a conversation are kept beside it and shown to the model.
     history_length: int = named("AI_HISTORY_LENGTH", default=20, ge=2, le=200)
+
+    # How closely a model looks at a customer's images: low, high or auto; off for a model that has no eyes.
+    images: Literal["off", "low", "high", "auto"] = named("AI_IMAGES", default="low")
+    # Which model makes text of voice messages; "off" leaves them unheard.
+    transcription_model: str = named("OPENAI_TRANSCRIPTION_MODEL", default="gpt-transcribe", min_length=1)
+    # Recordings in memory at once: this many times AI_MEDIA_MAX_BYTES is the most they take.
+    transcription_concurrency: int = named("AI_TRANSCRIPTION_CONCURRENCY", default=8, ge=1, le=100)
+    # Where a customer's media may be fetched from: names, *.names; in development also origins such as http://host:port.
+    media_hosts: Annotated[tuple[str, ...], NoDecode] = named("AI_MEDIA_HOSTS", default=META_HOSTS)
+    media_timeout: float = named("AI_MEDIA_TIMEOUT", default=10.0, gt=0, le=60)
+    media_max_bytes: int = named("AI_MEDIA_MAX_BYTES", default=25_000_000, ge=1000, le=25_000_000)
+
+    @field_validator("media_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+        return value
+
+    @model_validator(mode="after")
+    def _are_hosts(self) -> Self:
+        try:
+            hosts = AllowedHosts(self.media_hosts)
+        except ValueError as error:
+            raise ValueError(f"AI_MEDIA_HOSTS: {error}") from None
+        if hosts.origins and not self.development:
+            raise ValueError("AI_MEDIA_HOSTS: an origin is for tests; name hosts (or JAWAB_ENV=development)")
+        return self
 
     @field_validator("openai_base_url")
     @classmethod

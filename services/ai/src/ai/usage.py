@@ -1,4 +1,4 @@
-"""Tokens per merchant and day, in `usage`: what an answer cost is counted once, when its decision is stored.
+"""Cost per merchant and day, in `usage`: of an answer when its decision is stored, of hearing when the transcript is.
 
 Counting does not cost every customer a round trip: what was spent is added up here and written about once a second for
 all merchants together. The decisions hold every amount as well; a process that is killed loses at most the sum of its
@@ -7,7 +7,7 @@ last second, never counts anything twice.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 
 import structlog
@@ -15,11 +15,14 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from ai.completion import Usage
+from ai.transcription import AudioUsage
 from common.mongo import USAGE, Database
 
 log = structlog.get_logger("ai")
 
 Key = tuple[str, date]
+Amounts = Mapping[str, float]
+"""What is added up, by the names it is stored under."""
 
 
 class UsageTally:
@@ -28,15 +31,27 @@ class UsageTally:
     def __init__(self, db: Database, *, interval: float = 1.0) -> None:
         self._collection = db[USAGE]
         self._interval = interval
-        self._sums: dict[Key, tuple[int, Usage]] = {}
+        self._sums: dict[Key, dict[str, float]] = {}
 
     def spent(self, merchant_id: str, at: datetime, usage: Usage) -> None:
         """Add what one answer cost, on the day (UTC) of `at`."""
-        self._add((merchant_id, at.astimezone(UTC).date()), 1, usage)
+        amounts = {"answers": 1, "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        self._add(_key(merchant_id, at), amounts)
 
-    def _add(self, key: Key, answers: int, usage: Usage) -> None:
-        have, sum_ = self._sums.get(key, (0, Usage()))
-        self._sums[key] = (have + answers, sum_ + usage)
+    def listened(self, merchant_id: str, at: datetime, usage: AudioUsage) -> None:
+        """Add what hearing one message cost, on the day (UTC) of `at`."""
+        amounts = {
+            "voice_messages": 1,
+            "audio_seconds": usage.seconds,
+            "audio_input_tokens": usage.input_tokens,
+            "audio_output_tokens": usage.output_tokens,
+        }
+        self._add(_key(merchant_id, at), amounts)
+
+    def _add(self, key: Key, amounts: Amounts) -> None:
+        sums = self._sums.setdefault(key, {})
+        for name, amount in amounts.items():
+            sums[name] = sums.get(name, 0) + amount
 
     async def flush(self) -> None:
         """Write the sums. What could not be written stays for the next time; raises nothing."""
@@ -45,16 +60,16 @@ class UsageTally:
         if not keys:
             return
         try:
-            await self._collection.bulk_write([_increment(key, *sums[key]) for key in keys], ordered=False)
+            await self._collection.bulk_write([_increment(key, sums[key]) for key in keys], ordered=False)
         except BulkWriteError as error:
             failed = [keys[problem["index"]] for problem in error.details.get("writeErrors", ())]
             self._keep(sums, failed, error)
         except PyMongoError as error:
             self._keep(sums, keys, error)
 
-    def _keep(self, sums: dict[Key, tuple[int, Usage]], keys: list[Key], error: PyMongoError) -> None:
+    def _keep(self, sums: dict[Key, dict[str, float]], keys: list[Key], error: PyMongoError) -> None:
         for key in keys:
-            self._add(key, *sums[key])
+            self._add(key, sums[key])
         log.warning("usage.not_written", merchants=len(keys), error=type(error).__name__)
 
     @contextlib.asynccontextmanager
@@ -76,7 +91,11 @@ class UsageTally:
             await self.flush()
 
 
-def _increment(key: Key, answers: int, usage: Usage) -> UpdateOne:
+def _key(merchant_id: str, at: datetime) -> Key:
+    return merchant_id, at.astimezone(UTC).date()
+
+
+def _increment(key: Key, amounts: Amounts) -> UpdateOne:
     merchant_id, day = key
     return UpdateOne(
         {"_id": f"{merchant_id}:{day.isoformat()}"},
@@ -86,11 +105,7 @@ def _increment(key: Key, answers: int, usage: Usage) -> UpdateOne:
                 "day": day.isoformat(),
                 "at": datetime(day.year, day.month, day.day, tzinfo=UTC),
             },
-            "$inc": {
-                "answers": answers,
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-            },
+            "$inc": dict(amounts),
         },
         upsert=True,
     )
