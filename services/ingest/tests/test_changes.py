@@ -99,14 +99,78 @@ def test_story_figures_are_numbers_and_hidden_ones_are_minus_one():
     assert event.data.figures == {"reach": 44, "replies": -1, "exits": 3}
 
 
-@pytest.mark.parametrize("verb", ["add", "edited", "remove"])
-def test_a_page_feed_change_tells_what_was_done(verb):
+@pytest.mark.parametrize(("verb", "age"), [("add", 60), ("edited", 3), ("remove", 3), ("hide", 3)])
+def test_a_page_feed_change_tells_what_was_done_and_when(verb, age):
+    """`created_time` is the comment's own: whatever is done to it later happens when the entry is sent."""
     value = {"item": "comment", "verb": verb, "comment_id": "1_2", "post_id": "3_1", "from": {"id": AMINA}}
     event = event_of("feed", value | {"message": "حلو", "created_time": SECONDS - 60})
     assert (kind(event), event.data.item, event.data.verb) == ("feed.changed.v1", "comment", verb)
     assert (event.data.comment_id, event.data.text, event.data.contact_id) == ("1_2", "حلو", AMINA)
-    assert event.time == NOW - timedelta(seconds=60)
-    assert event_of("feed", value | {"from": {"id": SHOP}}).data.contact_id is None
+    assert event.time == NOW - timedelta(seconds=age)
+    own = event_of("feed", value | {"from": {"id": SHOP}}).data
+    assert (own.contact_id, own.from_account) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "verb"), [("edit", "edited"), ("EDITED", "edited"), ("delete", "remove"), ("Follow", "follow")]
+)
+def test_the_feeds_verbs_are_spelled_in_one_way(written, verb):
+    assert event_of("feed", {"item": "comment", "verb": written}).data.verb == verb
+
+
+def test_hiding_a_comment_again_is_not_the_first_hiding():
+    value = {"item": "comment", "verb": "hide", "comment_id": "1_2", "created_time": SECONDS - 600}
+    bodies = [
+        {"entry": [{"id": SHOP, "time": SECONDS - age, "changes": [{"field": "feed", "value": value}]}]}
+        for age in (90, 90, 30)
+    ]
+    first, again, later = (normalise(body, received_at=NOW)[0].id for body in bodies)
+    assert first == again != later
+
+
+def test_the_older_feeds_names_of_the_person_are_read():
+    data = event_of("feed", {"item": "like", "verb": "add", "sender_id": int(AMINA), "sender_name": "Amina"}).data
+    assert (data.contact_id, data.username) == (AMINA, "Amina")
+
+
+@pytest.mark.parametrize(
+    ("text", "mentioned"),
+    [
+        ("@boutique.nour شگد؟", ("boutique.nour",)),
+        ("look @A_b and @a_B, (@c.d.) @e", ("a_b", "c.d", "e")),
+        ("mail me at amina@example.org or @@ or @ x", ()),
+        ("@" + "x" * 31, ()),
+        (None, ()),
+    ],
+)
+def test_who_is_mentioned_in_a_comment(text, mentioned):
+    """With Instagram Login a mention comes as a comment: its text is all that tells."""
+    assert event_of("comments", COMMENT | {"text": text}).data.mentioned == mentioned
+
+
+def test_a_mention_may_say_what_was_written_and_by_whom():
+    value = {"media": {"id": "17", "media_product_type": "FEED"}, "comment_id": "18", "text": "@shop"}
+    data = event_of("mentions", value | {"from": {"id": AMINA, "username": "amina.kh"}}).data
+    assert (data.media_id, data.media_product_type, data.text) == ("17", "FEED", "@shop")
+    assert (data.contact_id, data.username, data.from_account) == (AMINA, "amina.kh", False)
+    assert event_of("mentions", value | {"from": {"id": SHOP}}).data.from_account
+
+
+@pytest.mark.parametrize("change", [{"verb": "granted"}, {"value": {"verb": "GRANTED", "target_ids": [7, None]}}])
+def test_a_permission_that_was_given_tells_which_and_by_whom(change):
+    def given(seconds):
+        entry = {"id": "0", "uid": 5, "time": seconds, "changes": [{"field": "connected", **change}]}
+        return normalise({"object": "permissions", "entry": [entry]}, received_at=NOW)[0]
+
+    event = given(SECONDS - 9)
+    assert (kind(event), event.data.permission, event.data.verb) == ("permission.changed.v1", "connected", "granted")
+    assert (event.data.user_id, event.data.targets) == ("5", ("7",) if "value" in change else ())
+    assert event.id == given(SECONDS - 9).id != given(SECONDS - 3).id
+
+
+def test_a_messaging_item_without_any_event_keeps_its_person():
+    event = event_of("messages", {"sender": {"id": AMINA}, "recipient": {"id": SHOP}, "timestamp": SECONDS})
+    assert (kind(event), event.data.field, event.data.contact_id) == ("unknown.received.v1", "messages", AMINA)
 
 
 @pytest.mark.parametrize(

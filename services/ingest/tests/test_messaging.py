@@ -114,6 +114,21 @@ def test_two_posts_and_a_share_alone_stay():
     assert [part.type for part in said(attachments=two[:1]).data.attachments] == ["share"]
 
 
+@pytest.mark.parametrize(
+    ("share", "post", "kept"),
+    [
+        ({"url": "https://p"}, {"url": "https://p", "ig_post_media_id": "9"}, ["ig_post"]),
+        ({"title": "Foulard"}, {"title": "Foulard", "ig_post_media_id": "9"}, ["ig_post"]),
+        ({"url": "u", "title": "t", "ig_post_media_id": "8"}, {"title": "t", "ig_post_media_id": "9"}, None),
+        ({"url": "https://p"}, {"url": "https://q"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_without_both_ids_a_link_or_a_caption_tells_that_it_is_one_post(share, post, kept):
+    both = [{"type": "share", "payload": share}, {"type": "ig_post", "payload": post}]
+    assert [part.type for part in said(attachments=both).data.attachments] == (kept or ["share", "ig_post"])
+
+
 def test_unsupported_content_is_a_message_all_the_same():
     assert said(is_unsupported=True).data.is_unsupported
 
@@ -141,6 +156,34 @@ def test_an_echo_belongs_to_the_conversation_of_its_recipient(echo):
 def test_an_echo_whose_parties_were_not_swapped_still_finds_the_customer():
     event = event_of({"message": {"mid": "m", "is_echo": True}})
     assert (kind(event), event.data.contact_id) == ("echo.received.v1", LEILA)
+
+
+def test_what_the_account_sent_to_nobody_known_is_not_taken_for_a_customers_message():
+    """Otherwise the bot would talk to itself."""
+    event = event_of({"message": {"mid": "m", "text": "تم"}}, sender=SHOP, recipient=None)
+    assert (kind(event), event.data.contact_id) == ("unknown.received.v1", None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"reaction": {"mid": "m", "action": "react", "emoji": "👍"}},
+        {"read": {"mid": "m"}},
+        {"read": {"watermark": MS}},
+        {"message_edit": {"mid": "m", "text": "t", "num_edit": 1}},
+        {"message": {"mid": "m", "is_deleted": True}},
+    ],
+)
+def test_what_the_account_did_is_said_and_belongs_to_the_other_party(content):
+    ours, theirs = event_of(content, sender=SHOP, recipient=LEILA), event_of(content)
+    assert (ours.data.from_account, ours.data.contact_id) == (True, LEILA)
+    assert (theirs.data.from_account, theirs.data.contact_id) == (False, LEILA)
+
+
+def test_reading_two_conversations_at_once_is_two_events():
+    read = {"read": {"watermark": MS - 9000}}
+    ids = {event_of(read, sender=SHOP, recipient=person).id for person in (LEILA, "42")}
+    assert len(ids) == 2
 
 
 def test_what_the_account_sent_is_an_echo_even_when_nobody_says_so():
@@ -233,6 +276,55 @@ def test_an_opt_in():
     assert event_of({"optin": {"ref": "PASS"}}).data.payload == "PASS"
 
 
+def test_an_opt_in_tells_what_may_be_sent_with_it_and_until_when():
+    told = {
+        "type": "notification_messages",
+        "notification_messages_token": "tok-" + "x" * 600,
+        "notification_messages_frequency": "DAILY",
+        "user_token_status": "REFRESHED",
+        "topic": "عروض",
+    }
+    for expiry in (MS // 1000 + 60, MS + 60_000, str(MS + 60_000)):
+        data = event_of({"optin": told | {"token_expiry_timestamp": expiry}}).data
+        assert data.expires_at_ms == MS + 60_000
+    assert (data.token, data.title, data.frequency) == ("tok-" + "x" * 600, "عروض", "DAILY")
+    assert (data.token_status, data.stopped) == ("REFRESHED", False)
+    assert "tok-" not in repr(data)
+
+
+@pytest.mark.parametrize(
+    ("status", "stopped"),
+    [("STOP NOTIFICATIONS", True), ("stop_notifications", True), ("RESUME NOTIFICATIONS", False), (None, False)],
+)
+def test_who_stops_the_notifications_is_heard(status, stopped):
+    assert event_of({"optin": {"notification_messages_status": status}}).data.stopped is stopped
+
+
+def test_two_opt_ins_of_one_moment_are_two():
+    """A person who ticks two topics at once: the platform's seconds do not tell them apart."""
+    ids = {event_of({"optin": {"title": title}}).id for title in ("a", "b", "b")}
+    assert len(ids) == 2
+
+
+def test_a_delivery_receipt_names_messages_and_a_moment():
+    event = event_of({"delivery": {"mids": ["a", 5, None], "watermark": MS - 9000, "seq": 1}}, timestamp=None)
+    assert (kind(event), event.data.mids, event.data.watermark_ms) == ("receipt.received.v1", ("a", "5"), MS - 9000)
+    assert event.id != event_of({"delivery": {"mids": ["b"], "watermark": MS - 9000}}).id
+
+
+@pytest.mark.parametrize("name", ["policy-enforcement", "policy_enforcement"])
+def test_a_restriction_by_the_platform_is_about_the_account(name):
+    event = event_of({name: {"action": "block", "reason": "spam"}}, sender=None)
+    assert (kind(event), event.data.contact_id) == ("policy.enforced.v1", None)
+    assert (event.data.action, event.data.reason) == ("block", "spam")
+
+
+def test_ids_with_colons_cannot_be_mistaken_for_one_another():
+    first = event_of({"read": {"mid": "m:1"}}, sender="2")
+    other = event_of({"read": {"mid": "m"}}, sender="1:2")
+    assert first.id != other.id
+
+
 @pytest.mark.parametrize(
     ("key", "content", "app", "previous"),
     [
@@ -240,6 +332,7 @@ def test_an_opt_in():
         ("take_thread_control", {"previous_owner_app_id": "2", "new_owner_app_id": 1, "metadata": "m"}, "1", "2"),
         ("request_thread_control", {"requested_owner_app_id": 123456789, "metadata": "m"}, "123456789", None),
         ("app_roles", {"123456789": ["primary_receiver"]}, None, None),
+        ("request_thread_control", {"requested_owner_app_id": "9", "new_owner_app_id": None}, "9", None),
     ],
 )
 def test_control_moves_between_apps(key, content, app, previous):
@@ -249,7 +342,8 @@ def test_control_moves_between_apps(key, content, app, previous):
 
 
 def test_app_roles_have_no_sender():
-    event = event_of({"app_roles": {"1": ["primary_receiver"]}}, sender=None)
+    event = event_of({"app_roles": {"1": ["primary_receiver"], "2": "x", "3": [4]}}, sender=None)
+    assert event.data.roles == {"1": ("primary_receiver",), "2": ("x",), "3": ()}
     assert (kind(event), event.data.contact_id) == ("handover.received.v1", None)
 
 

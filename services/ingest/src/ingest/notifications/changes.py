@@ -149,7 +149,9 @@ def _feed(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
     kind, verb = text(value.get("item")), text(value.get("verb"))
     if kind is None and verb is None:
         return None
-    verb = verb.lower() if verb else None
+    verb = FEED_VERBS.get(verb.lower(), verb.lower()) if verb else None
+    # What is edited or hidden again says the same, and when the comment was made: the entry's time tells them apart.
+    again = () if verb == "add" or item.entry_time is None else (milliseconds(item.entry_time),)
     author = mapping(value.get("from"))
     actor = id_of(value.get("from")) or identifier(value.get("sender_id"))
     return item.event(
@@ -157,10 +159,11 @@ def _feed(item: Item, value: dict[str, Any]) -> InteractionEvent | None:
         FeedChange,
         "feed",
         fingerprint(item.original),
+        *again,
         contact=None if actor == item.account else actor,
-        at=_time(value),
+        at=_time(value) if verb == "add" else moment(value.get("timestamp")),
         item=kind,
-        verb=FEED_VERBS.get(verb or "", verb),
+        verb=verb,
         post_id=identifier(value.get("post_id")),
         comment_id=identifier(value.get("comment_id")),
         parent_id=identifier(value.get("parent_id")),

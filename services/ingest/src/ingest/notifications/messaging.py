@@ -63,6 +63,11 @@ class Occurrence:
     referral: Any = None
 
     @property
+    def who(self) -> str | None:
+        """Who did it, as part of an id; with whom, where it was the account, which does the same to many."""
+        return f"{self.sender}>{self.contact or ''}" if self.own else self.contact
+
+    @property
     def stamp(self) -> int | None:
         """The item's own time in milliseconds, as part of an id; None when it has none."""
         return milliseconds(self.at) if self.at else None
@@ -199,7 +204,7 @@ def _postback(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     mid = identifier(o.content.get("mid"))
     payload, title = text(o.content.get("payload")), text(o.content.get("title"))
-    identity = (mid,) if mid else (o.sender, fingerprint([payload, title]), o.stamp or fingerprint(o.item.original))
+    identity = (mid,) if mid else (o.who, fingerprint([payload, title]), o.stamp or fingerprint(o.item.original))
     return o.event(
         PostbackReceived,
         Postback,
@@ -224,7 +229,7 @@ def _reaction(_: str, o: Occurrence) -> InteractionEvent | None:
         Reaction,
         "rx",
         mid,
-        o.sender,
+        o.who,
         action[:LONGEST_ACTION],
         stamp,
         mid=mid,
@@ -241,7 +246,7 @@ def _read(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     until = milliseconds(watermark) if watermark else None
     seen = {"mid": mid, "watermark_ms": until, "from_account": o.own}
-    return o.event(MessageRead, Read, "seen", mid or until, o.sender, **seen)
+    return o.event(MessageRead, Read, "seen", mid or until, o.who, **seen)
 
 
 def _receipt(key: str, o: Occurrence) -> InteractionEvent | None:
@@ -251,7 +256,7 @@ def _receipt(key: str, o: Occurrence) -> InteractionEvent | None:
         return None
     until = milliseconds(watermark) if watermark else None
     arrived = {"mids": tuple(mids[:MAX_LISTED]), "watermark_ms": until, "from_account": o.own}
-    return o.event(ReceiptReceived, Receipt, key, o.sender, until, fingerprint(mids), **arrived)
+    return o.event(ReceiptReceived, Receipt, key, o.who, until, fingerprint(mids), **arrived)
 
 
 def _referral(key: str, o: Occurrence) -> InteractionEvent | None:
@@ -312,7 +317,7 @@ def _policy(_: str, o: Occurrence) -> InteractionEvent | None:
 def _once(key: str, o: Occurrence) -> tuple[str | int | None, ...]:
     """Identify what has no id of its own by who, when and what; seconds alone would not tell two of them apart."""
     if o.stamp:
-        return key, o.sender, o.stamp, fingerprint(o.content)
+        return key, o.who, o.stamp, fingerprint(o.content)
     return key, fingerprint(o.item.original)
 
 

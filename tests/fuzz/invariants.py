@@ -1,0 +1,162 @@
+"""What holds for every webhook body whatever is in it; the fuzz and the shaken catalogue both check exactly this.
+
+Counting and comparing are done here without the parser's own functions, so that a mistake in it cannot hide itself.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from common.events import ANY_EVENT
+from common.events.interactions import (
+    CommentReceived,
+    EchoReceived,
+    InteractionEvent,
+    LiveCommentReceived,
+    MentionReceived,
+    MessageEdited,
+    MessageRead,
+    MessageReceived,
+    MessageUnsent,
+    PostbackReceived,
+    ReactionReceived,
+    StoryInsightsReceived,
+)
+from ingest.notifications import MAX_ITEMS, NO_ACCOUNT, normalise
+
+NOW = datetime(2026, 10, 5, 9, 30, tzinfo=UTC)
+LATER = NOW + timedelta(hours=3)
+FIRST_MOMENT = datetime(2001, 9, 9, tzinfo=UTC)
+CATALOGUE = Path(__file__).parents[2] / "services" / "ingest" / "tests" / "catalogue.json"
+
+GUIDE_LISTS = ("messages", "comments", "mentions")
+CIRCUMSTANCES = {"original", "received_at_ms", "envelope", "standby"}
+
+
+def catalogue_bodies() -> list[dict[str, Any]]:
+    """Return the bodies of all rows that come from Meta."""
+    rows = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    return [row["body"] for row in rows if row.get("via") != "manychat"]
+
+
+def check(body: dict[str, Any]) -> list[InteractionEvent]:
+    """Return the events of `body`. Raises AssertionError for whatever must not be, and what the parser raises."""
+    before = copy.deepcopy(body)
+    events = normalise(body, received_at=NOW)
+    assert body == before, "the body was changed"
+    expected = items_in(body)
+    assert len(events) == (expected if 0 < expected <= MAX_ITEMS else 1), "not every item became one event"
+    for event in events:
+        sound(event)
+    redelivered(body, events)
+    unshared(events)
+    return events
+
+
+def sound(event: InteractionEvent) -> None:
+    """Assert what holds for any single event."""
+    again = ANY_EVENT.validate_json(event.to_json())
+    assert (again.id, again.type, again.subject, again.time) == (event.id, event.type, event.subject, event.time)
+    assert event.subject == event.partitionkey == event.data.conversation_id
+    assert event.id.startswith(f"{event.data.account_id}:")
+    assert len(event.id) < 2000
+    assert FIRST_MOMENT < event.time <= NOW
+    itself = event.data.contact_id == event.data.account_id != NO_ACCOUNT
+    assert event.data.is_self or not itself, "the account would be its own customer"
+
+
+def redelivered(body: dict[str, Any], events: list[InteractionEvent]) -> None:
+    """Assert that the same body at another time, its keys in another order, gives the same ids."""
+    later = normalise(reordered(body), received_at=LATER, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    assert [event.id for event in later] == [event.id for event in events], "a redelivery has other ids"
+    assert [event.subject for event in later] == [event.subject for event in events]
+
+
+def unshared(events: list[InteractionEvent]) -> None:
+    """Assert that two events of one id tell of the same occurrence."""
+    seen: dict[str, str] = {}
+    for event in events:
+        told = occurrence(event)
+        assert seen.setdefault(event.id, told) == told, "two occurrences share an id"
+
+
+def occurrence(event: InteractionEvent) -> str:
+    """Return what makes an occurrence the one it is, as text.
+
+    Where the platform gives it an id, that; where not, everything it says.
+    """
+    data = event.data
+    match event:
+        case MessageReceived() | EchoReceived():
+            told: tuple[Any, ...] = ("said", event.data.mid)
+        case MessageUnsent():
+            told = ("unsent", event.data.mid)
+        case MessageEdited():
+            told = ("edited", event.data.mid, event.data.num_edit or event.data.text)
+        case PostbackReceived() if event.data.mid:
+            told = ("tapped", event.data.mid)
+        case ReactionReceived():
+            told = ("reacted", event.data.mid, event.data.from_account, data.contact_id, event.data.action[:40])
+        case MessageRead():
+            told = ("read", event.data.mid or event.data.watermark_ms, event.data.from_account, data.contact_id)
+        case CommentReceived() | LiveCommentReceived():
+            told = ("commented", event.data.comment_id)
+        case MentionReceived():
+            told = ("mentioned", event.data.media_id, event.data.comment_id)
+        case StoryInsightsReceived():
+            told = ("figures", event.data.media_id)
+        case _:
+            told = (event.type, data.model_dump_json(exclude=CIRCUMSTANCES))
+    return repr((data.account_id, *told))
+
+
+def items_in(body: dict[str, Any]) -> int:
+    """Count a body's items by the shapes that docs/events.md describes."""
+    if "entry" not in body:
+        return sum(1 for _ in _items(body)) or int(_has_section(body))
+    entries = body["entry"]
+    if isinstance(entries, dict):
+        entries = [entries]
+    if not isinstance(entries, list):
+        return 0
+    return sum((sum(1 for _ in _items(entry)) or 1) if isinstance(entry, dict) else 1 for entry in entries)
+
+
+def _has_section(body: dict[str, Any]) -> bool:
+    return any(name in body for name in ("messaging", "standby", "changes", "field", *GUIDE_LISTS))
+
+
+def _items(entry: dict[str, Any]) -> Iterator[Any]:
+    for section in ("messaging", "standby"):
+        yield from _as_list(entry.get(section))
+    for change in _as_list(entry.get("changes")):
+        inner = list(_listed_in(change.get("value"))) if isinstance(change, dict) else []
+        yield from inner or [change]
+    if "field" in entry:
+        yield from list(_listed_in(entry.get("value"))) or [entry]
+    yield from _listed_in(entry)
+
+
+def _listed_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for name in GUIDE_LISTS:
+            if isinstance(value.get(name), list):
+                yield from value[name]
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def reordered(value: Any) -> Any:
+    """Return the same JSON value, its objects' keys the other way round."""
+    if isinstance(value, dict):
+        return {name: reordered(value[name]) for name in reversed(value)}
+    if isinstance(value, list):
+        return [reordered(part) for part in value]
+    return value
