@@ -107,6 +107,10 @@ def test_rules_that_are_over_make_room_for_new_ones():
         ({"api": "graph", "behaviour": "refusal"}, "behaviour"),
         ({"api": "openai", "behaviour": "graph_error", "code": 1}, "behaviour"),
         ({"api": "graph", "behaviour": "graph_error"}, "code"),
+        ({"api": "graph", "behaviour": "answer"}, "status"),
+        ({"api": "graph", "behaviour": "headers"}, "headers"),
+        ({"api": "graph", "behaviour": "headers", "headers": {"X": "1"}, "effect": False}, "effect"),
+        ({"api": "graph", "behaviour": "headers", "headers": {"X": "1\r\nSet-Cookie: a"}}, "headers"),
         ({"api": "graph", "behaviour": "slow"}, "seconds"),
         ({"api": "graph", "behaviour": "slow", "seconds": 1, "effect": False}, "effect"),
         ({"api": "graph", "behaviour": "drop_before", "effect": True}, "effect"),
@@ -232,6 +236,32 @@ async def test_an_error_can_be_told_although_the_message_was_sent(http):
     assert await delivered(http) == 1
     call = await last_call(http)
     assert (call["outcome"], call["effect"], call["error"]) == ("500", True, "1/1357046")
+
+
+async def test_headers_can_be_ordered_for_an_answer_that_works(http):
+    full = '{"call_count":100}'
+    await fault(http, api="graph", behaviour="headers", headers={"x-app-usage": full}, times=1)
+    response = await send_graph(http)
+    assert (response.status_code, response.headers.get_list("x-app-usage")) == (200, [full])
+    assert await delivered(http) == 1
+
+
+async def test_headers_can_be_ordered_for_an_error(http):
+    headers = {"X-Business-Use-Case-Usage": "{}", "Retry-After": "9"}
+    await fault(http, api="graph", behaviour="graph_error", code=80002, headers=headers, times=1)
+    response = await send_graph(http)
+    assert response.headers["retry-after"] == "9"
+    assert response.headers["x-business-use-case-usage"] == "{}"
+    assert "x-app-usage" in response.headers
+
+
+@pytest.mark.parametrize("api", ["graph", "manychat"])
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", '{"error":"odd"}'])
+async def test_an_answer_can_be_ordered_word_for_word(http, api, body):
+    await fault(http, api=api, behaviour="answer", status=502, body=body, times=1)
+    response = await SENDS[api](http)
+    assert (response.status_code, response.text) == (502, body)
+    assert await delivered(http) == 0
 
 
 @pytest.mark.parametrize("api", ["graph", "manychat"])

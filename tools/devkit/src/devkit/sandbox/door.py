@@ -7,6 +7,7 @@ to cut it. A cut needs a real server (uvicorn); called in process there is nothi
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -76,17 +77,25 @@ class RoomDoor:
                 await _until_left(receive, fault.seconds or MAX_SECONDS)
             await _cut(receive)
             return
-        if fault.behaviour == "slow" and done is not None:
+        if fault.behaviour in {"slow", "headers"} and done is not None:
+            done = replace(done, headers=with_ordered(done.headers, fault))
             entry = self._write(received, call, done, str(done.status), fault)
             await self._answer(send, done, entry)
             return
-        failure = self._room.fail(call, fault)
+        failure = self._failure(call, fault)
         told = done or failure
         entry = self._write(received, call, told, str(failure.status), fault, error=failure.error)
         if done is not None:
             await self._poster.tell(done.updates)
         await _send(send, failure.status, failure.body, failure.headers)
         self._journal.note_answered(entry)
+
+    def _failure(self, call: Call, fault: FaultRule) -> Answer:
+        if fault.behaviour == "answer" and fault.status is not None:
+            failure = Answer(fault.status, (fault.body or "").encode(), error=str(fault.status))
+        else:
+            failure = self._room.fail(call, fault)
+        return replace(failure, headers=with_ordered(failure.headers, fault))
 
     async def _answer(self, send: Send, answer: Answer, entry: Entry) -> None:
         if answer.updates:
@@ -139,8 +148,14 @@ async def _read_body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
+def with_ordered(own: Mapping[str, str], fault: FaultRule) -> dict[str, str]:
+    """Return an answer's own headers with those a fault orders in place of the ones of the same names."""
+    ordered = {name.lower() for name in fault.headers}
+    return {**{name: value for name, value in own.items() if name.lower() not in ordered}, **fault.headers}
+
+
 async def _send(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
-    raw = json.dumps(body, separators=(",", ":")).encode("ascii")
+    raw = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode("ascii")
     listed = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(raw))]
     listed += [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})

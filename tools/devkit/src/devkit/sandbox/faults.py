@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from devkit.sandbox.calls import Call
 
@@ -27,6 +27,8 @@ Behaviour = Literal[
     "server_error",
     "graph_error",
     "manychat_error",
+    "answer",
+    "headers",
     "invalid_key",
     "insufficient_quota",
     "context_length",
@@ -39,6 +41,11 @@ Behaviour = Literal[
 MAX_RULES = 1000
 MAX_SECONDS = 600.0
 MAX_WINDOW_SECONDS = 24 * 3600.0
+MAX_HEADERS = 20
+MAX_BODY_CHARACTERS = 4 * 1024 * 1024
+
+HeaderText = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=32_768)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$", max_length=100)]
 
 ONLY_FOR: dict[str, Api] = {
     "graph_error": "graph",
@@ -83,12 +90,16 @@ class FaultRule(BaseModel):
     seconds: Annotated[float, Field(ge=0.0, le=MAX_SECONDS)] = 0.0
     """How long to wait first; for ``hang``, how long at most (0: ten minutes)."""
     effect: bool | None = None
-    """Whether the call takes effect all the same; by default only for ``slow`` and ``drop``."""
+    """Whether the call takes effect all the same; by default only for ``slow``, ``drop`` and ``headers``."""
     status: int | None = Field(default=None, ge=200, le=599)
     code: int | None = None
     subcode: int | None = None
     message: str | None = None
     retry_after: float | None = Field(default=None, ge=0)
+    headers: dict[HeaderName, HeaderText] = Field(default_factory=dict, max_length=MAX_HEADERS)
+    """Headers of the answer, in place of the api's own of these names, e.g. ``X-App-Usage``."""
+    body: str | None = Field(default=None, max_length=MAX_BODY_CHARACTERS)
+    """For ``answer``: the body as it is, JSON or not."""
 
     @model_validator(mode="after")
     def _suits(self) -> Self:
@@ -97,10 +108,14 @@ class FaultRule(BaseModel):
             raise ValueError(f"behaviour: {self.behaviour} is only for api {only}, not {self.api}")
         if self.behaviour in {"graph_error", "manychat_error"} and self.code is None:
             raise ValueError(f"code: {self.behaviour} needs the error's code")
+        if self.behaviour == "answer" and self.status is None:
+            raise ValueError("status: answer needs the answer's status")
+        if self.behaviour == "headers" and not self.headers:
+            raise ValueError("headers: headers needs some")
         if self.behaviour == "slow" and not self.seconds:
             raise ValueError("seconds: slow needs how long")
-        if self.behaviour == "slow" and self.effect is False:
-            raise ValueError("effect: slow always has one; use server_error with seconds")
+        if self.behaviour in {"slow", "headers"} and self.effect is False:
+            raise ValueError(f"effect: {self.behaviour} always has one; use server_error")
         if self.behaviour == "drop_before" and self.effect:
             raise ValueError("effect: drop_before has none; use drop")
         return self
@@ -108,7 +123,7 @@ class FaultRule(BaseModel):
     @property
     def takes_effect(self) -> bool:
         """Whether a call hit by this rule still does what it asks for."""
-        return self.behaviour in {"slow", "drop"} if self.effect is None else self.effect
+        return self.behaviour in {"slow", "drop", "headers"} if self.effect is None else self.effect
 
     def matches(self, call: Call) -> bool:
         """Say whether the rule is about such a call."""
