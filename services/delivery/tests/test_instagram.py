@@ -6,13 +6,14 @@ import httpx2
 import pytest
 
 from common.errors import Permanent, Retryable, UnknownOutcome
+from common.events.replies import DirectMessage, HideComment, MarkSeen
 from delivery.calls import Answer, OutsideApi
 from delivery.instagram import Graph
 from delivery.reading import Reading
-from delivery.sending import Sent
+from delivery.sending import Refused
 
 BASE = "https://graph.example/v25.0"
-WROTE = {"recipient_id": "222", "message_id": "mid.1"}
+TEXT = DirectMessage(text="x")
 
 
 class Api:
@@ -46,49 +47,6 @@ class Api:
 
 
 class TestContract:
-    async def test_a_direct_message(self):
-        api = Api(body=WROTE)
-        assert await api.graph.direct_message("tok", "111", "222", "مرحبا") == Sent("mid.1")
-        assert api.said() == (
-            "POST",
-            f"{BASE}/111/messages",
-            "Bearer tok",
-            {"recipient": {"id": "222"}, "messaging_type": "RESPONSE", "message": {"text": "مرحبا"}},
-        )
-        assert api.observed == [("graph", "direct_message")]
-
-    async def test_a_private_reply(self):
-        api = Api(body=WROTE)
-        assert await api.graph.private_reply("tok", "111", "c9", "Hi") == Sent("mid.1")
-        assert api.said() == (
-            "POST",
-            f"{BASE}/111/messages",
-            "Bearer tok",
-            {"recipient": {"comment_id": "c9"}, "messaging_type": "RESPONSE", "message": {"text": "Hi"}},
-        )
-
-    async def test_a_comment_reply(self):
-        api = Api(body={"id": "c10"})
-        assert await api.graph.comment_reply("tok", "c9", "Thanks") == Sent("c10")
-        assert api.said() == ("POST", f"{BASE}/c9/replies", "Bearer tok", {"message": "Thanks"})
-
-    @pytest.mark.parametrize(("hidden", "word"), [(True, "true"), (False, "false")])
-    async def test_hiding_a_comment(self, hidden, word):
-        api = Api(body={"success": True})
-        await api.graph.hide_comment("tok", "c9", hidden=hidden)
-        assert api.said() == ("POST", f"{BASE}/c9?hide={word}", "Bearer tok", None)
-
-    @pytest.mark.parametrize(("on", "word"), [(True, "typing_on"), (False, "typing_off")])
-    async def test_typing(self, on, word):
-        api = Api(body={"recipient_id": "222"})
-        await api.graph.typing("tok", "111", "222", on=on)
-        assert api.said() == (
-            "POST",
-            f"{BASE}/111/messages",
-            "Bearer tok",
-            {"recipient": {"id": "222"}, "sender_action": word},
-        )
-
     async def test_reading_a_conversation(self):
         messages = [
             {"id": "m2", "created_time": "2026-03-01T12:00:05+0000", "from": {"id": "111"}, "message": "Hello"},
@@ -101,7 +59,7 @@ class TestContract:
         assert dict(api.request.url.params) == {
             "platform": "instagram",
             "user_id": "222",
-            "fields": "messages.limit(20){id,created_time,from,message}",
+            "fields": "messages.limit(20){id,created_time,from,message,attachments,shares}",
         }
         assert reading.complete
         assert [(one.id, one.text, one.from_account, one.at.second) for one in reading.shown] == [
@@ -114,11 +72,6 @@ class TestContract:
         reading = await api.graph.comment_replies("tok", "111", "c9")
         assert api.said()[1] == f"{BASE}/c9/replies?fields=id%2Ctext%2Ctimestamp%2Cfrom"
         assert reading.shown[0].from_account, "a sender that is left out may be the account"
-
-    async def test_an_id_is_one_segment_of_the_path_whatever_is_in_it(self):
-        api = Api(body={"id": "c10"})
-        await api.graph.comment_reply("tok", "../111/messages?x=", "Thanks")
-        assert api.request.url.raw_path == b"/v25.0/..%2F111%2Fmessages%3Fx%3D/replies"
 
 
 class TestReading:
@@ -155,6 +108,26 @@ class TestReading:
         reading = await Api(body=page).graph.conversation("t", "1", "2")
         assert reading.shown[0].at.utcoffset().total_seconds() == 0
 
+    async def test_what_has_no_words_is_read_by_its_attachments(self):
+        attachments = [
+            {"image_data": {"url": "https://cdn.example/1"}},
+            {"video_data": {}},
+            {"mime_type": "audio/mp4", "file_url": "https://cdn.example/2"},
+            {"file_url": "https://cdn.example/3"},
+            {"generic_template": {"title": "Lamp"}},
+            {"sticker_data": {}},
+            "no attachment",
+        ]
+        message = {"id": "m", "message": "", "attachments": {"data": attachments}, "shares": {"data": [{"link": "x"}]}}
+        reading = await Api(body={"data": [{"messages": {"data": [message]}}]}).graph.conversation("t", "1", "2")
+        kinds = ("image", "video", "audio", "file", "template", "unknown", "unknown", "share")
+        assert reading.shown[0].kinds == kinds
+
+    @pytest.mark.parametrize("odd", [None, [], "x", {"data": None}, {"data": {}}, {}])
+    async def test_odd_attachments_are_none(self, odd):
+        page = {"data": [{"messages": {"data": [{"id": "m", "attachments": odd, "shares": odd}]}}]}
+        assert (await Api(body=page).graph.conversation("t", "1", "2")).shown[0].kinds == ()
+
 
 def error(code, subcode=None, status=400, **more):
     body = {"error": {"message": "token EAAsecret", "type": "OAuthException", "code": code, **more}}
@@ -167,20 +140,24 @@ class TestAnswers:
     @pytest.mark.parametrize("body", [{}, {"message_id": ""}, {"recipient_id": "2"}, [], b"<html>"])
     async def test_a_success_without_a_message_id_is_of_unknown_outcome(self, body):
         with pytest.raises(UnknownOutcome):
-            await Api(body=body).graph.direct_message("t", "1", "2", "x")
+            await Api(body=body).graph.send("t", "1", "2", TEXT)
 
     async def test_an_error_in_a_success_is_an_error(self):
         with pytest.raises(Permanent):
-            await Api(body={"message_id": "m", **error(190).body}).graph.direct_message("t", "1", "2", "x")
+            await Api(body={"message_id": "m", **error(190).body}).graph.send("t", "1", "2", TEXT)
 
     async def test_a_refused_connection_may_be_tried_again(self):
         with pytest.raises(Retryable):
-            await Api(error=httpx2.ConnectError("refused")).graph.direct_message("t", "1", "2", "x")
+            await Api(error=httpx2.ConnectError("refused")).graph.send("t", "1", "2", TEXT)
 
     async def test_a_reset_is_of_unknown_outcome(self):
         with pytest.raises(UnknownOutcome):
-            await Api(error=httpx2.ReadError("reset")).graph.direct_message("t", "1", "2", "x")
+            await Api(error=httpx2.ReadError("reset")).graph.send("t", "1", "2", TEXT)
 
     async def test_hiding_may_be_repeated_after_a_reset(self):
         with pytest.raises(Retryable):
-            await Api(error=httpx2.ReadError("reset")).graph.hide_comment("t", "c", hidden=True)
+            await Api(error=httpx2.ReadError("reset")).graph.send("t", "1", "", HideComment(comment_id="c"))
+
+    async def test_a_success_that_says_false_is_none(self):
+        with pytest.raises((Refused, Retryable)):
+            await Api(body={"success": False}).graph.send("t", "1", "2", MarkSeen())

@@ -5,12 +5,14 @@ import json
 import httpx2
 import pytest
 
-from common.errors import UnknownOutcome
+from common.errors import Retryable, UnknownOutcome
+from common.events.replies import DirectMessage, Flow, SubscriberChange
 from delivery.calls import OutsideApi
 from delivery.manychat import ManyChat
-from delivery.sending import Refused, Sent
+from delivery.sending import Refused
 
 BASE = "https://manychat.example"
+TEXT = DirectMessage(text="x")
 
 
 class Api:
@@ -30,24 +32,12 @@ class Api:
 
 
 class TestContract:
-    async def test_a_text_goes_to_instagram_with_an_integer_subscriber(self):
+    async def test_the_link_is_written_by_the_fields_id(self):
         api = Api(body={"status": "success"})
-        assert await api.manychat.send_text("page:key", 77, "مرحبا") == Sent(None)
+        await api.manychat.set_field("page:key", 77, 5, "222")
         (request,) = api.asked
-        assert (request.method, str(request.url)) == ("POST", f"{BASE}/fb/sending/sendContent")
-        assert request.headers["authorization"] == "Bearer page:key"
-        assert json.loads(request.content) == {
-            "subscriber_id": 77,
-            "data": {
-                "version": "v2",
-                "content": {"type": "instagram", "messages": [{"type": "text", "text": "مرحبا"}]},
-            },
-        }
-
-    async def test_a_message_tag_goes_along(self):
-        api = Api(body={"status": "success"})
-        await api.manychat.send_text("page:key", 77, "Hi", "POST_PURCHASE_UPDATE")
-        assert json.loads(api.asked[0].content)["message_tag"] == "POST_PURCHASE_UPDATE"
+        assert str(request.url) == f"{BASE}/fb/subscriber/setCustomField"
+        assert json.loads(request.content) == {"subscriber_id": 77, "field_id": 5, "field_value": "222"}
 
     async def test_a_subscriber_is_found_by_the_custom_field(self):
         api = Api(body={"status": "success", "data": [{"id": "9007199254740993", "name": "x"}]})
@@ -69,11 +59,22 @@ class TestContract:
 class TestAnswers:
     async def test_an_error_in_a_200_is_an_error(self):
         with pytest.raises(Refused, match="window_closed"):
-            await Api(body={"status": "error", "code": 3011, "message": "x"}).manychat.send_text("k", 1, "x")
+            await Api(body={"status": "error", "code": 3011, "message": "x"}).manychat.send_to_subscriber("k", 1, TEXT)
 
     async def test_a_reset_send_is_of_unknown_outcome(self):
         with pytest.raises(UnknownOutcome):
-            await Api(error=httpx2.ReadError("reset")).manychat.send_text("k", 1, "x")
+            await Api(error=httpx2.ReadError("reset")).manychat.send_to_subscriber("k", 1, TEXT)
+
+    async def test_a_reset_flow_is_of_unknown_outcome(self):
+        with pytest.raises(UnknownOutcome):
+            await Api(error=httpx2.ReadError("reset")).manychat.send_to_subscriber("k", 1, Flow(flow_ns="f"))
+
+    async def test_a_change_of_the_subscriber_may_be_repeated_after_a_reset(self):
+        change = SubscriberChange(change="add_tag", name="t")
+        with pytest.raises(Retryable):
+            await Api(error=httpx2.ReadError("reset")).manychat.send_to_subscriber("k", 1, change)
+        with pytest.raises(Retryable):
+            await Api(error=httpx2.ReadError("reset")).manychat.set_field("k", 1, 5, "2")
 
     async def test_a_refused_key_is_told_by_the_lookup_too(self):
         with pytest.raises(Refused, match="key_refused"):

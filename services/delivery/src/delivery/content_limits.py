@@ -27,7 +27,6 @@ from common.events.replies import (
     MediaMessage,
     MentionReply,
     MessageReaction,
-    PrivateReply,
     QuickReply,
     SharedPost,
     SubscriberChange,
@@ -99,13 +98,10 @@ def _breaches(action: Action, route: Route) -> Iterator[Breach]:
 
 
 def _elsewhere(action: Action) -> Iterator[Breach]:
+    yield from _ids(action)
     match action:
         case CommentReply(text=text) | MentionReply(text=text):
             yield from _at_most("comment_too_long", "text", len(text), COMMENT_TEXT, "characters")
-        case PrivateReply(comment_id=""):
-            yield Breach("id_missing", "comment_id is empty")
-        case MessageReaction(mid=""):
-            yield Breach("id_missing", "mid is empty: name the message to react to")
         case MessageReaction(reaction=""):
             yield Breach("reaction_empty", "reaction is empty: leave it out to take a reaction back")
         case SubscriberChange(name=name, change=change, value=value):
@@ -114,8 +110,13 @@ def _elsewhere(action: Action) -> Iterator[Breach]:
                 yield Breach("value_missing", "value is needed for set_field_value")
         case Flow(flow_ns=flow) if any(character.isspace() for character in flow):
             yield Breach("flow_not_a_name", "flow_ns holds white space: it is the last part of the flow's address")
-        case _:
-            return
+
+
+def _ids(action: Action) -> Iterator[Breach]:
+    """Find the ids that are empty: they would address something else."""
+    for name in ("comment_id", "media_id", "mid"):
+        if getattr(action, name, None) == "":
+            yield Breach("id_missing", f"{name} is empty")
 
 
 def _at_most(reason: str, field: str, found: int, most: int, unit: str) -> Iterator[Breach]:
