@@ -216,6 +216,7 @@ def test_an_edit_counts_and_the_count_may_be_text():
     event = event_of({"message_edit": {"mid": "m-7", "text": "أحمر", "num_edit": "2"}})
     assert (kind(event), event.id) == ("message.edited.v1", f"{SHOP}:edit:m-7:2")
     assert (event.data.text, event.data.num_edit) == ("أحمر", 2)
+    assert event_of({"message_edits": {"mid": "m-7", "text": "أحمر", "num_edit": 2.0}}).id == event.id
 
 
 def test_edits_without_a_usable_count_are_told_apart_by_content():

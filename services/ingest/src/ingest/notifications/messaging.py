@@ -328,6 +328,7 @@ READERS: dict[str, Reader] = {
     "read": _read,
     "delivery": _receipt,
     "message_edit": _edit,
+    "message_edits": _edit,
     "referral": _referral,
     "optin": _optin,
     "pass_thread_control": _handover,

@@ -8,13 +8,14 @@ from typing import Any
 LONGEST_ID = 512
 """Captured message ids have 164 characters; what is much longer is not an id."""
 
+LARGEST_ID = 10**40
 LARGEST_COUNT = 2**63 - 1
 
 
 def identifier(value: Any) -> str | None:
     """Return an id as text. 17-digit ids also come as numbers; fractions, booleans and blanks are no ids."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if abs(value) <= LARGEST_COUNT else None
+        return str(value) if abs(value) <= LARGEST_ID else None
     if isinstance(value, str) and value.strip() and len(value) <= LONGEST_ID:
         return value
     return None
@@ -29,7 +30,9 @@ def text(value: Any) -> str | None:
 
 
 def count(value: Any) -> int | None:
-    """Return a whole number of at most 64 bits, which may have come as text."""
+    """Return a whole number of at most 64 bits, which may have come as text or with a fraction of nothing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, str):
         digits = value.strip()
         if not (digits.removeprefix("-").isdigit() and digits.isascii() and len(digits) <= len(str(LARGEST_COUNT))):
