@@ -16,6 +16,7 @@ from delivery.operator import Notice
 from delivery.patience import Patience
 from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
+from delivery.subscribers import named_by
 
 log = structlog.get_logger("observations")
 
@@ -61,6 +62,9 @@ class Observer:
             await self._reads.read(event)
         if permits:
             await permissions.note(self._contacts, event)
+        subscriber = named_by(event)
+        if subscriber is not None:
+            await self._contacts.met_subscriber(event.data.conversation_id, subscriber)
 
     async def control(self, event: ControlEvent) -> None:
         """Note who answers a conversation from here on. A person's turn ends by itself after the quiet time."""

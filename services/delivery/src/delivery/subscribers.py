@@ -21,6 +21,7 @@ import structlog
 
 from common.clock import Clock
 from common.errors import Retryable
+from common.events.interactions import InteractionEvent, MessageReceived
 from delivery.contacts import Contact, Contacts
 from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.sending import Refused
@@ -44,6 +45,12 @@ class SubscriberCalls(Protocol):
     async def link_subscriber(self, account: str, key: str, field_id: int, contact: str, subscriber: int) -> None:
         """Write the person's Instagram-scoped id into the subscriber's custom field."""
         ...
+
+
+def named_by(event: InteractionEvent) -> int | None:
+    """Return the subscriber that ManyChat named as the writer of a message it told us of, or None."""
+    number = event.data.subscriber_id if isinstance(event, MessageReceived) else None
+    return int(number) if number is not None and number.isascii() and number.isdigit() else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,9 @@ class Subscribers:
         confirmed_at = known.subscriber_at if known is not None else None
         if number is None:
             return await self._find(page, conversation_id, contact_id)
-        if page.field_id is None or (confirmed_at is not None and self._clock.now() - confirmed_at < CONFIRMED_FOR):
+        fresh = confirmed_at is not None and self._clock.now() - confirmed_at < CONFIRMED_FOR
+        # A contact whom only ManyChat numbered has no id of Instagram's that could be linked.
+        if page.field_id is None or fresh or contact_id == str(number):
             return number
         try:
             return await self._confirm(page, page.field_id, conversation_id, contact_id, number)
