@@ -7,14 +7,24 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from delivery.tokens import SEND_MESSAGES, Caller, Forbidden, Unauthenticated, caller_of, issue_token
+from delivery.tokens import (
+    CONTROL_CONVERSATIONS,
+    READ_CONVERSATIONS,
+    REPLY_IN_CONVERSATIONS,
+    SEND_MESSAGES,
+    Caller,
+    Forbidden,
+    Unauthenticated,
+    caller_of,
+    issue_token,
+)
 
 SECRET = "a secret of the right length for HS256"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def check(token, *, merchant="shop", now=NOW, scope=SEND_MESSAGES, scheme="Bearer"):
-    return caller_of(f"{scheme} {token}", secret=SECRET, merchant=merchant, now=now, scope=scope)
+    return caller_of(f"{scheme} {token}", secret=SECRET, merchant=merchant, now=now, scopes=(scope,))
 
 
 def signed(secret=SECRET, algorithm="HS256", **changes):
@@ -44,6 +54,25 @@ def test_a_token_without_the_scope_is_forbidden(scope):
 
 def test_one_of_several_scopes_is_enough():
     assert check(signed(scope="messages:read messages:send")).subject == "erp"
+
+
+def test_what_several_scopes_allow_needs_one_of_them():
+    token = signed(scope=READ_CONVERSATIONS)
+    either = (REPLY_IN_CONVERSATIONS, READ_CONVERSATIONS)
+    assert caller_of(f"Bearer {token}", secret=SECRET, merchant="shop", now=NOW, scopes=either).subject == "erp"
+    with pytest.raises(Forbidden, match=f"{REPLY_IN_CONVERSATIONS} or {CONTROL_CONVERSATIONS}"):
+        caller_of(
+            f"Bearer {token}",
+            secret=SECRET,
+            merchant="shop",
+            now=NOW,
+            scopes=(REPLY_IN_CONVERSATIONS, CONTROL_CONVERSATIONS),
+        )
+
+
+def test_a_token_for_programs_lets_nobody_answer_as_a_person():
+    with pytest.raises(Forbidden, match=REPLY_IN_CONVERSATIONS):
+        check(issue_token(SECRET, "shop", now=NOW), scope=REPLY_IN_CONVERSATIONS)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +114,4 @@ def test_the_algorithm_is_not_the_tokens_choice(algorithm):
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "abc"])
 def test_a_missing_or_other_authorization_is_refused(header):
     with pytest.raises(Unauthenticated):
-        caller_of(header, secret=SECRET, merchant="shop", now=NOW, scope=SEND_MESSAGES)
+        caller_of(header, secret=SECRET, merchant="shop", now=NOW, scopes=(SEND_MESSAGES,))

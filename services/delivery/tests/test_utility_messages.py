@@ -10,6 +10,7 @@ from litestar import Litestar
 from pymongo.errors import ServerSelectionTimeoutError
 
 from common.merchants import Account, MerchantNotReadable
+from delivery.acceptance import Acceptance
 from delivery.routes import utility_message_routes
 from delivery.tokens import issue_token
 from delivery.utility_messages import UtilityMessagesService
@@ -24,9 +25,8 @@ class Api:
 
     def __init__(self, world):
         self.world = world
-        service = UtilityMessagesService(
-            merchants=world.directory, ledger=world.ledger, publish=world.publish, clock=world.clock
-        )
+        acceptance = Acceptance(ledger=world.ledger, publish=world.publish, clock=world.clock)
+        service = UtilityMessagesService(merchants=world.directory, acceptance=acceptance)
         app = Litestar(
             route_handlers=utility_message_routes(service, jwt_secret=SECRET, clock=world.clock), openapi_config=None
         )
@@ -121,7 +121,7 @@ class TestSeveralAccounts:
     @pytest.mark.usefixtures("two")
     async def test_an_account_the_merchant_has_not_is_refused_by_name(self, api, world):
         response = await api.send({**BODY, "accountId": "333"})
-        assert response.status_code == 400
+        assert response.status_code == 404
         assert "accountId: the merchant has no account 333" in response.json()["detail"]
         assert world.published == []
 
@@ -218,6 +218,8 @@ class TestRefusing:
             ({**BODY, "message": "x" * 10_001}, "message: "),
             ({**BODY, "message": ["x"]}, "message: must be a string"),
             ({**BODY, "messageTag": "HUMAN_AGENT"}, "messageTag: must not be HUMAN_AGENT"),
+            ({**BODY, "messageTag": "HUMAN\u200b_agent"}, "messageTag: must not be HUMAN_AGENT"),
+            ({**BODY, "recipientId": "17841400000000001"}, "recipientId: 17841400000000001 is the merchant's own"),
             ({**BODY, "idempotencyKey": ""}, "idempotencyKey: "),
             ({**BODY, "idempotencyKey": "x" * 201}, "idempotencyKey: "),
             ({**BODY, "text": "x"}, "text: is no field here"),

@@ -17,8 +17,9 @@ def secret(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_SECRET", SECRET)
 
 
-def accepted(token: str, merchant: str, now: datetime) -> str:
-    return caller_of(f"Bearer {token}", secret=SECRET, merchant=merchant, now=now, scope=SEND_MESSAGES).subject
+def accepted(token: str, merchant: str, now: datetime, *scopes: str) -> str:
+    needed = scopes or (SEND_MESSAGES,)
+    return caller_of(f"Bearer {token}", secret=SECRET, merchant=merchant, now=now, scopes=needed).subject
 
 
 def test_the_token_alone_is_on_standard_output_and_is_accepted(jawab: Jawab) -> None:
@@ -38,6 +39,26 @@ def test_json_says_what_it_allows_and_until_when(jawab: Jawab) -> None:
     assert told["scope"] == SEND_MESSAGES
     assert told["merchant"] == "dar"
     assert accepted(told["token"], "dar", datetime.now(UTC)) == "jawab-cli"
+
+
+def test_a_person_gets_a_token_for_conversations_and_for_nothing_else(jawab: Jawab) -> None:
+    wanted = ("conversations:read", "conversations:reply")
+    code, out, err = jawab("token", "--merchant", "dar", *(word for scope in wanted for word in ("--scope", scope)))
+    now = datetime.now(UTC)
+    assert code == 0
+    for scope in wanted:
+        assert accepted(out.strip(), "dar", now, scope) == "jawab-cli"
+        assert scope in err
+    for scope in ("conversations:control", SEND_MESSAGES):
+        with pytest.raises(Forbidden):
+            accepted(out.strip(), "dar", now, scope)
+
+
+def test_an_unknown_scope_is_refused_with_those_there_are(jawab: Jawab) -> None:
+    code, out, err = jawab("token", "--merchant", "dar", "--scope", "conversations:all")
+    assert (code, out) == (1, "")
+    assert "--scope conversations:all" in err
+    assert "conversations:control" in err
 
 
 @pytest.mark.parametrize("arguments", [("--ttl", "long"), ("--ttl", "0s"), ("--ttl", "400d"), ("--subject", " ")])

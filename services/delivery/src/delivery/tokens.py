@@ -4,14 +4,30 @@ A token says who speaks (`sub`), for which merchant (`merchant`), what it allows
 algorithm is fixed: what the token's own header asks for is never believed (RFC 8725, section 3.1).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import jwt
 
 ALGORITHM = "HS256"
 SEND_MESSAGES = "messages:send"
+READ_CONVERSATIONS = "conversations:read"
+CONTROL_CONVERSATIONS = "conversations:control"
+REPLY_IN_CONVERSATIONS = "conversations:reply"
+
+SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        SEND_MESSAGES: "send messages as a program, and see what became of them",
+        READ_CONVERSATIONS: "see who answers a conversation and what may be sent",
+        CONTROL_CONVERSATIONS: "take conversations over, release and resolve them",
+        REPLY_IN_CONVERSATIONS: "answer customers as a person: only for tokens that people use",
+    }
+)
+"""What a token can allow. A program must not answer as a person: HUMAN_AGENT is for people alone."""
+
 DEFAULT_LIFETIME = timedelta(hours=12)
 ISSUER_CLOCK_AHEAD = timedelta(seconds=60)
 
@@ -52,8 +68,11 @@ def issue_token(
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
-def caller_of(authorization: str | None, *, secret: str, merchant: str, now: datetime, scope: str) -> Caller:
-    """Return who sent a request with this Authorization header. Raises Unauthenticated or Forbidden."""
+def caller_of(authorization: str | None, *, secret: str, merchant: str, now: datetime, scopes: Sequence[str]) -> Caller:
+    """Return who sent a request with this Authorization header; one of `scopes` is enough.
+
+    Raises Unauthenticated or Forbidden.
+    """
     claims = _claims(_bearer(authorization), secret)
     subject, own, expires = claims.get("sub"), claims.get("merchant"), claims.get("exp")
     if not isinstance(subject, str) or not subject:
@@ -71,8 +90,8 @@ def caller_of(authorization: str | None, *, secret: str, merchant: str, now: dat
     if own != merchant:
         raise Forbidden("the token is for another merchant")
     allowed = claims.get("scope")
-    if not isinstance(allowed, str) or scope not in allowed.split():
-        raise Forbidden(f"the token does not allow this (claim scope needs {scope})")
+    if not isinstance(allowed, str) or not set(scopes) & set(allowed.split()):
+        raise Forbidden(f"the token does not allow this (claim scope needs {' or '.join(scopes)})")
     return Caller(subject, merchant)
 
 

@@ -4,27 +4,17 @@ Accepting is not sending. A request becomes a row in the ledger and a record in 
 it accepted; then it waits its turn behind what the conversation is already owed.
 """
 
-import secrets
-from dataclasses import dataclass
 from typing import Annotated
 
-import structlog
-from aiokafka.errors import KafkaError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from common.clock import Clock
-from common.events.ids import reply_id
 from common.events.replies import DirectMessage, Reply, ReplyRequested
 from common.merchants import Merchants
 from common.tracing import continued
-from delivery.ledger import Ledger, Row, opened
-from delivery.outcomes import Publish
-from delivery.parts import keys_of, pieces_of
+from delivery.acceptance import SOURCE, Acceptance, Accepted, merchant_of
+from delivery.ledger import Row
 from delivery.policy import is_human_agent
 
-log = structlog.get_logger("utility_messages")
-
-SOURCE = "/delivery/api"
 LONGEST_MESSAGE = 10_000
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -64,80 +54,28 @@ class SendRequest(BaseModel):
         return value
 
 
-class UnknownMerchant(Exception):
-    """No merchant here has that id."""
-
-
-class UnknownAccount(Exception):
-    """The merchant has no account of that id."""
-
-
-class KeyUsedOtherwise(Exception):
-    """The idempotency key already belongs to another message."""
-
-
-class NotAccepted(Exception):
-    """Kafka did not take the message, so nothing was accepted."""
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The message's row, and whether an earlier request with the same key had made it."""
-
-    row: Row
-    repeated: bool
-
-
 class UtilityMessagesService:
     """Accepts messages and tells what became of them."""
 
-    def __init__(self, *, merchants: Merchants, ledger: Ledger, publish: Publish, clock: Clock) -> None:
+    def __init__(self, *, merchants: Merchants, acceptance: Acceptance) -> None:
         self._merchants = merchants
-        self._ledger = ledger
-        self._publish = publish
-        self._clock = clock
+        self._acceptance = acceptance
 
     async def send(self, merchant_id: str, request: SendRequest) -> Accepted:
-        """Accept a message. Raises UnknownMerchant, UnknownAccount, KeyUsedOtherwise, NotAccepted, PyMongoError."""
-        by_main = await self._merchants.by_id(merchant_id)
-        if by_main is None:
-            raise UnknownMerchant(merchant_id)
-        merchant = by_main.seen_by(request.account_id or by_main.account_id)
-        if merchant is None:
-            raise UnknownAccount(request.account_id)
-        now = self._clock.now()
-        key = request.idempotency_key or secrets.token_hex(16)
-        reply = Reply(
-            reply_id=reply_id(f"api:{merchant_id}:{key}", 0),
-            merchant_id=merchant_id,
-            account_id=merchant.account_id,
-            contact_id=request.recipient_id,
+        """Accept a message. Raises like `merchant_of` and `Acceptance.accept`."""
+        merchant = await merchant_of(self._merchants, merchant_id, request.account_id, request.recipient_id)
+        return await self._acceptance.accept(
+            merchant,
+            request.recipient_id,
+            DirectMessage(text=request.message, message_tag=request.message_tag),
             origin="api",
-            action=DirectMessage(text=request.message, message_tag=request.message_tag),
-            received_at_ms=round(now.timestamp() * 1000),
+            key=request.idempotency_key,
+            events_of=lambda reply, row: [_event(reply, row)],
         )
-        fresh = opened(reply, keys_of(pieces_of(reply.action)), now)
-        found = await self._ledger.insert(fresh)
-        row = found if isinstance(found, Row) else fresh
-        if isinstance(found, Row):
-            _same_message(found, request, merchant.account_id)
-        if row.state == "claimed" and row.fence == 0:
-            await self._append(_event(reply, row), row)
-        return Accepted(row, repeated=isinstance(found, Row))
-
-    async def _append(self, event: ReplyRequested, row: Row) -> None:
-        try:
-            await self._publish([event])
-        except (KafkaError, OSError, TimeoutError) as error:
-            # Should the record be in the log after all, delivery makes the row again under the same id.
-            await self._ledger.discard(row)
-            log.warning("utility_message.not_accepted", error=type(error).__name__, reply=row.reply_id)
-            raise NotAccepted(type(error).__name__) from error
 
     async def status(self, merchant_id: str, reply: str) -> Row | None:
         """Return the row of a merchant's reply; None where there is none, or it is another merchant's."""
-        row = await self._ledger.find(reply)
-        return row if row is not None and row.merchant_id == merchant_id else None
+        return await self._acceptance.status(merchant_id, reply)
 
 
 def _event(reply: Reply, row: Row) -> ReplyRequested:
@@ -150,13 +88,3 @@ def _event(reply: Reply, row: Row) -> ReplyRequested:
         traceparent=continued(None),
         data=reply,
     )
-
-
-def _same_message(row: Row, request: SendRequest, account_id: str) -> None:
-    """Raise KeyUsedOtherwise where a repeated key comes with another message, tag, recipient or account."""
-    if row.erased:
-        return
-    keys = keys_of(pieces_of(DirectMessage(text=request.message)))
-    asked = (account_id, request.recipient_id, request.message_tag, keys)
-    if (row.account_id, row.contact_id, row.message_tag, tuple(part.key for part in row.parts)) != asked:
-        raise KeyUsedOtherwise

@@ -8,18 +8,28 @@ from cli.environment import settings
 from cli.failures import Failure
 from cli.moments import in_words, parse_duration, written
 from common.settings import JwtSettings
-from delivery.tokens import SEND_MESSAGES, issue_token
+from delivery.tokens import SCOPES, SEND_MESSAGES, issue_token
 
 LONGEST = timedelta(days=366)
 
 
-def token(*, merchant: str, ttl: str = "1h", subject: str = "jawab-cli", json: bool = False) -> None:
-    """Make a token that may send messages for one merchant; it is printed alone on standard output.
+def token(
+    *,
+    merchant: str,
+    scope: tuple[str, ...] = (SEND_MESSAGES,),
+    ttl: str = "1h",
+    subject: str = "jawab-cli",
+    json: bool = False,
+) -> None:
+    """Make a token that may act for one merchant; it is printed alone on standard output.
 
     Parameters
     ----------
     merchant
         The merchant's id.
+    scope
+        What it may do, once for each: messages:send (a program's messages), conversations:read (who answers, what may
+        be sent), conversations:control (take over, release, resolve), conversations:reply (answer as a person).
     ttl
         How long it is valid, such as 15m, 12h or 30d; at most a year.
     subject
@@ -33,25 +43,36 @@ def token(*, merchant: str, ttl: str = "1h", subject: str = "jawab-cli", json: b
         raise Failure(f"--ttl: {error}") from None
     if not timedelta() < lifetime <= LONGEST:
         raise Failure("--ttl must be above zero and at most a year")
+    for one in scope:
+        if one not in SCOPES:
+            raise Failure(f"--scope {one}: there is no such scope; there are {', '.join(SCOPES)}")
     if not subject.strip():
         raise Failure("--subject must say who will use the token")
     secret = settings(JwtSettings).jwt_secret.get_secret_value()
     now = datetime.now(UTC)
-    made = issue_token(secret, merchant, now=now, subject=subject, lifetime=lifetime)
+    allowed = " ".join(scope)
+    made = issue_token(secret, merchant, now=now, subject=subject, lifetime=lifetime, scope=allowed)
     if json:
         screen.as_json(
             {
                 "token": made,
                 "merchant": merchant,
                 "subject": subject,
-                "scope": SEND_MESSAGES,
+                "scope": allowed,
                 "expires": written(now + lifetime),
             }
         )
         return
-    screen.note(f"for {merchant}, valid for {in_words(lifetime)}, until {written(now + lifetime)}")
+    screen.note(f"for {merchant} ({allowed}), valid for {in_words(lifetime)}, until {written(now + lifetime)}")
     sys.stdout.write(made + "\n")
-    screen.note(
-        f'Next: curl -X POST http://localhost:8002/api/utility-messages/{merchant}/send -H "Authorization: Bearer …" '
-        """-H "Content-Type: application/json" -d '{"recipientId": "…", "message": "…"}'"""
-    )
+    if SEND_MESSAGES in scope:
+        screen.note(
+            f"Next: curl -X POST http://localhost:8002/api/utility-messages/{merchant}/send "
+            """-H "Authorization: Bearer …" -H "Content-Type: application/json" """
+            """-d '{"recipientId": "…", "message": "…"}'"""
+        )
+    else:
+        screen.note(
+            f'Next: curl http://localhost:8002/api/conversations/{merchant}/<contact> -H "Authorization: Bearer …"; '
+            "all of them: docs/api.md"
+        )

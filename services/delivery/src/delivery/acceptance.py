@@ -1,0 +1,135 @@
+"""Taking on a reply that somebody asked for over HTTP: a row in the ledger and a record in Kafka, or nothing.
+
+Accepting is not sending. Only when both are there is it accepted; then it waits its turn behind what the conversation
+is already owed. A reply's id is derived from the caller's idempotency key, so asking twice sends once.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from common.clock import Clock
+from common.events import Event
+from common.events.ids import fingerprint, reply_id
+from common.events.replies import InThread, Origin, Reply
+from common.merchants import Merchant, Merchants
+from delivery.ledger import Ledger, Row, opened
+from delivery.outcomes import Publish
+from delivery.parts import keys_of, pieces_of
+
+log = structlog.get_logger("acceptance")
+
+SOURCE = "/delivery/api"
+
+
+class UnknownMerchant(Exception):
+    """No merchant here has that id."""
+
+
+class UnknownAccount(Exception):
+    """The merchant has no account of that id."""
+
+
+class OwnAccount(Exception):
+    """The recipient is an account of the merchant, and no customer."""
+
+
+class KeyUsedOtherwise(Exception):
+    """The idempotency key already belongs to something else."""
+
+
+class NotAccepted(Exception):
+    """Kafka did not take it, so nothing was accepted."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The reply's row, and whether an earlier request with the same key had made it."""
+
+    row: Row
+    repeated: bool
+
+
+async def merchant_of(merchants: Merchants, merchant_id: str, account_id: str | None, contact_id: str) -> Merchant:
+    """Return the merchant as seen by the account that is to speak, its main one where none is named.
+
+    Raises UnknownMerchant, UnknownAccount, OwnAccount, MerchantNotReadable, PyMongoError.
+    """
+    by_main = await merchants.by_id(merchant_id)
+    if by_main is None:
+        raise UnknownMerchant(merchant_id)
+    merchant = by_main.seen_by(account_id or by_main.account_id)
+    if merchant is None:
+        raise UnknownAccount(account_id)
+    if contact_id in {account.account_id for account in merchant.accounts}:
+        raise OwnAccount(contact_id)
+    return merchant
+
+
+class Acceptance:
+    """Accepts replies, each once."""
+
+    def __init__(self, *, ledger: Ledger, publish: Publish, clock: Clock) -> None:
+        self._ledger = ledger
+        self._publish = publish
+        self._clock = clock
+
+    async def accept(
+        self,
+        merchant: Merchant,
+        contact_id: str,
+        action: InThread,
+        *,
+        origin: Origin,
+        key: str | None,
+        events_of: Callable[[Reply, Row], Sequence[Event]],
+    ) -> Accepted:
+        """Accept an action into a person's thread; `events_of` makes what is published for it, in order.
+
+        Raises KeyUsedOtherwise, NotAccepted, PyMongoError.
+        """
+        now = self._clock.now()
+        reply = Reply(
+            reply_id=reply_id(f"{origin}:{merchant.id}:{key or secrets.token_hex(16)}", 0),
+            merchant_id=merchant.id,
+            account_id=merchant.account_id,
+            contact_id=contact_id,
+            origin=origin,
+            action=action,
+            received_at_ms=round(now.timestamp() * 1000),
+        )
+        asked = fingerprint(action.model_dump(mode="json"))
+        fresh = replace(opened(reply, keys_of(pieces_of(action)), now), asked=asked)
+        found = await self._ledger.insert(fresh)
+        row = found if isinstance(found, Row) else fresh
+        if not row.erased and not _is_same(row, fresh):
+            raise KeyUsedOtherwise
+        if row.state == "claimed" and row.fence == 0:
+            await self._append(events_of(reply, row), row)
+        return Accepted(row, repeated=row is not fresh)
+
+    async def _append(self, events: Sequence[Event], row: Row) -> None:
+        try:
+            await self._publish(events)
+        except (KafkaError, OSError, TimeoutError) as error:
+            # Should the record be in the log after all, delivery makes the row again under the same id.
+            await self._ledger.discard(row)
+            log.warning("reply.not_accepted", error=type(error).__name__, reply=row.reply_id, origin=row.origin)
+            raise NotAccepted(type(error).__name__) from error
+
+    async def status(self, merchant_id: str, reply: str) -> Row | None:
+        """Return the row of a merchant's reply; None where there is none, or it is another merchant's."""
+        row = await self._ledger.find(reply)
+        return row if row is not None and row.merchant_id == merchant_id else None
+
+
+def _is_same(row: Row, asked: Row) -> bool:
+    """Tell whether a row is what is asked for now: the same thing by the same account to the same person."""
+
+    def about(one: Row) -> tuple[object, ...]:
+        return one.account_id, one.contact_id, one.kind, one.message_tag, tuple(part.key for part in one.parts)
+
+    return about(row) == about(asked) and row.asked in {None, asked.asked}
