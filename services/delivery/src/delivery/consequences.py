@@ -11,7 +11,7 @@ from common.errors import Finding, ProcessingError, Retryable
 from delivery import usage
 from delivery.calls import Answer, heard
 from delivery.metrics import DeliveryMetrics
-from delivery.pauses import Bucket, Pauses
+from delivery.pauses import Bucket, Pauses, Slot
 from delivery.sending import Refused
 from delivery.stopping import Stops
 
@@ -27,10 +27,13 @@ class Consequences:
         self._clock = clock
         self._metrics = metrics
 
-    def ask(self, api: str, account: str, kind: str) -> None:
-        """Return where a call may be made now. Raises Throttled where a limit is being waited out."""
-        if api in APIS:
-            self._pauses.ask(api, account, kind)
+    def wait(self, api: str, account: str, kind: str) -> float:
+        """Return the seconds for which a limit is waited out before a call of that kind, 0 where none is."""
+        return self._pauses.wait(api, account, kind) if api in APIS else 0.0
+
+    def ask(self, api: str, account: str, kind: str) -> Slot | None:
+        """Return leave to make a call now, None where none is needed. Raises Throttled during a pause."""
+        return self._pauses.ask(api, account, kind) if api in APIS else None
 
     async def refuse_if_stopped(self, account: str) -> None:
         """Return where the account's token is of use. Raises Refused where it is known not to be, PyMongoError."""

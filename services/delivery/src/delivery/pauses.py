@@ -64,6 +64,20 @@ class _State:
         return max(self.gap, PROBE_GAP if self.probing else 0.0)
 
 
+class Slot:
+    """Leave for one call of a bucket that may be slowed."""
+
+    def __init__(self, taken: list[tuple[_State, datetime | None, datetime]]) -> None:
+        self._taken = taken
+
+    def give_back(self) -> None:
+        """Note that the call was not made: whoever asks next need not wait for it."""
+        for state, before, after in self._taken:
+            if state.next_at == after:
+                state.next_at = before
+        self._taken = []
+
+
 class PauseMetrics:
     """The metrics of pauses, in one registry. `api` comes from the code, accounts are no labels."""
 
@@ -92,24 +106,24 @@ class Pauses:
                 metrics.paused.labels(api, scope).set_function(partial(self.count, api, scope))
                 metrics.slowed.labels(api, scope).set_function(partial(self.count, api, scope, slowed=True))
 
-    def check(self, api: str, account: str, kind: str) -> float:
-        """Return the seconds to wait before the next call of that kind, 0 where it may be made now.
-
-        Where it may, the call is taken to be made: the next one of a slowed bucket is then one gap away.
-        """
+    def wait(self, api: str, account: str, kind: str) -> float:
+        """Return the seconds until a call of that kind may be made, 0 where it may be made now."""
         now = self._clock.now()
-        states = [state for bucket in _buckets(api, account, kind) if (state := self._each.get(bucket)) is not None]
-        wait = max((self._wait(state, now) for state in states), default=0.0)
-        if wait <= 0:
-            for state in states:
-                state.next_at = now + timedelta(seconds=state.spacing)
-        return max(wait, 0.0)
+        return max((self._left(state, now) for state in self._about(api, account, kind)), default=0.0)
 
-    def ask(self, api: str, account: str, kind: str) -> None:
-        """Return where a call may be made now. Raises Throttled with the time to wait."""
-        wait = self.check(api, account, kind)
+    def ask(self, api: str, account: str, kind: str) -> "Slot":
+        """Return leave to make a call now: the next one of a slowed bucket is then one gap away.
+
+        Raises Throttled with the time to wait.
+        """
+        wait = self.wait(api, account, kind)
         if wait > 0:
             raise Throttled(f"{api} asked for a pause", after=wait)
+        now, taken = self._clock.now(), []
+        for state in self._about(api, account, kind):
+            before, state.next_at = state.next_at, now + timedelta(seconds=state.spacing)
+            taken.append((state, before, state.next_at))
+        return Slot(taken)
 
     def throttled(self, bucket: Bucket, after: float | None) -> None:
         """Note that the platform refused a call as one too many; `after` are the seconds it named."""
@@ -171,11 +185,14 @@ class Pauses:
         self._each.move_to_end(bucket)
         return state
 
+    def _about(self, api: str, account: str, kind: str) -> list[_State]:
+        return [state for bucket in _buckets(api, account, kind) if (state := self._each.get(bucket)) is not None]
+
     @staticmethod
-    def _wait(state: _State, now: datetime) -> float:
+    def _left(state: _State, now: datetime) -> float:
         if now < state.until:
             return (state.until - now).total_seconds()
-        return (state.next_at - now).total_seconds() if state.next_at is not None else 0.0
+        return max((state.next_at - now).total_seconds(), 0.0) if state.next_at is not None else 0.0
 
 
 def _buckets(api: str, account: str, kind: str) -> tuple[Bucket, Bucket, Bucket]:

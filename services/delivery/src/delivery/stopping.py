@@ -165,7 +165,8 @@ class Stops:
 
     async def _stop(self, account_id: str, stop: Stop, refusal: Refused, began: datetime) -> None:
         until = self._clock.now() + stop.lasts if stop.lasts is not None else None
-        standing = Standing(account_id, stop.state, refusal.reason, refusal.detail, began - TOKEN_AGE, until)
+        since = began - TOKEN_AGE if stop.state == "needs_reconnection" else began
+        standing = Standing(account_id, stop.state, refusal.reason, refusal.detail, since, until)
         if not await self._standings.note_news(standing):
             return
         self._keep_count(standing, self._clock.now())
