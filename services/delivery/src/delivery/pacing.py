@@ -1,45 +1,144 @@
-"""How many sends are under way at once over each route.
+"""When a send may begin: inside the platforms' limits, fair between accounts, answers before what programs ask for.
 
-The place is taken before the ledger says `attempting`: a call then begins as soon as it is announced, and whoever waits
-for a place has announced nothing. One route's hanging calls take no places of another.
+A turn first waits for a pass of every limit that the call counts on (`lines`, `meters`), then for a place on its route
+(`places`), and only then is anything announced: a call begins as soon as the ledger says `attempting`, and whoever
+waits has announced nothing. A turn that ends without a call counts nowhere, however late that is decided: by the
+breaker, by a pause the platform asked for, by a person who answered meanwhile.
 """
 
-import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
 
 from common.events.outcomes import Route
+from delivery.lines import Lines
+from delivery.meters import Meters, Pass
+from delivery.metrics import PaceMetrics
+from delivery.places import Places
+from delivery.rate_limits import Limits, Meter
+from delivery.shared_count import SharedCount
 
-ROUTES: tuple[Route, ...] = ("manychat", "graph", "operator")
+log = structlog.get_logger("pacing")
 
 
-class Places:
-    """The places of each route, given in the order in which they were asked for."""
+class Pacing:
+    """The turns of one replica."""
 
-    def __init__(self, each: int) -> None:
-        self._free: Mapping[Route, asyncio.Semaphore] = {route: asyncio.Semaphore(each) for route in ROUTES}
+    def __init__(self, *, meters: Meters, lines: Lines, places: Places) -> None:
+        self._meters = meters
+        self._lines = lines
+        self._places = places
 
     def turn(self) -> "Turn":
-        """Return a turn that holds no place yet."""
-        return Turn(self._free)
+        """Return a turn that holds nothing yet."""
+        return Turn(self._lines, self._places)
+
+    @asynccontextmanager
+    async def paced(self, *meters: Meter) -> AsyncIterator["Turn"]:
+        """Wait for the passes of a call that needs no place: a reading, a lookup. Raises Paced, OwnershipLost."""
+        turn = self.turn()
+        await turn.wait(meters)
+        try:
+            yield turn
+        finally:
+            turn.leave()
+
+    @asynccontextmanager
+    async def at_once(self, meter: Meter) -> AsyncIterator[bool]:
+        """Tell whether a call may be made without waiting, and count it: for what is not worth a wait."""
+        found = await self._lines.at_once(meter)
+        try:
+            yield found is not None
+        finally:
+            if found is not None:
+                found.used()
+
+    async def close(self) -> None:
+        """Let go of everything; whoever waits still is not served any more."""
+        await self._lines.close()
+        await self._meters.close()
+
+
+def pacing(
+    limits: Limits,
+    *,
+    places: int,
+    metrics: PaceMetrics,
+    replicas: int = 1,
+    shared: SharedCount | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Pacing:
+    """Return the pacing of one of so many replicas; `places` are those of each route, `now` tells seconds."""
+    each = limits if shared is not None else {name: limit.shared_by(replicas) for name, limit in limits.items()}
+    log.info(
+        "limits.counted",
+        shared=shared is not None,
+        replicas=replicas,
+        **{name: f"{limit.calls}/{limit.seconds:g}s" for name, limit in each.items()},
+    )
+    meters = Meters(limits, metrics=metrics, replicas=replicas, shared=shared, now=now)
+    return Pacing(meters=meters, lines=Lines(meters, metrics=metrics, now=now), places=Places(places))
 
 
 class Turn:
-    """One reply's place, at most one at a time."""
+    """One send's passes and its place, at most one of each at a time."""
 
-    def __init__(self, free: Mapping[Route, asyncio.Semaphore]) -> None:
-        self._free = free
+    def __init__(self, lines: Lines, places: Places) -> None:
+        self._lines = lines
+        self._places = places
+        self._passes: Sequence[Pass] = ()
         self._held: Route | None = None
 
-    async def take(self, route: Route) -> None:
-        """Wait for a place on `route`; a place held on another is given back first."""
-        if self._held == route:
-            return
-        self.leave()
-        await self._free[route].acquire()
+    async def take(self, route: Route, account: str, meters: Sequence[Meter] = (), *, first: bool = True) -> None:
+        """Wait for a pass of each meter, then for a place on `route`; what is held is given back before.
+
+        Raises Paced where that takes longer than is waited, OwnershipLost when the record in hand is let go.
+        """
+        await self.wait(meters, first=first)
+        try:
+            await self._places.take(route, account, first=first)
+        except BaseException:
+            self.leave()
+            raise
         self._held = route
 
+    async def wait(self, meters: Sequence[Meter], *, first: bool = True) -> None:
+        """Wait for a pass of each meter only. Raises Paced, OwnershipLost."""
+        self.leave()
+        passes: list[Pass] = []
+        try:
+            for meter in meters:
+                passes.append(await self._lines.take(meter, first=first))  # noqa: PERF401 what is held is given back
+        except BaseException:
+            _unused(passes)
+            raise
+        self._passes = passes
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Make the call inside: from its end on, its windows run, whatever came of it."""
+        passes, self._passes = self._passes, ()
+        try:
+            yield
+        finally:
+            _used(passes)
+
     def leave(self) -> None:
-        """Give back the place, if one is held."""
+        """Give back the place, and the passes of a call that was not made."""
+        passes, self._passes = self._passes, ()
+        _unused(passes)
         if self._held is not None:
-            self._free[self._held].release()
+            self._places.leave(self._held)
             self._held = None
+
+
+def _used(passes: Iterable[Pass]) -> None:
+    for one in passes:
+        one.used()
+
+
+def _unused(passes: Iterable[Pass]) -> None:
+    for one in passes:
+        one.unused()
