@@ -1,8 +1,10 @@
-"""What a person's own acts permit: each interaction that changes what may be sent to them is noted in their contact."""
+"""What changes what may be sent to a person is noted in their contact: what they do, and what was moderated here."""
 
 from common.events.interactions import InteractionEvent, OptInReceived
+from common.events.replies import DeleteComment, HideComment, Reply
 from delivery import opt_ins, window
 from delivery.contacts import Contacts
+from delivery.ledger import Row
 
 
 def concern(event: InteractionEvent) -> bool:
@@ -28,3 +30,17 @@ async def note(contacts: Contacts, event: InteractionEvent) -> None:
 def _is_the_account(event: InteractionEvent) -> bool:
     """Tell whether the contact is the account under the id it has as a person."""
     return event.data.is_self and event.data.contact_id != event.data.account_id
+
+
+async def note_moderation(contacts: Contacts, reply: Reply, row: Row) -> None:
+    """Note a comment that was hidden, deleted or shown again: what is hidden cannot be answered. Raises PyMongoError.
+
+    A reply that is read again notes it again, and those behind it are read again, too: the last one counts.
+    """
+    if row.state != "delivered" or reply.contact_id is None:
+        return
+    match reply.action:
+        case HideComment(comment_id=comment, hidden=hidden):
+            await contacts.comment_hidden(reply.conversation_id, comment, hidden=hidden)
+        case DeleteComment(comment_id=comment):
+            await contacts.comment_hidden(reply.conversation_id, comment, hidden=True)

@@ -19,7 +19,7 @@ from common.events.replies import (
 )
 from common.merchants import Merchant, Merchants, RouteName
 from common.sealing import NotOpenable, Sealer
-from delivery import content_limits, policy, routing
+from delivery import content_limits, policy, reasons, routing
 from delivery.contacts import Contact, Contacts
 from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import Row
@@ -97,8 +97,7 @@ class Planner:
     async def plan(self, event: ReplyGenerated) -> Plan | Withhold | Impossible:
         """Return the routes a reply may take, or why it may take none."""
         reply = event.data
-        found = await self._merchants.by_id(reply.merchant_id)
-        merchant = found.seen_by(reply.account_id) if found is not None else None
+        merchant = await self._merchant_of(reply)
         if merchant is None:
             return Withhold("unknown_merchant", "no merchant here has this id and account")
         if isinstance(reply.action, OperatorNotification):
@@ -112,14 +111,32 @@ class Planner:
         if not isinstance(reply.action, HideComment | DeleteComment):
             contact = await self._contacts.find(reply.conversation_id)
         verdict = policy.judge(
-            reply, decided_at=event.time, contact=contact, now=self._clock.now(), margin=self._margin
+            reply,
+            decided_at=event.time,
+            contact=contact,
+            now=self._clock.now(),
+            margin=self._margin,
+            human_agent=merchant.human_agent,
         )
         if isinstance(verdict, Withhold):
             return verdict
         if not pieces_of(reply.action):
             return Impossible("empty_text", "the text is nothing but white space")
         planned = self._routes(reply, merchant, contact, verdict, standing)
-        return self._stopped(reply, planned, standing) if isinstance(planned, Plan) and not planned.routes else planned
+        if isinstance(planned, Plan) and not planned.routes:
+            return self._stopped(reply, planned, standing)
+        if isinstance(planned, Plan) and planned.manner.opt_in_token is not None:
+            await self._use_opt_in(reply, planned.manner.opt_in_token)
+        return planned
+
+    async def _use_opt_in(self, reply: Reply, token: str) -> None:
+        """Keep the token for this reply, also for its second try. Raises Retryable where another one was faster."""
+        if not await self._contacts.use_opt_in(reply.conversation_id, token, reply.reply_id):
+            raise Retryable("another reply has just used the customer's opt-in")
+
+    async def _merchant_of(self, reply: Reply) -> Merchant | None:
+        found = await self._merchants.by_id(reply.merchant_id)
+        return found.seen_by(reply.account_id) if found is not None else None
 
     def _stopped(self, reply: Reply, plan: Plan, standing: Standing) -> Plan | Withhold:
         """Return why no route is left where a stop is the reason; the plan where it is another."""
@@ -173,8 +190,9 @@ class Planner:
             else:
                 if subscriber is not None:
                     return Chosen(route, subscriber)
-        if plan.only_tagged:
-            return Withhold("window_closed", "the window is closed, and no route can use the message tag")
+        if plan.only_tagged or plan.manner != NORMAL:
+            why = reasons.no_route_for(human_agent=plan.manner.human_agent, tagged=plan.only_tagged)
+            return Withhold("window_closed", why)
         return Impossible("no_route", "no route can send this: give the merchant an access token or a ManyChat key")
 
     async def _subscriber(self, reply: Reply, plan: Plan) -> int | None:
