@@ -176,7 +176,9 @@ def test_a_message_that_was_changed_before_it_was_handled_keeps_what_it_came_wit
 def test_an_answer_goes_where_the_customer_wrote():
     assert answering("x", incoming(message(text="a"))) == DirectMessage(text="x")
     assert answering("x", incoming(comment())) == CommentReply(comment_id="c1", text="x")
-    assert answering("x", incoming(comment(LiveCommentReceived))) == PrivateReply(comment_id="c1", text="x")
+    assert answering("x", incoming(comment(parent_id="c0"))) == CommentReply(comment_id="c1", parent_id="c0", text="x")
+    live = incoming(comment(LiveCommentReceived))
+    assert answering("x", live) == PrivateReply(comment_id="c1", text="x", live=True)
 
 
 def test_a_rule_may_answer_in_public_and_in_private_hide_and_call_a_person():
@@ -190,7 +192,7 @@ def test_a_rule_may_answer_in_public_and_in_private_hide_and_call_a_person():
 def test_a_live_comment_gets_one_private_reply_at_most():
     then = Then(reply={"en": "public"}, private_reply={"en": "private"})
     assert of_rule(then, incoming(comment(LiveCommentReceived)), SHOP, "en") == [
-        PrivateReply(comment_id="c1", text="private")
+        PrivateReply(comment_id="c1", text="private", live=True)
     ]
 
 

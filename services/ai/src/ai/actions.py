@@ -41,7 +41,7 @@ def of_rule(then: Then, said: Incoming, merchant: Merchant, language: Language) 
     if reply is not None:
         actions.append(answering(filled(reply, merchant), said))
     if private is not None and said.comment_id is not None:
-        actions.append(PrivateReply(comment_id=said.comment_id, text=filled(private, merchant)))
+        actions.append(_privately(filled(private, merchant), said.comment_id, said))
     if then.hide_comment and said.comment_id is not None and said.channel == "comment":
         actions.append(HideComment(comment_id=said.comment_id))
     if then.alert is not None:
@@ -56,8 +56,12 @@ def answering(text: str, said: Incoming) -> Action:
     if said.comment_id is None:
         return DirectMessage(text=text)
     if said.live:
-        return PrivateReply(comment_id=said.comment_id, text=text)
-    return CommentReply(comment_id=said.comment_id, text=text)
+        return _privately(text, said.comment_id, said)
+    return CommentReply(comment_id=said.comment_id, text=text, parent_id=said.parent_id)
+
+
+def _privately(text: str, comment_id: str, said: Incoming) -> PrivateReply:
+    return PrivateReply(comment_id=comment_id, text=text, live=said.live)
 
 
 def notification(reason: str, said: Incoming, merchant: Merchant) -> OperatorNotification:

@@ -57,7 +57,15 @@ class Fetched:
 class Downloads:
     """Fetches media. Times in seconds."""
 
-    def __init__(self, hosts: AllowedHosts, *, timeout: float, most_bytes: int, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        hosts: AllowedHosts,
+        *,
+        timeout: float,
+        most_bytes: int,
+        resolve: Resolve | None = None,
+        backend: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
         self._hosts = hosts
         self._timeout = timeout
         self._most_bytes = most_bytes
@@ -66,7 +74,7 @@ class Downloads:
             max_connections=CONNECTIONS,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=KEPT_OPEN_SECONDS,
-            network_backend=PublicNetwork(resolve or addresses_of, inside=inside),
+            network_backend=PublicNetwork(resolve or addresses_of, inside=inside, backend=backend),
         )
 
     async def fetch(self, url: str, *, kinds: Collection[str]) -> Fetched:

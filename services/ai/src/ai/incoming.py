@@ -46,6 +46,7 @@ class Incoming:
     reply_to: str | None = None
     comment_id: str | None = None
     media_id: str | None = None
+    parent_id: str | None = None
     live: bool = False
     attachments: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     images: tuple[str, ...] = field(default=(), repr=False)
@@ -154,6 +155,7 @@ def incoming(event: Answerable) -> Incoming | None:
                 text=text,
                 shown=text or "[comment without text]",
                 comment_id=comment.comment_id,
+                parent_id=comment.parent_id,
                 live=isinstance(event, LiveCommentReceived) or comment.media_product_type == "LIVE",
                 ad_id=comment.ad_id,
             )

@@ -16,7 +16,9 @@ HIGHEST_PORT = 65_535
 LONGEST_LINK = 4000
 LONGEST_NAME = 253
 
-_LINK = re.compile(r"(https?)://([a-z0-9.-]+)(?::([0-9]{1,5}))?(/[a-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?", re.IGNORECASE)
+_LINK = re.compile(
+    r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,4}))?(/[a-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?", re.ASCII | re.IGNORECASE
+)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 

@@ -17,6 +17,7 @@ from devkit.sandbox.faults import Faults
 from devkit.sandbox.instagram import GraphRoom
 from devkit.sandbox.journal import Journal
 from devkit.sandbox.manychat import ManyChatRoom
+from devkit.sandbox.media import MediaRoom
 from devkit.sandbox.openai import OpenAIRoom, Scripts
 from devkit.sandbox.operator import OperatorRoom
 from devkit.sandbox.rates import Rates
@@ -93,6 +94,7 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
             at("/manychat", ManyChatRoom(world, rates, igsid_field_id=settings.igsid_field_id)),
             at("/graph", GraphRoom(world, rates)),
             at("/operator", OperatorRoom()),
+            at("/media", MediaRoom()),
             control_router(
                 world=world,
                 journal=journal,

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import HTTP
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -10,6 +12,15 @@ from devkit.simulator import Update
 
 if TYPE_CHECKING:
     from devkit.sandbox.faults import FaultRule
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file in a form."""
+
+    filename: str
+    media_type: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,18 @@ class Request:
     def fields(self) -> dict[str, Any]:
         """The body when it is an object, else nothing."""
         return self.body if isinstance(self.body, dict) else {}
+
+    @property
+    def written_down(self) -> Any:
+        """The body as the journal keeps it: of files only what they are."""
+        if not any(isinstance(value, Upload) for value in self.fields.values()):
+            return self.body
+        return {
+            name: {"filename": value.filename, "media_type": value.media_type, "bytes": len(value.content)}
+            if isinstance(value, Upload)
+            else value
+            for name, value in self.fields.items()
+        }
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -95,6 +118,8 @@ def parse_request(method: str, path: str, query: bytes, headers: Mapping[str, st
     if raw:
         if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             body = {key: _loosely(value) for key, value in parse_qsl(raw.decode("utf-8", "replace"))}
+        elif headers.get("content-type", "").startswith("multipart/form-data"):
+            body = _form(headers["content-type"], raw)
         else:
             try:
                 body = json.loads(raw)
@@ -102,6 +127,22 @@ def parse_request(method: str, path: str, query: bytes, headers: Mapping[str, st
                 invalid = f"the body is not JSON: {error}"
     pairs = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
     return Request(method, path, pairs, headers, body, invalid)
+
+
+def _form(content_type: str, raw: bytes) -> dict[str, Any]:
+    """Read a form with files; what is no part of one is left out."""
+    message = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + raw, policy=HTTP)
+    found: dict[str, Any] = {}
+    for part in message.iter_parts() if message.is_multipart() else ():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(content, bytes):
+            continue
+        filename = part.get_filename()
+        found[name] = (
+            Upload(filename, part.get_content_type(), content) if filename else content.decode("utf-8", "replace")
+        )
+    return found
 
 
 def _loosely(value: str) -> Any:

@@ -102,6 +102,17 @@ class SandboxClient:
         """Change echoes, delays and the like (the fields of `Behaviour`)."""
         await self._ask("PATCH", "behaviour", body=what)
 
+    async def rates(self) -> dict[str, Any]:
+        """Return ``exceeded``, the calls above any limit, and ``counts``, by kind and account, with the ``most`` met in
+        one window.
+        """
+        return await self._ask("GET", "rates")
+
+    async def limit_rates(self, **limits: tuple[float, float]) -> None:
+        """Put other limits in the place of the documented ones: calls and seconds by kind."""
+        body = {what: {"calls": calls, "seconds": seconds} for what, (calls, seconds) in limits.items()}
+        await self._ask("PUT", "rates", body=body)
+
     async def webhook(self, *updates: Update, deliver: bool = True) -> int | None:
         """Send updates to Jawab through the sandbox, which learns from them; return Jawab's HTTP status.
 

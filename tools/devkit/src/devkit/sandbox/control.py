@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 import httpx2
-from litestar import MediaType, Request, Response, Router, delete, get, patch, post
+from litestar import MediaType, Request, Response, Router, delete, get, patch, post, put
 from litestar.exceptions import ClientException, NotFoundException, ServiceUnavailableException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,6 +121,15 @@ class Behaviour(BaseModel):
     webhook_url: str | None = None
 
 
+class RateLimit(BaseModel):
+    """A limit in the place of a documented one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calls: float = Field(ge=1)
+    seconds: float = Field(gt=0)
+
+
 class ModelLatency:
     """How long the model thinks, in seconds."""
 
@@ -146,7 +155,7 @@ def control_router(
 
     @post("/reset", status_code=204, sync_to_thread=False)
     def reset() -> None:
-        for kept in (journal, faults, scripts):
+        for kept in (journal, faults, scripts, rates):
             kept.clear()
         world.forget()
 
@@ -370,6 +379,15 @@ def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency
             "webhook_url": poster.url,
         }
 
+    @get("/rates", sync_to_thread=False)
+    def read_rates() -> dict[str, Any]:
+        return {"enforced": rates.enforce, "exceeded": rates.exceeded, "counts": rates.told()}
+
+    @put("/rates", sync_to_thread=False)
+    def change_rates(data: JSONBody[dict[str, RateLimit]]) -> dict[str, Any]:
+        rates.set_limits({what: (told.calls, told.seconds) for what, told in data.items()})
+        return {"exceeded": rates.exceeded}
+
     @patch("/behaviour", sync_to_thread=False)
     def change_behaviour(data: JSONBody[Behaviour]) -> dict[str, Any]:
         echo = poster.settings
@@ -386,7 +404,7 @@ def _behaviour_routes(poster: WebhookPoster, rates: Rates, latency: ModelLatency
         poster.url = told.get("webhook_url", poster.url)
         return told
 
-    return [read_behaviour, change_behaviour]
+    return [read_behaviour, change_behaviour, read_rates, change_rates]
 
 
 def health_route(*, world: World, journal: Journal, poster: WebhookPoster) -> Any:

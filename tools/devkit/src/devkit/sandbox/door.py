@@ -18,7 +18,8 @@ from devkit.sandbox.faults import MAX_SECONDS, FaultRule, Faults
 from devkit.sandbox.journal import Entry, Journal
 from devkit.sandbox.webhooks import WebhookPoster
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""Above what any of the APIs takes: a recording may have 25 MB."""
 
 Door = Callable[[Scope, Receive, Send], Any]
 
@@ -128,7 +129,7 @@ class RoomDoor:
             message_id=answer.message_id if answer else "",
             fault=fault.behaviour if fault else "",
             detail=answer.detail if answer else {},
-            request=call.request.body,
+            request=call.request.written_down,
         )
 
 
@@ -156,7 +157,9 @@ def with_ordered(own: Mapping[str, str], fault: FaultRule) -> dict[str, str]:
 
 async def _send(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode("ascii")
-    listed = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(raw))]
+    named = any(key.lower() == "content-type" for key in headers)
+    listed = [] if named else [(b"content-type", b"application/json; charset=utf-8")]
+    listed.append((b"content-length", b"%d" % len(raw)))
     listed += [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": raw, "more_body": False})

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from devkit.sandbox.calls import Call
 
-Api = Literal["openai", "manychat", "graph", "operator"]
+Api = Literal["openai", "manychat", "graph", "operator", "media"]
 Behaviour = Literal[
     "slow",
     "hang",

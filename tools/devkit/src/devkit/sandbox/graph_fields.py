@@ -1,11 +1,16 @@
-"""The ``fields=`` language of the Graph API: names, each with an optional nested list in braces."""
+"""How the Graph API writes things: the ``fields=`` language (names, each with an optional nested list in braces), paths
+with a version in front, and times."""
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from devkit.sandbox.calls import Call
 
 Fields = dict[str, "Fields"]
 
+_VERSION = re.compile(r"^/v\d+(?:\.\d+)?(?=/|$)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\.limit\(\d+\)|[{},]")
 
 
@@ -32,3 +37,18 @@ def pick(known: Mapping[str, Any], fields: Fields, default: tuple[str, ...]) -> 
     if "id" in known:
         picked.setdefault("id", known["id"])
     return picked
+
+
+def parts_of(path: str) -> list[str]:
+    """Return the segments of a path behind its version, of which any is accepted, and none."""
+    return [part for part in _VERSION.sub("", path).split("/") if part]
+
+
+def head_of(call: Call) -> str:
+    """Return the id that a call is about: the first segment of its path."""
+    return parts_of(call.request.path)[0]
+
+
+def graph_time(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as the platform writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")

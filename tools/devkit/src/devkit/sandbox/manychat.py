@@ -41,7 +41,12 @@ _KEY = re.compile(r"^\d+:\S+$")
 _IGSID = re.compile(r"^\d{15,17}$")
 
 # Calls a second by method; sendFlow also has a limit by the hour and subscriber.
-_LIMITS = {"sendContent": 25.0, "sendFlow": 20.0, "getInfo": 10.0, "findByCustomField": 10.0, "findByName": 10.0}
+_OTHER = (
+    *("getInfo", "findByCustomField", "findByName", "getFlows", "setCustomField", "setCustomFieldByName"),
+    *("setCustomFields", "addTag", "addTagByName", "removeTag", "removeTagByName", "createSubscriber"),
+    "updateSubscriber",
+)
+_LIMITS = {"sendContent": 25.0, "sendFlow": 20.0, **dict.fromkeys(_OTHER, 10.0)}
 _FLOW_LIMIT_AN_HOUR = 100.0
 
 

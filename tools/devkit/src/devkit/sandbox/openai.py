@@ -1,5 +1,6 @@
 """An OpenAI-compatible model: the shapes and refusals of the real one, around the small talk of `talk.py`.
 
+Recordings are heard by `transcription.py`, images are noted and never fetched.
 It honours ``response_format`` (text, ``json_object``, ``json_schema``), the token limit, and asks for a bearer key.
 Answers can be scripted for a test or a demo through the control API; the first script whose words are in the last
 customer message is used. A scripted reply may name the tags of what it answers (``#c17m3``), so that a test can tell
@@ -16,10 +17,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from devkit.sandbox.calls import Answer, Call, Request
+from devkit.sandbox.calls import Answer, Call, Request, Upload
 from devkit.sandbox.faults import FaultRule
+from devkit.sandbox.recordings import words_in
 from devkit.sandbox.schema_filling import fill
 from devkit.sandbox.talk import Thought, answer
+from devkit.sandbox.transcription import problem_with, transcribed
 
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini")
 CONTEXT_TOKENS = 128_000
@@ -92,11 +95,15 @@ class OpenAIRoom:
         """Find the customer's last words, and whom they are about when the metadata says so."""
         kind = {
             ("POST", "/chat/completions"): "completion",
+            ("POST", "/audio/transcriptions"): "transcription",
             ("GET", "/models"): "models",
         }.get((request.method, request.path), "unknown")
         fields = request.fields
         metadata = fields.get("metadata") if isinstance(fields.get("metadata"), dict) else {}
         text, _ = _customer(fields.get("messages"))
+        upload = fields.get("file")
+        if kind == "transcription" and isinstance(upload, Upload):
+            text = words_in(upload.content) or ""
         return Call(
             self.api,
             kind,
@@ -117,6 +124,11 @@ class OpenAIRoom:
         if call.kind == "unknown":
             message = f"Unknown request URL: {request.method} /v1{request.path}"
             return self._error(404, message, "invalid_request_error", "unknown_url")
+        if call.kind == "transcription":
+            refused, code = problem_with(request.fields)
+            if refused:
+                return self._error(400, refused, "invalid_request_error", code)
+            return transcribed(request.fields)
         problem = _problem(request)
         if problem:
             return self._error(400, problem, "invalid_request_error")
@@ -128,6 +140,8 @@ class OpenAIRoom:
         """Give the ordered failure as OpenAI words it."""
         behaviour = fault.behaviour
         headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
+        if call.kind == "transcription" and behaviour in {"malformed", "empty"}:
+            return Answer(200, {} if behaviour == "malformed" else {"text": ""})
         if behaviour in {"refusal", "length", "malformed", "empty"} and not _problem(call.request):
             return self._complete(call, behaviour)
         if behaviour == "insufficient_quota":

@@ -8,7 +8,7 @@ rules apply: the 24-hour window, one private reply per comment, no reply to a hi
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -163,6 +163,8 @@ class Message:
     outgoing: bool
     text: str
     created: float
+    kinds: tuple[str, ...] = ()
+    """The types of its attachments; none for plain text."""
 
 
 def subscriber_of(contact: str) -> int:
@@ -307,11 +309,13 @@ class World:
                 id_=comment.id,
             )
 
-    def deliver(self, person: Person, *, route: str, kind: str, text: str, comment: str = "") -> Message:
+    def deliver(
+        self, person: Person, *, route: str, kind: str, text: str, comment: str = "", kinds: Sequence[str] = ()
+    ) -> Message:
         """Note a message that reached a customer, and return it with its new id."""
         message = Message(
             self.ids.message(person.account), person.account, person.id, outgoing=True, text=text,
-            created=self.now(),
+            created=self.now(), kinds=tuple(kinds),
         )  # fmt: skip
         self.messages[message.id] = message
         self.add_line(
