@@ -16,6 +16,8 @@ from common.breaker import BreakerMetrics
 from common.kafka.metrics import KafkaMetrics
 from common.metrics import service_registry
 from delivery.metrics import DeliveryMetrics
+from delivery.pauses import PauseMetrics
+from delivery.stopping import StopMetrics
 from ingest.metrics import IngestMetrics
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
@@ -39,7 +41,7 @@ def shown() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     series = {"up": set[str]()}
     kinds = (IngestMetrics, AIMetrics, DeliveryMetrics, CleanupMetrics, KafkaMetrics, BreakerMetrics)
-    holders = [kind(registry) for kind in kinds]
+    holders = [kind(registry) for kind in (*kinds, PauseMetrics, StopMetrics)]
     for metric in metrics_of(*holders):
         for suffix in SUFFIXES[metric._type]:
             extra = {"le"} if suffix == "_bucket" else set()

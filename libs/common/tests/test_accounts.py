@@ -143,3 +143,21 @@ async def test_an_answer_is_believed_for_a_while_and_ones_own_note_at_once(db):
 async def test_a_standing_without_a_moment_is_refused(db):
     with pytest.raises(ValueError, match="since"):
         await MongoStandings(db).note(Standing("1", "restricted"))
+
+
+@pytest.mark.mongo
+async def test_of_many_who_find_out_the_same_at_once_one_is_told_that_it_is_news(db):
+    each = [MongoStandings(db, keep=0) for _ in range(6)]
+    notes = [at(n / 60, "needs_reconnection", reason="token_expired") for n in range(6)]
+    told = await asyncio.gather(*(one.note_news(note) for one, note in zip(each, notes, strict=True)))
+    assert sorted(told) == [False] * 5 + [True]
+    assert not await each[0].note_news(at(9, "needs_reconnection", reason="token_expired"))
+    assert await each[0].note_news(at(10, "disconnected", reason="removed"))
+
+
+@pytest.mark.mongo
+async def test_a_restriction_after_one_that_is_over_is_news_again(db):
+    standings = MongoStandings(db)
+    assert await standings.note_news(at(0, "restricted", reason="blocked", until=NOON + timedelta(minutes=5)))
+    assert not await standings.note_news(at(4, "restricted", reason="blocked", until=NOON + timedelta(minutes=9)))
+    assert await standings.note_news(at(5, "restricted", reason="blocked", until=NOON + timedelta(minutes=10)))
