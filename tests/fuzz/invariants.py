@@ -5,7 +5,7 @@ Counting and comparing are done here without the parser's own functions, so that
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from common.events.interactions import (
     PostbackReceived,
     ReactionReceived,
     StoryInsightsReceived,
+    UnknownReceived,
 )
 from ingest.notifications import MAX_ITEMS, NO_ACCOUNT, normalise
 
@@ -89,28 +90,25 @@ def occurrence(event: InteractionEvent) -> str:
     Where the platform gives it an id, that; where not, everything it says.
     """
     data = event.data
-    match event:
-        case MessageReceived() | EchoReceived():
-            told: tuple[Any, ...] = ("said", event.data.mid)
-        case MessageUnsent():
-            told = ("unsent", event.data.mid)
-        case MessageEdited():
-            told = ("edited", event.data.mid, event.data.num_edit or event.data.text)
-        case PostbackReceived() if event.data.mid:
-            told = ("tapped", event.data.mid)
-        case ReactionReceived():
-            told = ("reacted", event.data.mid, event.data.from_account, data.contact_id, event.data.action[:40])
-        case MessageRead():
-            told = ("read", event.data.mid or event.data.watermark_ms, event.data.from_account, data.contact_id)
-        case CommentReceived() | LiveCommentReceived():
-            told = ("commented", event.data.comment_id)
-        case MentionReceived():
-            told = ("mentioned", event.data.media_id, event.data.comment_id)
-        case StoryInsightsReceived():
-            told = ("figures", event.data.media_id)
-        case _:
-            told = (event.type, data.model_dump_json(exclude=CIRCUMSTANCES))
+    named = NAMED_BY[type(event)](data) if type(event) in NAMED_BY else None
+    told = named or (event.type, data.model_dump_json(exclude=CIRCUMSTANCES))
     return repr((data.account_id, *told))
+
+
+NAMED_BY: dict[type, Callable[[Any], tuple[Any, ...] | None]] = {
+    MessageReceived: lambda data: ("said", data.mid),
+    EchoReceived: lambda data: ("said", data.mid),
+    MessageUnsent: lambda data: ("unsent", data.mid),
+    MessageEdited: lambda data: ("edited", data.mid, data.num_edit or data.text),
+    PostbackReceived: lambda data: ("tapped", data.mid) if data.mid else None,
+    ReactionReceived: lambda data: ("reacted", data.mid, data.from_account, data.contact_id, data.action[:40]),
+    MessageRead: lambda data: ("read", data.mid or data.watermark_ms, data.from_account, data.contact_id),
+    CommentReceived: lambda data: ("commented", data.comment_id),
+    LiveCommentReceived: lambda data: ("commented", data.comment_id),
+    MentionReceived: lambda data: ("mentioned", data.media_id, data.comment_id),
+    StoryInsightsReceived: lambda data: ("figures", data.media_id),
+    UnknownReceived: lambda data: ("unknown", json.dumps(data.original, sort_keys=True)),
+}
 
 
 def items_in(body: dict[str, Any]) -> int:
