@@ -12,7 +12,7 @@ from litestar.types import Receive, Scope, Send
 
 from devkit.sandbox.calls import Room
 from devkit.sandbox.control import ModelLatency, control_router, health_route
-from devkit.sandbox.door import RoomDoor
+from devkit.sandbox.door import MAX_BODY_BYTES, RoomDoor
 from devkit.sandbox.faults import Faults
 from devkit.sandbox.instagram import GraphRoom
 from devkit.sandbox.journal import Journal
@@ -27,6 +27,8 @@ from devkit.sandbox.world import Account, World
 from devkit.simulator import Ids
 
 MAX_WEBHOOK_CONNECTIONS = 16
+MAX_MODEL_BYTES = 32 * 1024 * 1024
+"""A recording may have 25 MB."""
 
 
 def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time.time) -> Litestar:
@@ -79,8 +81,8 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
             await poster.stop()
             await client.aclose()
 
-    def at(path: str, room: Room, waits: Callable[[], float] = lambda: 0.0) -> Any:
-        door = RoomDoor(room, faults=faults, journal=journal, poster=poster, latency=waits)
+    def at(path: str, room: Room, waits: Callable[[], float] = lambda: 0.0, most_bytes: int = MAX_BODY_BYTES) -> Any:
+        door = RoomDoor(room, faults=faults, journal=journal, poster=poster, latency=waits, most_bytes=most_bytes)
 
         @asgi(path, is_mount=True, copy_scope=True)
         async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +92,7 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
 
     return Litestar(
         route_handlers=[
-            at("/v1", OpenAIRoom(scripts, now), latency),
+            at("/v1", OpenAIRoom(scripts, now), latency, MAX_MODEL_BYTES),
             at("/manychat", ManyChatRoom(world, rates, igsid_field_id=settings.igsid_field_id)),
             at("/graph", GraphRoom(world, rates)),
             at("/operator", OperatorRoom()),

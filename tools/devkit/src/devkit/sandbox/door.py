@@ -18,8 +18,7 @@ from devkit.sandbox.faults import MAX_SECONDS, FaultRule, Faults
 from devkit.sandbox.journal import Entry, Journal
 from devkit.sandbox.webhooks import WebhookPoster
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Above what any of the APIs takes: a recording may have 25 MB."""
+MAX_BODY_BYTES = 8 * 1024 * 1024
 
 Door = Callable[[Scope, Receive, Send], Any]
 
@@ -35,21 +34,23 @@ class RoomDoor:
         journal: Journal,
         poster: WebhookPoster,
         latency: Callable[[], float] = lambda: 0.0,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._room = room
         self._faults = faults
         self._journal = journal
         self._poster = poster
         self._latency = latency
+        self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != ScopeType.HTTP:
             return
         received = self._journal.now()
-        raw = await _read_body(receive)
+        raw = await _read_body(receive, self._most_bytes)
         if raw is None:
-            await _send(send, 413, {"error": f"the body is above {MAX_BODY_BYTES} bytes"}, {})
+            await _send(send, 413, {"error": f"the body is above {self._most_bytes} bytes"}, {})
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         path = scope["path"].rstrip("/") or "/"
@@ -133,7 +134,7 @@ class RoomDoor:
         )
 
 
-async def _read_body(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive, most_bytes: int) -> bytes | None:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -142,7 +143,7 @@ async def _read_body(receive: Receive) -> bytes | None:
             return b"".join(parts)
         part = message.get("body", b"")
         size += len(part)
-        if size > MAX_BODY_BYTES:
+        if size > most_bytes:
             return None
         parts.append(part)
         if not message.get("more_body", False):
