@@ -231,9 +231,9 @@ def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
 def _error(action: Action, known: Meaning, said: str, after: float | None) -> ProcessingError:
     match action:
         case "retry":
-            return Retryable(f"Graph API: {said}", after=after)
+            return Retryable(f"Instagram could not be reached; it is tried again. ({said})", after=after)
         case "unknown" | "sent_or_unknown":
-            return UnknownOutcome(said)
+            return UnknownOutcome(f"{known.said} ({said})")
         case "pause_app" | "pause_account" | "pause_call":
             return Throttled(f"{known.said} ({said})", after=after)
         case _:

@@ -23,7 +23,7 @@ UNCLEAR = Meaning(
 LIMIT = Meaning(
     "pause_call",
     "throttled",
-    "ManyChat takes no more of these calls for now. Nothing was sent; it goes out by itself after the pause.",
+    "ManyChat takes no more of these calls for now. Nothing was sent; it goes out by itself afterwards.",
 )
 KEY = Meaning(
     "refuse_key",
@@ -106,9 +106,9 @@ def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
 def _error(action: Action, known: Meaning, said: str, after: float | None) -> ProcessingError:
     match action:
         case "retry":
-            return Retryable(f"ManyChat: {said}", after=after)
+            return Retryable(f"ManyChat could not be reached; it is tried again. ({said})", after=after)
         case "unknown":
-            return UnknownOutcome(said)
+            return UnknownOutcome(f"{known.said} ({said})")
         case "pause_call":
             return Throttled(f"{known.said} ({said})", after=after)
         case _:
