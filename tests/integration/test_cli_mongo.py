@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 
 from ai.decisions import Decision, MongoDecisions
 from cli.app import run
-from cli.merchants import edited_text
+from cli.merchants_rules import edited_text
 from common.events.replies import DirectMessage, Reply, ReplyGenerated
 from common.merchants import Merchant
 from common.mongo import CONVERSATIONS, DELIVERIES, MERCHANTS, MESSAGES, Database, database
@@ -107,14 +107,18 @@ def test_an_account_and_an_id_belong_to_one_merchant(jawab: Jawab, on_database: 
 def test_an_update_changes_only_what_is_given(jawab: Jawab, on_database: Stored[Any], tmp_path: Path) -> None:
     add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--igsid-field", "77")
     (tmp_path / "facts.txt").write_text("نفتح من 9 للـ 9", encoding="utf-8")
-    code, out, _ = jawab("merchants", "add", "dar", "--update", "--facts", "facts.txt", "--disconnected")
+    code, out, _ = jawab("merchants", "add", "dar", "--update", "--facts", "facts.txt")
     assert (code, "merchant dar changed" in out) == (0, True)
     stored = merchant_in(on_database)
-    assert (stored.facts, stored.connected, stored.manychat_igsid_field) == ("نفتح من 9 للـ 9", False, 77)
+    assert (stored.facts, stored.manychat_igsid_field) == ("نفتح من 9 للـ 9", 77)
     assert stored.access_token is not None
-    jawab("merchants", "add", "dar", "--update", "--access-token", "none", "--connected")
-    stored = merchant_in(on_database)
-    assert (stored.access_token, stored.connected) == (None, True)
+    jawab("merchants", "add", "dar", "--update", "--access-token", "none")
+    assert merchant_in(on_database).access_token is None
+
+
+def test_a_manychat_key_without_the_field_that_finds_people_is_told(jawab: Jawab) -> None:
+    assert "without --igsid-field" in add(jawab, "dar", "111", "--manychat-key", "env:TOKEN")[1]
+    assert "without" not in add(jawab, "zay", "222", "--manychat-key", "env:TOKEN", "--igsid-field", "7")[1]
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,21 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from cli.checks.accounts import account_checks, judged
 from cli.checks.environment import kind_of_environment, starts
-from cli.checks.kafka import judged, kafka_checks
+from cli.checks.kafka import judged as judged_topics
+from cli.checks.kafka import kafka_checks
 from cli.checks.mongo import mongo_checks
-from cli.checks.providers import Keys, Providers, compared, is_subscribed, keys_of, knows_model, knows_page
+from cli.checks.providers import Keys, Providers, all_keys_of, compared, is_subscribed, keys_of, knows_model, knows_page
 from cli.checks.services import readiness
 from cli.checks.webhook import Webhook, accepts, reachable_from_outside, refuses, verifies, webhook_checks
 from cli.diagnosis import Doubtful, NotLooked, Wrong, examine_all
 from cli.doctor import Answered, merchants_check
+from common.accounts import AccountState, Standing
+from common.graph_accounts import GraphAccounts
+from common.health import Unhealthy
 from common.kafka.topics import TOPICS
-from common.merchants import Merchant
+from common.merchants import Account, Merchant
 from common.sealing import Sealer
 from common.settings import KafkaSettings, MetaAppSettings
 from devkit.sandbox.serving import running_sandbox
@@ -96,7 +101,7 @@ def cluster(**changes: int) -> list[dict[str, Any]]:
 
 
 def test_topics_as_declared_are_well() -> None:
-    assert judged(cluster(), production=False) == f"all {len(TOPICS)} there as declared"
+    assert judged_topics(cluster(), production=False) == f"all {len(TOPICS)} there as declared"
 
 
 @pytest.mark.parametrize(
@@ -109,12 +114,12 @@ def test_topics_as_declared_are_well() -> None:
 )
 def test_topics_that_are_not_as_declared_are_wrong(changes: dict[str, int], said: str) -> None:
     with pytest.raises(Wrong, match=said):
-        judged(cluster(**changes), production=False)
+        judged_topics(cluster(**changes), production=False)
 
 
 def test_one_replica_is_doubtful_in_production() -> None:
     with pytest.raises(Doubtful, match="losing a broker loses"):
-        judged(cluster(), production=True)
+        judged_topics(cluster(), production=True)
 
 
 async def test_a_missing_kafka_fails_its_line_and_the_topics_are_not_looked_at(environment: pytest.MonkeyPatch) -> None:
@@ -271,24 +276,43 @@ def keys(token: str | None = TOKEN, key: str | None = "1:key", *, broken: bool =
     return Keys("dar", ACCOUNT, ("manychat", "graph"), token, key, broken)
 
 
+def graph(client: httpx2.AsyncClient, sandbox: str) -> GraphAccounts:
+    return GraphAccounts(client, f"{sandbox}/graph/v25.0", timeout=5)
+
+
 async def test_good_keys_are_well(client: httpx2.AsyncClient, sandbox: str) -> None:
     providers = Providers(openai_api_key=SecretStr("key"), openai_url=f"{sandbox}/v1")
     assert await knows_model(client, providers) == "the key works, gpt-4o-mini is there"
     assert await knows_page(client, f"{sandbox}/manychat", keys()) == "the key works"
-    assert (await is_subscribed(client, f"{sandbox}/graph/v25.0", keys())).startswith("the token works, subscribed to")
+    assert (await is_subscribed(graph(client, sandbox), keys())).startswith("the token works, subscribed to 11 fields")
 
 
 async def test_a_bad_token_is_wrong_and_not_repeated(client: httpx2.AsyncClient, sandbox: str) -> None:
-    with pytest.raises(Wrong, match="the token is refused") as caught:
-        await is_subscribed(client, f"{sandbox}/graph", keys("stale-token"))
+    with pytest.raises(Wrong, match="token refused: the token is not accepted") as caught:
+        await is_subscribed(graph(client, sandbox), keys("stale-token"))
     assert "stale-token" not in caught.value.reason + caught.value.fix
+    assert "jawab merchants connect dar" in caught.value.fix
 
 
-async def test_a_lost_subscription_says_what_to_post(client: httpx2.AsyncClient, serving: Any) -> None:
+async def test_a_lost_subscription_says_how_to_get_it_back(client: httpx2.AsyncClient, serving: Any) -> None:
     with serving(ready(200, data=[{"subscribed_fields": ["comments"]}])) as url:
         with pytest.raises(Wrong, match="does not get messages of this account") as caught:
-            await is_subscribed(client, url, keys())
-        assert "subscribed_fields=comments,messages" in caught.value.fix
+            await is_subscribed(GraphAccounts(client, url, timeout=5), keys())
+        assert caught.value.fix == "jawab merchants connect dar"
+
+
+async def test_another_apps_subscription_is_not_ours(client: httpx2.AsyncClient, serving: Any) -> None:
+    theirs = {"id": "99", "subscribed_fields": ["comments", "messages"]}
+    with serving(ready(200, data=[theirs])) as url:
+        asked = GraphAccounts(client, url, timeout=5)
+        assert "subscribed to 2" in await is_subscribed(asked, keys(), "99")
+        with pytest.raises(Wrong, match="does not get comments and messages"):
+            await is_subscribed(asked, keys(), "11")
+
+
+async def test_a_platform_that_is_away_says_nothing_about_the_token(client: httpx2.AsyncClient) -> None:
+    with pytest.raises(Wrong, match="did not answer"):
+        await is_subscribed(GraphAccounts(client, NOWHERE, timeout=5), keys())
 
 
 async def test_a_model_that_is_not_listed_is_doubtful(client: httpx2.AsyncClient, sandbox: str) -> None:
@@ -317,7 +341,7 @@ async def test_a_missing_key_is_doubtful_and_one_that_cannot_be_opened_wrong(cli
     with pytest.raises(Doubtful, match="dar has no ManyChat key"):
         await knows_page(client, NOWHERE, keys(key=None))
     with pytest.raises(Wrong, match="another ENCRYPTION_KEY"):
-        await is_subscribed(client, NOWHERE, keys(token=None, broken=True))
+        await is_subscribed(GraphAccounts(client, NOWHERE, timeout=5), keys(token=None, broken=True))
 
 
 def test_keys_are_opened_with_the_key_that_sealed_them() -> None:
@@ -326,6 +350,67 @@ def test_keys_are_opened_with_the_key_that_sealed_them() -> None:
     assert keys_of(merchant, sealer).access_token == "token"
     assert keys_of(merchant, other).broken
     assert not keys_of(merchant, None).broken
+
+
+def test_each_account_of_a_merchant_has_its_own_keys_and_its_own_line() -> None:
+    sealer = Sealer(["k" * 32])
+    other = Account(account_id="222", manychat_api_key=sealer.seal("2:key"))
+    merchant = Merchant(
+        id="dar", name="Dar", account_id=ACCOUNT, access_token=sealer.seal("token"), other_accounts=(other,)
+    )
+    main, second = all_keys_of(merchant, sealer)
+    assert (main.name, main.access_token, main.manychat_key) == ("dar", "token", None)
+    assert (second.name, second.access_token, second.manychat_key) == ("dar 222", None, "2:key")
+    assert second.connect == "jawab merchants connect dar --account 222"
+
+
+# The accounts
+
+
+def judge(standing: Standing, *, ends_in: timedelta | None = None) -> str:
+    return judged(standing, None if ends_in is None else LOOKED_AT + ends_in, LOOKED_AT, "jawab merchants connect dar")
+
+
+LOOKED_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def test_an_account_that_works_says_how_long_its_token_lasts() -> None:
+    assert judge(Standing("1")) == "active"
+    assert judge(Standing("1"), ends_in=timedelta(days=30)) == "active, its token lasts until 2026-12-21"
+    over = Standing("1", "restricted", until=LOOKED_AT)
+    assert judge(over) == "active"
+
+
+@pytest.mark.parametrize("state", ["needs_reconnection", "restricted", "disconnected"])
+def test_an_account_that_does_not_work_says_since_when_why_and_what_to_do(state: AccountState) -> None:
+    standing = Standing("1", state, "some_reason", since=LOOKED_AT - timedelta(hours=1))
+    with pytest.raises(Wrong, match="since 2026-11-21 11:00 UTC: some_reason") as caught:
+        judge(standing)
+    assert caught.value.fix == "jawab merchants connect dar"
+
+
+def test_what_the_operator_switched_off_is_only_said() -> None:
+    with pytest.raises(Doubtful, match="disconnected"):
+        judge(Standing("1", "disconnected", "disconnected_by_operator"))
+
+
+@pytest.mark.parametrize(
+    ("ends_in", "kind", "said"),
+    [(timedelta(days=9), Doubtful, "its token ends in 9 days"), (timedelta(0), Wrong, "its token ended on 2026-11-21")],
+)
+def test_a_token_that_ends_is_told_in_time(ends_in: timedelta, kind: type[Unhealthy], said: str) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        judge(Standing("1"), ends_in=ends_in)
+    assert caught.value.fix == "jawab merchants connect dar --token prompt"
+
+
+async def test_every_account_has_a_line_and_without_the_database_it_says_so() -> None:
+    merchant = Merchant(id="dar", name="Dar", account_id=ACCOUNT, other_accounts=(Account(account_id="222"),))
+    checks = account_checks([merchant], {"222": Standing("222", "disconnected")})
+    findings = await examine_all(checks, limit=5)
+    assert [(one.name, one.state) for one in findings] == [(f"account {ACCOUNT}", "ok"), ("account 222", "wrong")]
+    assert findings[1].fix == "jawab merchants connect dar --account 222"
+    assert {one.state for one in await examine_all(account_checks([merchant], None), limit=5)} == {"not_looked"}
 
 
 @pytest.mark.parametrize("seconds", [-29, 0, 29])

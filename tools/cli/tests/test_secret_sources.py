@@ -19,6 +19,7 @@ def test_every_source_gives_the_secret_without_its_line_end(tmp_path: Path) -> N
     assert read("env:TOKEN", {"TOKEN": "from-environment"}) == "from-environment"
     assert read(f"file:{tmp_path / 'token'}") == "from-file"
     assert read("prompt", typed=" typed ") == "typed"
+    assert read_secret("stdin", option="--token", asked_as="Token", read=lambda most: "piped\n"[:most]) == "piped"
 
 
 def test_none_and_nothing_typed_are_no_secret() -> None:

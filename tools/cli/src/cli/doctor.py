@@ -13,16 +13,19 @@ from pymongo.errors import PyMongoError
 from rich.text import Text
 
 from cli import screen
+from cli.checks.accounts import account_checks
 from cli.checks.environment import SEE, environment_checks
 from cli.checks.kafka import kafka_checks
 from cli.checks.mongo import answers, mongo_checks
-from cli.checks.providers import Keys, Providers, keys_of, provider_checks
+from cli.checks.providers import Keys, Providers, all_keys_of, provider_checks
 from cli.checks.services import service_checks
 from cli.checks.webhook import Webhook, webhook_checks
 from cli.diagnosis import Check, Finding, NotLooked, State, Wrong, examine_all, healthy, summary
 from cli.failures import EXIT_FAILED, Failure
 from cli.merchant_store import MerchantStore, Unreadable
+from cli.merchants_accounts import StandingsOf, standings_of
 from cli.moments import parse_duration
+from cli.outside_client import outside_client
 from common.merchant_directory import merchant_from_environment
 from common.merchants import Merchant
 from common.mongo import Database, database, mongo_client
@@ -48,9 +51,6 @@ MARKS: dict[State, tuple[str, str]] = {
     "not_looked": (screen.BAD, "dim"),
 }
 TITLES = {"mongodb": "MongoDB"}
-NEVER_BY_PROXY: dict[str, httpx2.AsyncBaseTransport | None] = {"all://localhost": None, "all://127.0.0.1": None}
-"""A proxy of the environment is for the outside APIs; it does not know this machine."""
-
 MOST_MERCHANTS = 20
 MONGO_SHARE = 0.8
 """Of the patience, so that the driver says what is wrong before the patience ends."""
@@ -105,12 +105,10 @@ async def doctor(
     addresses = {"ingest": url, "ai": ai, "delivery": delivery, "cleanup": cleanup}
     addresses = {service: address.rstrip("/") for service, address in addresses.items()}
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            httpx2.AsyncClient(timeout=limit, follow_redirects=False, mounts=NEVER_BY_PROXY)
-        )
+        client = await stack.enter_async_context(outside_client(limit))
         with screen.working(f"Looking at {', '.join(groups)}"):
             db = await _database(stack, limit)
-            checks = [check for check in await _checks(client, db, addresses, groups) if check.group in groups]
+            checks = [check for check in await _checks(client, db, addresses, groups, limit) if check.group in groups]
             findings = await examine_all(checks, limit=limit)
     well = healthy(findings)
     if json:
@@ -129,7 +127,11 @@ async def _database(stack: AsyncExitStack, limit: float) -> Database | None:
 
 
 async def _checks(
-    client: httpx2.AsyncClient, db: Database | None, addresses: dict[str, str], groups: Sequence[Group]
+    client: httpx2.AsyncClient,
+    db: Database | None,
+    addresses: dict[str, str],
+    groups: Sequence[Group],
+    patience: float,
 ) -> list[Check]:
     place = _valid(Place)
     production = place is None or place.environment != "development"
@@ -137,7 +139,9 @@ async def _checks(
     answered = await _answered(db if there else None)
     sealing = _valid(SealingSettings)
     sealer = Sealer([key.get_secret_value() for key in sealing.encryption_keys]) if sealing else None
-    keys = [keys_of(merchant, sealer) for merchant in answered.merchants[:MOST_MERCHANTS]]
+    looked_at = answered.merchants[:MOST_MERCHANTS]
+    keys = [one for merchant in looked_at for one in all_keys_of(merchant, sealer)]
+    known = await _standings(db if there else None, looked_at)
     webhook = Webhook(client, addresses["ingest"], _valid(MetaAppSettings))
     return [
         *environment_checks(),
@@ -146,7 +150,8 @@ async def _checks(
         *webhook_checks(webhook, place.public_url if place else None, production=production),
         *service_checks(client, addresses),
         merchants_check(answered, keys, sealed=sealer is not None),
-        *provider_checks(client, _valid(Providers), keys),
+        *account_checks(looked_at, known),
+        *provider_checks(client, _valid(Providers), keys, patience=patience),
     ]
 
 
@@ -175,10 +180,19 @@ async def _answered(db: Database | None) -> Answered:
     except PyMongoError:
         return Answered([own] if own else [], problems, complete=False)
     found = [merchant for merchant in stored if isinstance(merchant, Merchant)]
-    if own is not None and not any(own.account_id == m.account_id or own.id == m.id for m in found):
+    if own is not None and not any(own.id == m.id or m.seen_by(own.account_id) for m in found):
         found.insert(0, own)
     problems += [f"{m.id} is not valid {m.reason}" for m in stored if isinstance(m, Unreadable)]
     return Answered(found, problems)
+
+
+async def _standings(db: Database | None, merchants: Sequence[Merchant]) -> StandingsOf | None:
+    if db is None:
+        return None
+    try:
+        return await standings_of(db, merchants)
+    except PyMongoError:
+        return None
 
 
 def merchants_check(answered: Answered, keys: Sequence[Keys], *, sealed: bool) -> Check:

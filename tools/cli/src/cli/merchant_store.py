@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pymongo.errors import DuplicateKeyError
 
 from cli.failures import Failure
+from common.merchant_directory import having_account
 from common.merchants import Merchant
 from common.mongo import MERCHANTS, Database, ensure_indexes
 
@@ -50,16 +51,16 @@ class MerchantStore:
         return await self._collection.count_documents({"_id": merchant_id}, limit=1) > 0
 
     async def add(self, merchant: Merchant) -> None:
-        """Store a new merchant. Raises Failure when its id or its account is taken."""
-        await ensure_indexes(self._db, owner="cli")
+        """Store a new merchant. Raises Failure when its id or one of its accounts is taken."""
+        await self._claim(merchant)
         try:
             await self._collection.insert_one(merchant.to_document())
         except DuplicateKeyError:
             raise await self._taken(merchant) from None
 
     async def replace(self, merchant: Merchant) -> None:
-        """Store a merchant over its former self. Raises Failure when it is not there, or its account is taken."""
-        await ensure_indexes(self._db, owner="cli")
+        """Store a merchant over its former self. Raises Failure when it is not there, or an account is taken."""
+        await self._claim(merchant)
         try:
             result = await self._collection.replace_one({"_id": merchant.id}, merchant.to_document())
         except DuplicateKeyError:
@@ -72,14 +73,32 @@ class MerchantStore:
         if (await self._collection.delete_one({"_id": merchant_id})).deleted_count == 0:
             raise unknown(merchant_id)
 
+    async def holder(self, account_id: str, *, beside: str = "") -> str | None:
+        """Return the id of the merchant that has this account, `beside` which nobody may; None where nobody has it."""
+        document = await self._collection.find_one({**having_account(account_id), "_id": {"$ne": beside}}, {"_id": 1})
+        return None if document is None else str(document["_id"])
+
+    async def _claim(self, merchant: Merchant) -> None:
+        """See that no other merchant has one of the accounts: the indexes cannot tell main accounts from others."""
+        await ensure_indexes(self._db, owner="cli")
+        for account in merchant.accounts:
+            holder = await self.holder(account.account_id, beside=merchant.id)
+            if holder is not None:
+                raise _belongs_to(account.account_id, holder)
+
     async def _taken(self, merchant: Merchant) -> Failure:
-        holder = await self._collection.find_one({"account_id": merchant.account_id}, {"_id": 1})
-        if holder is not None and holder["_id"] != merchant.id:
-            return Failure(
-                f"the Instagram account {merchant.account_id} already belongs to merchant {holder['_id']}",
-                f"change that one: jawab merchants add {holder['_id']} --update …",
-            )
+        for account in merchant.accounts:
+            holder = await self.holder(account.account_id, beside=merchant.id)
+            if holder is not None:
+                return _belongs_to(account.account_id, holder)
         return Failure(f"there is a merchant {merchant.id} already", "--update changes it")
+
+
+def _belongs_to(account_id: str, holder: str) -> Failure:
+    return Failure(
+        f"the Instagram account {account_id} already belongs to merchant {holder}",
+        f"change that one: jawab merchants add {holder} --update …",
+    )
 
 
 def unknown(merchant_id: str) -> Failure:

@@ -4,43 +4,41 @@ Keys and tokens are read from the environment, a file or a prompt, sealed at onc
 """
 
 import asyncio
-import os
-import shlex
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 from rich.text import Text
 
-from ai.rules import DEFAULT_RULES
 from cli import screen
-from cli.environment import settings
 from cli.failures import Failure
 from cli.merchant_store import MerchantStore, Unreadable, unknown
-from cli.rules_file import NotRules, read_rules, write_rules
+from cli.merchants_accounts import StandingsOf, accounts, connect, disconnect, standings_of, state_in_words
+from cli.merchants_known import (
+    EFFECT,
+    SECRET_FIELDS,
+    Source,
+    configured_sealer,
+    environment_merchant,
+    find,
+    opened_database,
+    opened_store,
+    public_view,
+    secret_state,
+)
+from cli.merchants_rules import rules_app, rules_of, text_of
 from cli.secret_sources import can_ask, read_secret
-from common.merchant_directory import merchant_from_environment
-from common.merchants import Merchant, RouteName, Rule
-from common.mongo import database, mongo_client
-from common.sealing import NotOpenable, Sealer
+from common.merchants import Merchant, RouteName
+from common.sealing import Sealer
 from common.service import misconfiguration
-from common.settings import MerchantSettings, MongoSettings, SealingSettings
 
-app = App(name="merchants", help="Add, change and list merchants and their rules.")
-rules_app = App(name="rules", help="Show, set and edit one merchant's rules.")
+app = App(name="merchants", help="Add, change, connect and list merchants, their accounts and their rules.")
 app.command(rules_app)
+for command in (connect, disconnect, accounts):
+    app.command(command)
 
-SECRET_FIELDS = ("access_token", "manychat_api_key")
-SecretState = Literal["not set", "set", "set, cannot be opened"]
-Source = Annotated[str | None, Parameter(show_default=False)]
-
-EFFECT = "Running services take it up within 5 seconds."
+SecretSource = Annotated[str | None, Parameter(show_default=False)]
 
 
 @app.command
@@ -49,8 +47,8 @@ async def add(
     *,
     name: str | None = None,
     account: str | None = None,
-    access_token: Source = None,
-    manychat_key: Source = None,
+    access_token: SecretSource = None,
+    manychat_key: SecretSource = None,
     igsid_field: int | None = None,
     route: tuple[RouteName, ...] | None = None,
     persona: str | None = None,
@@ -59,7 +57,6 @@ async def add(
     operator_webhook: str | None = None,
     turn_pause: float | None = None,
     rules: Path | None = None,
-    connected: Annotated[bool | None, Parameter(negative="--disconnected")] = None,
     update: bool = False,
     json: bool = False,
 ) -> None:
@@ -95,29 +92,26 @@ async def add(
         Seconds of silence (0 to 60) after which a customer who writes several messages is answered; 0 answers at once.
     rules
         A YAML or JSON file with the rules; without it the default rules apply.
-    connected
-        --disconnected stops answering this account, --connected starts again.
     update
         Change an existing merchant; what is not given stays.
     json
         Print JSON.
     """
-    sealer = _sealer()
+    sealer = configured_sealer()
     given: dict[str, Any] = {
         "name": name,
         "account_id": account,
         "manychat_igsid_field": igsid_field,
         "routes": route,
         "persona": persona,
-        "facts": None if facts is None else _text_of(facts),
+        "facts": None if facts is None else text_of(facts),
         "price_link": price_link,
         "operator_webhook": operator_webhook,
         "turn_pause": turn_pause,
-        "rules": None if rules is None else _rules_of(rules),
-        "connected": connected,
+        "rules": None if rules is None else rules_of(rules),
     }
     changes = {field: value for field, value in given.items() if value is not None}
-    async with _store() as store:
+    async with opened_store() as store:
         former = await store.find(id) if update and not _complete(changes) else None
         if update and former is None and not await store.stored(id):
             raise unknown(id)
@@ -133,6 +127,7 @@ async def add(
         for field, (is_given, value) in secrets.items():
             if is_given:
                 changes[field] = sealer.seal(value) if value else None
+        changes = {**_forgotten(former, changes), **changes}
         merchant = _validated({**(former.model_dump() if former else {}), **changes, "id": id})
         with screen.working(f"Storing merchant {id}"):
             await (store.replace(merchant) if update else store.add(merchant))
@@ -140,7 +135,13 @@ async def add(
         screen.as_json(public_view(merchant, sealer))
         return
     screen.say(f"{screen.OK} merchant {id} {'changed' if update else 'added'}. {EFFECT}")
-    screen.following(f"jawab merchants show {id}", f"jawab simulate dm --account {merchant.account_id}")
+    if merchant.manychat_api_key is not None and merchant.manychat_igsid_field is None:
+        screen.say(
+            f"{screen.WARN} without --igsid-field nobody can be found in ManyChat: its key is not used until you give "
+            "the number of the custom field that holds a subscriber's Instagram-scoped id",
+            style="yellow",
+        )
+    screen.following(f"jawab merchants connect {id}", f"jawab simulate dm --account {merchant.account_id}")
 
 
 @app.command(name="list")
@@ -152,33 +153,36 @@ async def list_merchants(*, json: bool = False) -> None:
     json
         Print JSON.
     """
-    sealer, own = _sealer(), _environment_merchant()
-    async with _store() as store:
+    sealer, own = configured_sealer(), environment_merchant()
+    async with opened_database() as db:
         with screen.working("Reading merchants"):
-            stored = await store.all()
-    taken = {merchant.account_id for merchant in stored if isinstance(merchant, Merchant)}
-    ids = {merchant.id for merchant in stored}
-    if own is not None and (own.account_id in taken or own.id in ids):
-        own = None  # the database wins
+            stored = await MerchantStore(db).all()
+            valid = [merchant for merchant in stored if isinstance(merchant, Merchant)]
+            taken = {account.account_id for merchant in valid for account in merchant.accounts}
+            if own is not None and (own.account_id in taken or any(own.id == merchant.id for merchant in stored)):
+                own = None  # the database wins
+            known = await standings_of(db, [*valid, *([own] if own else [])])
     if json:
         views = [
-            {"id": m.id, "not_valid": m.reason} if isinstance(m, Unreadable) else public_view(m, sealer) for m in stored
+            {"id": m.id, "not_valid": m.reason} if isinstance(m, Unreadable) else _listed(m, sealer, "database", known)
+            for m in stored
         ]
-        screen.as_json(views + ([public_view(own, sealer, source="environment")] if own else []))
+        screen.as_json(views + ([_listed(own, sealer, "environment", known)] if own else []))
         return
-    shown = screen.table("id", "name", "account", "routes", "Instagram token", "ManyChat key", "rules", "from")
+    shown = screen.table("id", "name", "account", "state", "routes", "Instagram token", "ManyChat key", "rules", "from")
     for merchant in stored:
         if isinstance(merchant, Unreadable):
             wrong = Text(f"not valid {merchant.reason}", style="red")
-            screen.row(shown, [merchant.id, wrong, *[""] * 5, "database"])
-        else:
-            screen.row(shown, _row(merchant, sealer, "database"))
-    if own is not None:
-        screen.row(shown, _row(own, sealer, "environment"))
+            screen.row(shown, [merchant.id, wrong, *[""] * 6, "database"])
+            continue
+        for row in _rows(merchant, sealer, "database", known):
+            screen.row(shown, row)
+    for row in _rows(own, sealer, "environment", known) if own is not None else ():
+        screen.row(shown, row)
     screen.console().print(shown)
     if not stored and own is None:
         screen.say("There is no merchant: nobody is answered.")
-    screen.following("jawab merchants add ID --name … --account …")
+    screen.following("jawab merchants accounts", "jawab merchants add ID --name … --account …")
 
 
 @app.command
@@ -192,8 +196,8 @@ async def show(id: str, *, json: bool = False) -> None:  # noqa: A002
     json
         Print JSON.
     """
-    sealer = _sealer()
-    merchant, source = await _find(id)
+    sealer = configured_sealer()
+    merchant, source = await find(id)
     view = public_view(merchant, sealer, source=source)
     if json:
         screen.as_json(view)
@@ -201,6 +205,8 @@ async def show(id: str, *, json: bool = False) -> None:  # noqa: A002
     shown = screen.table("", "")
     shown.show_header = False
     for field, value in view.items():
+        if field == "other_accounts":
+            value = [account["account_id"] for account in value]  # noqa: PLW2901 their facts are `accounts`' to show
         told = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
         screen.row(shown, [field.replace("_", " "), screen.words(told)])
     screen.console().print(shown)
@@ -210,7 +216,7 @@ async def show(id: str, *, json: bool = False) -> None:  # noqa: A002
             "by a comma, or enter the key again",
             style="yellow",
         )
-    screen.following(f"jawab merchants rules show {id}")
+    screen.following(f"jawab merchants accounts {id}", f"jawab merchants rules show {id}")
 
 
 @app.command
@@ -230,132 +236,36 @@ async def remove(id: str, *, yes: bool = False) -> None:  # noqa: A002
         question = f"Type {id} to forget this merchant, its keys and its rules: "
         if (await asyncio.to_thread(input, question)).strip() != id:
             raise Failure("nothing was removed")
-    async with _store() as store:
+    async with opened_store() as store:
         await store.remove(id)
     screen.say(f"{screen.OK} merchant {id} removed. {EFFECT}")
     screen.following("jawab merchants list")
 
 
-@rules_app.command(name="show")
-async def show_rules(id: str, *, json: bool = False) -> None:  # noqa: A002
-    """Print the rules that apply to a merchant, as `rules set` reads them.
-
-    Parameters
-    ----------
-    id
-        The merchant's id.
-    json
-        Print JSON instead of YAML.
-    """
-    merchant, _ = await _find(id)
-    rules = merchant.rules if merchant.rules is not None else DEFAULT_RULES
-    if json:
-        screen.as_json([rule.model_dump(mode="json", exclude_defaults=True) for rule in rules])
-        return
-    screen.note("the default rules" if merchant.rules is None else f"{len(rules)} rules of {id}'s own")
-    sys.stdout.write(write_rules(rules))
+def _listed(merchant: Merchant, sealer: Sealer, source: Source, known: StandingsOf) -> dict[str, Any]:
+    view = public_view(merchant, sealer, source=source)
+    return {**view, "states": {one.account_id: known[one.account_id].state for one in merchant.accounts}}
 
 
-@rules_app.command(name="set")
-async def set_rules(id: str, file: Path | None = None, *, default: bool = False) -> None:  # noqa: A002
-    """Replace a merchant's rules by those of a file, or by the default ones.
-
-    Parameters
-    ----------
-    id
-        The merchant's id.
-    file
-        YAML or JSON; `-` reads standard input.
-    default
-        Go back to the default rules.
-    """
-    if (file is None) is not default:
-        raise Failure("say either which file holds the rules, or --default")
-    await _store_rules(id, None if file is None else _rules_of(file))
-
-
-@rules_app.command(name="edit")
-async def edit_rules(id: str) -> None:  # noqa: A002
-    """Open a merchant's rules in $EDITOR; they are checked before they are stored.
-
-    Parameters
-    ----------
-    id
-        The merchant's id.
-    """
-    merchant, _ = await _find(id)
-    former = write_rules(merchant.rules if merchant.rules is not None else DEFAULT_RULES)
-    edited = await asyncio.to_thread(edited_text, former, _open_editor)
-    if edited == former:
-        screen.say("Nothing was changed.")
-        return
-    await _store_rules(id, _parsed(edited, "the edited text"))
-
-
-def edited_text(text: str, edit: Callable[[Path], None]) -> str:
-    """Let `edit` work on a file holding `text`; a text that is not valid rules is kept where it can be mended."""
-    descriptor, name = tempfile.mkstemp(prefix="jawab-rules-", suffix=".yaml")
-    path = Path(name)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    edit(path)
-    edited = path.read_text(encoding="utf-8")
-    try:
-        read_rules(edited)
-    except NotRules as error:
-        raise Failure(f"the rules were not stored: {error}", f"your text is kept in {path}") from None
-    path.unlink()
-    return edited
-
-
-def public_view(merchant: Merchant, sealer: Sealer, *, source: str = "database") -> dict[str, Any]:
-    """Return everything about a merchant but its secrets."""
-    view = merchant.model_dump(mode="json", exclude={*SECRET_FIELDS, "rules"})
-    for field in SECRET_FIELDS:
-        view[field] = secret_state(getattr(merchant, field), sealer)
-    view["rules"] = "default" if merchant.rules is None else [rule.name for rule in merchant.rules]
-    return {**view, "source": source}
-
-
-def secret_state(sealed: str | None, sealer: Sealer) -> SecretState:
-    """Say whether a secret is there and can be used."""
-    if sealed is None:
-        return "not set"
-    try:
-        sealer.open(sealed)
-    except NotOpenable:
-        return "set, cannot be opened"
-    return "set"
-
-
-def _row(merchant: Merchant, sealer: Sealer, source: str) -> list[str | Text]:
-    token, key = (secret_state(getattr(merchant, field), sealer) for field in SECRET_FIELDS)
+def _rows(merchant: Merchant, sealer: Sealer, source: Source, known: StandingsOf) -> list[list[str | Text]]:
     rules = "default" if merchant.rules is None else str(len(merchant.rules))
-    state = "" if merchant.connected else " (disconnected)"
-    routes = ", ".join(merchant.routes)
-    return [merchant.id, screen.words(merchant.name), merchant.account_id + state, routes, token, key, rules, source]
+    rows: list[list[str | Text]] = []
+    for account in merchant.accounts:
+        token, key = (secret_state(getattr(account, field), sealer) for field in SECRET_FIELDS)
+        state = state_in_words(known[account.account_id])
+        first: list[str | Text] = ["", ""] if rows else [merchant.id, screen.words(merchant.name)]
+        last = ["", source] if rows else [rules, source]
+        routes = "" if rows else ", ".join(merchant.routes)
+        rows.append([*first, account.account_id, state, routes, token, key, *last])
+    return rows
 
 
-async def _find(merchant_id: str) -> tuple[Merchant, str]:
-    async with _store() as store:
-        found = await store.find(merchant_id)
-    if found is not None:
-        return found, "database"
-    own = _environment_merchant()
-    if own is not None and own.id == merchant_id:
-        return own, "environment"
-    raise unknown(merchant_id)
-
-
-async def _store_rules(merchant_id: str, rules: tuple[Rule, ...] | None) -> None:
-    async with _store() as store:
-        merchant = await store.find(merchant_id)
-        if merchant is None:
-            raise unknown(merchant_id)
-        await store.replace(merchant.model_copy(update={"rules": rules}))
-    told = "the default rules apply" if rules is None else f"{len(rules)} rules stored"
-    screen.say(f"{screen.OK} {merchant_id}: {told}. {EFFECT}")
-    screen.following(f"jawab merchants rules show {merchant_id}", "jawab replay --dry-run --from '1h ago'")
+def _forgotten(former: Merchant | None, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return what is no longer known: another account's or another token's facts must not stay."""
+    of_token = {"token_issued_at": None, "token_expires_at": None}
+    if former is not None and changes.get("account_id", former.account_id) != former.account_id:
+        return {"username": "", "app_scoped_id": None, **of_token}
+    return of_token if "access_token" in changes else {}
 
 
 def _complete(changes: dict[str, Any]) -> bool:
@@ -386,44 +296,3 @@ def _validated(data: dict[str, Any]) -> Merchant:
         return Merchant.model_validate(data)
     except ValidationError as error:
         raise Failure(misconfiguration(error).removesuffix(" (.env.example explains every variable)")) from None
-
-
-def _rules_of(file: Path) -> tuple[Rule, ...]:
-    return _parsed(_text_of(file), str(file))
-
-
-def _parsed(text: str, place: str) -> tuple[Rule, ...]:
-    try:
-        return read_rules(text)
-    except NotRules as error:
-        raise Failure(f"{place}: {error}", "`jawab merchants rules show default` prints valid ones") from None
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{file} cannot be read ({type(error).__name__})") from None
-
-
-def _open_editor(path: Path) -> None:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not editor:
-        raise Failure("EDITOR is not set", "set it, or use `jawab merchants rules show` and `rules set`")
-    done = subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 the person's own editor
-    if done.returncode != 0:
-        raise Failure(f"{editor} ended with code {done.returncode}", "nothing was stored")
-
-
-def _sealer() -> Sealer:
-    return Sealer([key.get_secret_value() for key in settings(SealingSettings).encryption_keys])
-
-
-def _environment_merchant() -> Merchant | None:
-    return merchant_from_environment(settings(MerchantSettings), _sealer())
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[MerchantStore]:
-    async with mongo_client(settings(MongoSettings), service="cli") as client:
-        yield MerchantStore(database(client))

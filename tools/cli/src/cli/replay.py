@@ -1,6 +1,6 @@
 """`jawab replay --dry-run`: would the same be decided today? It reads the topics and touches nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -160,8 +160,8 @@ async def decide_again(
         then = decided.get(event.id)
         now, note, model_needed = None, "", False
         merchant = merchants.get(said.account_id)
-        if merchant is None or not merchant.connected:
-            note = "no merchant has this account" if merchant is None else "the merchant is disconnected"
+        if merchant is None:
+            note = "no merchant has this account"
         else:
             try:
                 now = await second.decide(merchant, said, then, of_ms(at_ms))
@@ -241,7 +241,7 @@ def _answerable(past: Past, begin_ms: int, limit: int) -> dict[str, Incoming]:
 async def _known(answerable: Mapping[str, Incoming], past: Past) -> tuple[dict[str, Decided], dict[str, Merchant], str]:
     """Return decisions by interaction, merchants by account, and what had to be done without."""
     own = merchant_from_environment(settings(MerchantSettings), None)
-    merchants = {own.account_id: own} if own is not None else {}
+    merchants = _by_account([own] if own is not None else [])
     decided = from_replies(past.replies)
     try:
         async with mongo_client(settings(MongoSettings), service="cli") as client:
@@ -253,7 +253,17 @@ async def _known(answerable: Mapping[str, Incoming], past: Past) -> tuple[dict[s
         return decided, merchants, without
     if own is not None and any(merchant.id == own.id for merchant in stored):
         merchants.clear()
-    return decided, merchants | {merchant.account_id: merchant for merchant in stored}, ""
+    return decided, merchants | _by_account(stored), ""
+
+
+def _by_account(merchants: Iterable[Merchant]) -> dict[str, Merchant]:
+    """Return each merchant under each of its accounts, as seen by it."""
+    return {
+        account.account_id: seen
+        for merchant in merchants
+        for account in merchant.accounts
+        if (seen := merchant.seen_by(account.account_id)) is not None
+    }
 
 
 def _range(since: str, until: str) -> tuple[datetime, datetime]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.failures import Failure
 
-HINT = "give env:NAME, file:PATH, prompt or none"
+HINT = "give env:NAME, file:PATH, stdin, prompt or none"
 LONGEST = 4096
 
 
@@ -19,6 +19,7 @@ def read_secret(
     asked_as: str,
     environment: Mapping[str, str] = os.environ,
     ask: Callable[[str], str] = getpass,
+    read: Callable[[int], str] | None = None,
 ) -> str | None:
     """Return the secret that `source` names, None for `none`. Raises Failure, which never quotes the source's rest."""
     kind, _, place = source.partition(":")
@@ -26,6 +27,8 @@ def read_secret(
         return None
     if source == "prompt":
         value = ask(f"{asked_as} (not shown; empty for none): ")
+    elif source == "stdin":
+        value = (read or sys.stdin.read)(LONGEST + 2)
     elif kind == "env" and place:
         if place not in environment:
             raise Failure(f"{option}: the environment has no {place}", "set it, or give another source")

@@ -1,7 +1,7 @@
 """Whether the outside APIs are there and know our keys: asked for what changes nothing and costs nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,17 +10,20 @@ import httpx2
 from pydantic import SecretStr
 
 from ai.settings import Settings as AiSettings
+from cli.connecting import NEEDED_FIELDS
 from cli.diagnosis import Check, Doubtful, NotLooked, Wrong
+from cli.environment import first_of
 from cli.moments import in_words
+from common.graph_accounts import GraphAccounts, GraphAway, GraphRefused
 from common.merchants import Merchant
 from common.sealing import NotOpenable, Sealer
 from common.settings import Block, named
 from delivery.settings import Settings as DeliverySettings
 
-NEEDED_FIELDS = frozenset({"messages", "comments"})
+APP_SECRET_NAMES = ("IG_APP_SECRET", "META_APP_SECRET")
+"""Instagram Login has a secret of its own; where it is not set, the Meta app's may be the same."""
 UNAUTHORISED = frozenset({401, 403})
 OK, BAD_REQUEST, SERVER_ERRORS = 200, 400, range(500, 600)
-TOKEN_ERRORS = frozenset({102, 190})
 MOST_SKEW = timedelta(seconds=30)
 """Far below what any signature or window cares for, far above what NTP leaves."""
 
@@ -32,23 +35,35 @@ class Providers(Block):
     openai_model: str = named("OPENAI_MODEL", default=AiSettings.model_fields["openai_model"].default)
     openai_url: str = named("OPENAI_BASE_URL", default=AiSettings.model_fields["openai_base_url"].default)
     manychat_url: str = named("MANYCHAT_BASE_URL", default=DeliverySettings.model_fields["manychat_url"].default)
+    app_id: str | None = named("IG_APP_ID", default=None)
     graph_url: str = named("INSTAGRAM_GRAPH_URL", default=DeliverySettings.model_fields["graph_url"].default)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """One merchant's keys, opened; `broken` when a sealed one cannot be."""
+    """The keys of one of a merchant's accounts, opened; `broken` when a sealed one cannot be."""
 
     merchant: str
     account: str
     routes: tuple[str, ...]
-    access_token: str | None
-    manychat_key: str | None
+    access_token: str | None = field(repr=False)
+    manychat_key: str | None = field(repr=False)
     broken: bool = False
+    main: bool = True
+
+    @property
+    def name(self) -> str:
+        """Whose they are, as a line of the doctor names it."""
+        return self.merchant if self.main else f"{self.merchant} {self.account}"
+
+    @property
+    def connect(self) -> str:
+        """The command that connects the account."""
+        return f"jawab merchants connect {self.merchant}" + ("" if self.main else f" --account {self.account}")
 
 
-def keys_of(merchant: Merchant, sealer: Sealer | None) -> Keys:
-    """Open a merchant's keys."""
+def keys_of(merchant: Merchant, sealer: Sealer | None, *, main: bool = True) -> Keys:
+    """Open the keys of the account that the merchant is seen by; `main`: its main one."""
     broken = False
     opened: list[str | None] = []
     for sealed in (merchant.access_token, merchant.manychat_api_key):
@@ -57,11 +72,19 @@ def keys_of(merchant: Merchant, sealer: Sealer | None) -> Keys:
         except NotOpenable:
             opened.append(None)
             broken = True
-    return Keys(merchant.id, merchant.account_id, merchant.routes, opened[0], opened[1], broken)
+    return Keys(merchant.id, merchant.account_id, merchant.routes, opened[0], opened[1], broken, main)
 
 
-def provider_checks(client: httpx2.AsyncClient, providers: Providers | None, merchants: Sequence[Keys]) -> list[Check]:
-    """Return the checks of each API, and of each merchant's keys."""
+def all_keys_of(merchant: Merchant, sealer: Sealer | None) -> list[Keys]:
+    """Open the keys of all of a merchant's accounts."""
+    seen = (merchant.seen_by(account.account_id) for account in merchant.accounts)
+    return [keys_of(one, sealer, main=one.account_id == merchant.account_id) for one in seen if one is not None]
+
+
+def provider_checks(
+    client: httpx2.AsyncClient, providers: Providers | None, merchants: Sequence[Keys], *, patience: float
+) -> list[Check]:
+    """Return the checks of each API, and of each account's keys; each call ends within `patience` seconds."""
 
     async def openai() -> str:
         return await knows_model(client, _valid(providers))
@@ -71,20 +94,24 @@ def provider_checks(client: httpx2.AsyncClient, providers: Providers | None, mer
 
     checks = [Check("providers", "OpenAI", openai), Check("providers", "clock", clock)]
     for keys in merchants:
-        checks += _merchant_checks(client, providers, keys)
+        checks += _merchant_checks(client, providers, keys, patience)
     return checks
 
 
-def _merchant_checks(client: httpx2.AsyncClient, providers: Providers | None, keys: Keys) -> list[Check]:
+def _merchant_checks(
+    client: httpx2.AsyncClient, providers: Providers | None, keys: Keys, patience: float
+) -> list[Check]:
     async def manychat() -> str:
         return await knows_page(client, _valid(providers).manychat_url, keys)
 
     async def instagram() -> str:
-        return await is_subscribed(client, _valid(providers).graph_url, keys)
+        known = _valid(providers)
+        graph = GraphAccounts(client, known.graph_url, timeout=patience, app_secret=first_of(APP_SECRET_NAMES))
+        return await is_subscribed(graph, keys, known.app_id)
 
     return [
-        Check("providers", f"Instagram, {keys.merchant}", instagram),
-        *([Check("providers", f"ManyChat, {keys.merchant}", manychat)] if "manychat" in keys.routes else []),
+        Check("providers", f"Instagram, {keys.name}", instagram),
+        *([Check("providers", f"ManyChat, {keys.name}", manychat)] if "manychat" in keys.routes else []),
     ]
 
 
@@ -115,36 +142,19 @@ async def knows_page(client: httpx2.AsyncClient, url: str, keys: Keys) -> str:
     return "the key works"
 
 
-async def is_subscribed(client: httpx2.AsyncClient, url: str, keys: Keys) -> str:
-    """Ask the Graph API whether this account's messages and comments come to our app. Raises Wrong."""
-    token = _present(keys, keys.access_token, "Instagram token", "INSTAGRAM_ACCESS_TOKEN", "--access-token")
-    base = url.rstrip("/")
-    status, body = await _get(client, f"{base}/{keys.account}/subscribed_apps", token, "INSTAGRAM_GRAPH_URL")
-    error = body.get("error")
-    code = error.get("code") if isinstance(error, dict) else None
-    if code in TOKEN_ERRORS or status in UNAUTHORISED:
-        raise Wrong(
-            f"the token is refused ({status}, code {code})",
-            "it has expired after 60 days, or was revoked: make a new one in the app's dashboard",
-        )
-    if status != OK:
-        raise Wrong(
-            f"the Graph API answered {status}, code {code}",
-            f"see whether {keys.account} is the professional account's id, and the token has its permissions",
-        )
-    fields = {
-        str(field)
-        for app in _list(body.get("data"))
-        if isinstance(app, dict)
-        for field in _list(app.get("subscribed_fields"))
-    }
-    if missing := sorted(NEEDED_FIELDS - fields):
-        wanted = ",".join(sorted(fields | NEEDED_FIELDS))
-        raise Wrong(
-            f"the app does not get {' and '.join(missing)} of this account",
-            f"POST {base}/{keys.account}/subscribed_apps with subscribed_fields={wanted}",
-        )
-    return f"the token works, subscribed to {', '.join(sorted(fields))}"
+async def is_subscribed(graph: GraphAccounts, keys: Keys, app_id: str | None = None) -> str:
+    """Ask the Graph API whether this account's messages and comments come to our app. Raises Wrong, Doubtful."""
+    token = _present(keys, keys.access_token, "Instagram token", "INSTAGRAM_ACCESS_TOKEN", "--token")
+    try:
+        fields = await graph.subscribed(token, keys.account, app_id=app_id)
+    except GraphAway as trouble:
+        raise Wrong(str(trouble), "see INSTAGRAM_GRAPH_URL and the network") from None
+    except GraphRefused as refusal:
+        raise Wrong(f"{refusal.reason.replace('_', ' ')}: {refusal}", keys.connect + " --token prompt") from None
+    missing = sorted(NEEDED_FIELDS - fields)
+    if missing:
+        raise Wrong(f"our app does not get {' and '.join(missing)} of this account", keys.connect)
+    return f"the token works, subscribed to {len(fields)} fields"
 
 
 async def clock_agrees(client: httpx2.AsyncClient, url: str) -> str:
@@ -195,7 +205,7 @@ def _present(keys: Keys, value: str | None, what: str, variable: str, option: st
         )
     raise Doubtful(
         f"{keys.merchant} has no {what}: nothing can be sent this way",
-        f"set {variable}, or `jawab merchants add {keys.merchant} --update {option} prompt`",
+        f"set {variable}, or {keys.connect} {option} prompt",
     )
 
 

@@ -1,0 +1,82 @@
+"""Which merchants there are: those of the database and the environment's own, and what may be shown of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from cli.environment import settings
+from cli.merchant_store import MerchantStore, unknown
+from common.merchant_directory import merchant_from_environment
+from common.merchants import Account, Merchant
+from common.mongo import Database, database, mongo_client
+from common.sealing import NotOpenable, Sealer
+from common.settings import MerchantSettings, MongoSettings, SealingSettings
+
+SECRET_FIELDS = ("access_token", "manychat_api_key")
+SecretState = Literal["not set", "set", "set, cannot be opened"]
+Source = Literal["database", "environment"]
+
+EFFECT = "Running services take it up within 5 seconds."
+
+
+def public_view(merchant: Merchant, sealer: Sealer, *, source: Source = "database") -> dict[str, Any]:
+    """Return everything about a merchant but its secrets."""
+    view = merchant.model_dump(mode="json", exclude={*SECRET_FIELDS, "rules", "other_accounts"})
+    view |= _secrets(merchant, sealer)
+    view["other_accounts"] = [
+        account.model_dump(mode="json", exclude={*SECRET_FIELDS}) | _secrets(account, sealer)
+        for account in merchant.other_accounts
+    ]
+    view["rules"] = "default" if merchant.rules is None else [rule.name for rule in merchant.rules]
+    return {**view, "source": source}
+
+
+def secret_state(sealed: str | None, sealer: Sealer) -> SecretState:
+    """Say whether a secret is there and can be used."""
+    if sealed is None:
+        return "not set"
+    try:
+        sealer.open(sealed)
+    except NotOpenable:
+        return "set, cannot be opened"
+    return "set"
+
+
+def _secrets(account: Account, sealer: Sealer) -> dict[str, SecretState]:
+    return {field: secret_state(getattr(account, field), sealer) for field in SECRET_FIELDS}
+
+
+async def find(merchant_id: str) -> tuple[Merchant, Source]:
+    """Return a merchant and where it is configured. Raises Failure."""
+    async with opened_store() as store:
+        found = await store.find(merchant_id)
+    if found is not None:
+        return found, "database"
+    own = environment_merchant()
+    if own is not None and own.id == merchant_id:
+        return own, "environment"
+    raise unknown(merchant_id)
+
+
+def configured_sealer() -> Sealer:
+    """Return what opens and seals keys. Raises Misconfigured."""
+    return Sealer([key.get_secret_value() for key in settings(SealingSettings).encryption_keys])
+
+
+def environment_merchant() -> Merchant | None:
+    """Return the environment's own merchant, or None. Raises Misconfigured."""
+    return merchant_from_environment(settings(MerchantSettings), configured_sealer())
+
+
+@asynccontextmanager
+async def opened_store() -> AsyncIterator[MerchantStore]:
+    """Open the database's merchants."""
+    async with opened_database() as db:
+        yield MerchantStore(db)
+
+
+@asynccontextmanager
+async def opened_database() -> AsyncIterator[Database]:
+    """Open the database."""
+    async with mongo_client(settings(MongoSettings), service="cli") as client:
+        yield database(client)
