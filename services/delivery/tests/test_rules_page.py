@@ -1,0 +1,16 @@
+"""docs/rules.md tells a merchant every reason for which the rules withhold a reply."""
+
+import inspect
+import re
+from pathlib import Path
+
+from delivery import policy
+from delivery.sending import ALREADY_ANSWERED
+
+PAGE = (Path(__file__).parents[3] / "docs" / "rules.md").read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_reason_and_no_other():
+    given = set(re.findall(r'Withhold\(\s*"(\w+)"', inspect.getsource(policy))) | {ALREADY_ANSWERED}
+    listed = set(re.findall(r"^\| `(\w+)` \|", PAGE.partition("## Reasons")[2], re.MULTILINE))
+    assert listed == given
