@@ -17,6 +17,16 @@ PERSON = "118354031656615"
 TOKEN = {"Authorization": "Bearer IGAAtest"}
 
 
+IMAGE = {"type": "image", "payload": {"url": "https://example.com/a.png"}}
+CHOICE = {"content_type": "text", "title": "نعم", "payload": "Y"}
+BUTTON = {"type": "web_url", "title": "Shop", "url": "https://example.com"}
+CARD = {"title": "Lamp", "subtitle": "Red", "image_url": "https://example.com/a.png", "buttons": [BUTTON]}
+
+
+def template(kind, **more):
+    return {"attachment": {"type": "template", "payload": {"template_type": kind, **more}}}
+
+
 class Clock:
     """Seconds since 1970, moved by hand."""
 
@@ -120,6 +130,25 @@ async def test_a_text_one_byte_too_long_is_refused(http, text, status):
         {"recipient": {"id": PERSON}, "message": {"attachment": {"type": "image"}}},
         {"recipient": {"id": PERSON}, "message": {"attachments": "image"}},
         {"recipient": {"id": PERSON}, "message": {"text": "x", "quick_replies": [{"title": "x" * 21}]}},
+        {"recipient": {"id": PERSON}, "message": {"text": "x", "attachment": {"type": "like_heart"}}},
+        {"recipient": {"id": PERSON}, "message": {"attachments": [{"type": "like_heart"}] * 2}},
+        {"recipient": {"id": PERSON}, "message": {"attachments": [IMAGE] * 11}},
+        {"recipient": {"id": PERSON}, "message": {"attachment": {"type": "MEDIA_SHARE", "payload": {"id": "Cx"}}}},
+        {"recipient": {"id": PERSON}, "message": {"text": "x", "quick_replies": [{**CHOICE, "payload": ""}]}},
+        {"recipient": {"id": PERSON}, "message": {"text": "x", "quick_replies": [{**CHOICE, "content_type": "x"}]}},
+        {"recipient": {"id": PERSON}, "message": {"text": "x", "quick_replies": [CHOICE] * 14}},
+        {"recipient": {"id": PERSON}, "message": template("carousel")},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[])},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[CARD] * 11)},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[{"title": "bare"}])},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[{**CARD, "title": "x" * 81}])},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[{**CARD, "buttons": [BUTTON] * 4}])},
+        {"recipient": {"id": PERSON}, "message": template("generic", elements=[{**CARD, "default_action": BUTTON}])},
+        {"recipient": {"id": PERSON}, "message": template("button", text="x", buttons=[])},
+        {"recipient": {"id": PERSON}, "message": template("button", text="x" * 641, buttons=[BUTTON])},
+        {"recipient": {"id": PERSON}, "message": template("button", text="x", buttons=[{**BUTTON, "type": "flow"}])},
+        {"recipient": {"id": PERSON}, "message": template("button", text="x", buttons=[{**BUTTON, "url": "x"}])},
+        {"recipient": {"id": PERSON}, "sender_action": "react", "payload": {"message_id": "m"}},
         {"recipient": {"id": PERSON}, "sender_action": "dance"},
         {"recipient": {"id": PERSON}, "sender_action": "react"},
         {"recipient": {"id": PERSON}, "message": {"text": "x"}, "tag": "ACCOUNT_UPDATE"},
@@ -136,12 +165,64 @@ async def test_malformed_sends_are_refused_with_code_100_and_without_effect(http
         {"attachment": {"type": "image", "payload": {"url": "https://example.com/a.png"}}},
         {"attachments": [{"type": "image", "payload": {"url": "https://example.com/a.png"}}] * 10},
         {"attachment": {"type": "like_heart"}},
+        {"attachment": {"type": "MEDIA_SHARE", "payload": {"id": "17900"}}},
+        template("generic", elements=[{**CARD, "default_action": {"type": "web_url", "url": "https://example.com"}}]),
+        template("button", text="?", buttons=[BUTTON, {"type": "postback", "title": "Yes", "payload": "y"}]),
         {"text": "?", "quick_replies": [{"content_type": "text", "title": "نعم", "payload": "Y"}]},
     ],
 )
 async def test_other_content_is_accepted(http, message):
     body = {"recipient": {"id": PERSON}, "message": message}
     assert (await http.post(f"/graph/{ACCOUNT}/messages", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("message", "shown", "read"),
+    [
+        ({"attachment": IMAGE}, ["image"], "image_data"),
+        ({"attachments": [IMAGE] * 3}, ["image"] * 3, "image_data"),
+        ({"attachment": {"type": "like_heart"}}, ["like_heart"], None),
+        ({"attachment": {"type": "MEDIA_SHARE", "payload": {"id": "17900"}}}, ["ig_post"], None),
+        (template("button", text="?", buttons=[BUTTON]), ["template"], "generic_template"),
+    ],
+)
+async def test_what_has_no_words_comes_back_and_is_read_back_with_its_attachments(http, message, shown, read):
+    room = GraphRoom(World(account=Account(ACCOUNT, "a"), ids=Ids("t")), Rates(enforce=False))
+    body = {"recipient": {"id": PERSON}, "message": message}
+    answer = room.perform(room.describe(Request("POST", "/me/messages", {}, {"authorization": "Bearer t"}, body)))
+    echo = answer.updates[0].body()["entry"][0]["messaging"][0]["message"]
+    assert (echo.get("text"), [one["type"] for one in echo["attachments"]]) == (None, shown)
+    await http.post(f"/graph/{ACCOUNT}/messages", json=body)
+    query = {"platform": "instagram", "user_id": PERSON, "fields": "messages.limit(20){id,message,attachments,shares}"}
+    threads = (await http.get(f"/graph/{ACCOUNT}/conversations", params=query)).json()["data"]
+    told = threads[0]["messages"]["data"][0]
+    assert told["message"] == ""
+    assert [read in one for one in told.get("attachments", {}).get("data", [])] == [True] * (len(shown) if read else 0)
+    assert ("shares" in told) == (shown == ["ig_post"])
+
+
+async def test_a_reaction_is_noted_and_not_echoed(http):
+    body = {"recipient": {"id": PERSON}, "sender_action": "react", "payload": {"message_id": "m", "reaction": "love"}}
+    assert (await http.post(f"/graph/{ACCOUNT}/messages", json=body)).status_code == 200
+    call = await last_call(http)
+    assert (call["kind"], call["effect"]) == ("sender_action", True)
+    assert call["detail"] == {"action": "react", "message_id": "m", "reaction": "love"}
+
+
+async def test_a_mention_is_answered_under_the_media_or_the_comment(http):
+    asked = {"media_id": "17", "comment_id": "18", "message": "شكراً"}
+    response = await http.post(f"/graph/{ACCOUNT}/mentions", json=asked)
+    call = await last_call(http)
+    assert (response.status_code, call["kind"], call["effect"]) == (200, "mention_reply", True)
+    assert (call["message_id"], call["text"]) == (response.json()["id"], "شكراً")
+    assert call["detail"] == {"media": "17", "comment": "18"}
+    assert (await http.post(f"/graph/{ACCOUNT}/mentions", json={"media_id": "17", "message": "x"})).status_code == 200
+
+
+@pytest.mark.parametrize("missing", ["media_id", "message"])
+async def test_a_mention_without_media_or_words_is_refused(http, missing):
+    asked = {name: value for name, value in (("media_id", "17"), ("message", "x")) if name != missing}
+    assert code_of(await http.post(f"/graph/{ACCOUNT}/mentions", json=asked))[1] == 100
 
 
 async def test_a_form_body_is_taken_as_well_as_json(http):

@@ -22,6 +22,9 @@ async def http():
         yield client
 
 
+BUTTON = {"type": "url", "caption": "Shop", "url": "https://example.com"}
+
+
 def content(*messages, type_="instagram", **more):
     body = {"version": "v2", "content": {"messages": list(messages), **more}}
     if type_:
@@ -76,6 +79,14 @@ async def test_a_key_without_its_page_is_refused(http, key):
         ({"data": content()}, "messages"),
         ({"data": content(*[{"type": "text", "text": "x"}] * 11)}, "messages"),
         ({"data": content({"type": "video", "url": "u"})}, "type"),
+        ({"data": content({"type": "text", "text": "x", "buttons": [{"type": "node", "caption": "a"}]})}, "buttons"),
+        ({"data": content({"type": "text", "text": "x", "buttons": [BUTTON] * 4})}, "buttons"),
+        ({"data": content({"type": "text", "text": "x", "buttons": [{**BUTTON, "caption": "x" * 21}]})}, "caption"),
+        ({"data": content({"type": "text", "text": "x", "buttons": [{**BUTTON, "url": ""}]})}, "url"),
+        ({"data": content({"type": "cards", "elements": []})}, "elements"),
+        ({"data": content({"type": "cards", "elements": [{"subtitle": "x"}]})}, "title"),
+        ({"data": content({"type": "text", "text": "x"}, quick_replies=[{"type": "node", "caption": "a"}])}, "type"),
+        ({"data": content({"type": "text", "text": "x"}, quick_replies=[{"type": "flow", "caption": "a"}])}, "target"),
         ({"data": content({"type": "text", "text": ""})}, "text"),
         ({"data": content({"type": "text", "text": "x" * 2001})}, "text"),
         ({"data": content({"type": "image"})}, "url"),
@@ -147,6 +158,24 @@ async def test_fields_and_tags_are_kept_and_shown(http):
     assert [s["id"] for s in found.json()["data"]] == [str(SUBSCRIBER)]
     await http.post(f"{at}/removeTagByName", json={"subscriber_id": SUBSCRIBER, "tag_name": "lead"})
     assert (await http.get(f"{at}/getInfo", params={"subscriber_id": SUBSCRIBER})).json()["data"]["tags"] == []
+
+
+async def test_who_is_not_linked_is_found_once_the_field_is_written(http):
+    await http.post("/sandbox/people", json={"contact": PERSON, "linked": False})
+    query = {"field_id": 11111, "field_value": PERSON}
+    find = "/manychat/fb/subscriber/findByCustomField"
+    assert (await http.get(find, params=query)).json()["data"] == []
+    field = {"subscriber_id": SUBSCRIBER, "field_id": 11111, "field_value": PERSON}
+    assert (await http.post("/manychat/fb/subscriber/setCustomField", json=field)).status_code == 200
+    assert [one["id"] for one in (await http.get(find, params=query)).json()["data"]] == [str(SUBSCRIBER)]
+
+
+async def test_a_field_without_a_value_is_unset(http):
+    for value in ("red", None):
+        field = {"subscriber_id": SUBSCRIBER, "field_name": "colour", "field_value": value}
+        await http.post("/manychat/fb/subscriber/setCustomFieldByName", json=field)
+    told = (await http.get("/manychat/fb/subscriber/getInfo", params={"subscriber_id": SUBSCRIBER})).json()["data"]
+    assert "colour" not in [field["name"] for field in told["custom_fields"]]
 
 
 async def test_people_are_found_by_name_and_by_phone(http):

@@ -41,6 +41,7 @@ class PersonTold(BaseModel):
     """When they last wrote, in seconds since 1970."""
     last_message_seconds_ago: float | None = Field(default=None, ge=0)
     subscriber: bool | None = None
+    linked: bool | None = None
     unavailable: bool | None = None
     missing: bool | None = None
     owned_by_other_app: bool | None = None

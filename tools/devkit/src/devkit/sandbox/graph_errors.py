@@ -1,4 +1,4 @@
-"""How the Graph API refuses: codes and statuses are the platform's; the sentences are ours, nothing may depend on them."""
+"""How the Graph API refuses: the platform's codes and statuses, and sentences of ours, on which nothing may depend."""
 
 from typing import Any
 

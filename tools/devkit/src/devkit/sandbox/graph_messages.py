@@ -106,14 +106,18 @@ class MessageActs:
             return self._errors.bad("A sender_action goes alone, without a message")
         if not call.contact:
             return self._errors.bad("The parameter recipient.id is required")
+        reacted: dict[str, Any] = {}
         if action in {"react", "unreact"}:
             payload = parameters.get("payload")
             if not isinstance(payload, dict) or not payload.get("message_id"):
                 return self._errors.bad("The parameter payload.message_id is required")
+            if action == "react" and not payload.get("reaction"):
+                return self._errors.bad("The parameter payload.reaction is required")
+            reacted = {name: payload[name] for name in ("message_id", "reaction") if name in payload}
         refusal = self._refusal(self._world.person(account.id, call.contact), parameters)
         if refusal is not None:
             return refusal
-        return Answer(200, {"recipient_id": call.contact}, effect=True, detail={"action": action})
+        return Answer(200, {"recipient_id": call.contact}, effect=True, detail={"action": action, **reacted})
 
     def _refusal(self, person: Person, parameters: dict[str, Any]) -> Answer | None:
         if person.missing:

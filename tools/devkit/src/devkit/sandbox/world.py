@@ -89,6 +89,8 @@ class Person:
     last_message: float | None = None
     commented: bool = False
     subscriber: bool = True
+    linked: bool = True
+    """Whether ManyChat's custom field holds their Instagram-scoped id already."""
     unavailable: bool = False
     missing: bool = False
     owned_by_other_app: bool = False
