@@ -97,12 +97,12 @@ class Responding:
 
 class Directory:
     def __init__(self):
-        self.broken = False
+        self.broken, self.shop = False, SHOP
 
     async def of_account(self, account_id):
         if self.broken:
             raise MerchantNotReadable("merchant dar: not valid at rules.0.when")
-        return {"1": SHOP, "2": GONE}.get(account_id)
+        return {"1": self.shop, "2": GONE}.get(account_id)
 
     async def by_id(self, merchant_id):
         return None
@@ -253,6 +253,24 @@ async def test_what_comes_to_an_account_that_cannot_answer_is_taken_in_and_asks_
     ] * 2
     labels = {"merchant": "dar", "platform": "instagram", "event": "MessageReceived", "outcome": "held_back"}
     assert scene.count(**labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "routes", "field", "answered"),
+    [
+        ("needs_reconnection", ("manychat", "graph"), 7, True),
+        ("needs_reconnection", ("manychat",), None, False),
+        ("needs_reconnection", ("graph",), 7, False),
+        ("restricted", ("manychat",), 7, False),
+    ],
+)
+async def test_manychat_answers_messages_also_when_our_token_is_gone(scene, state, routes, field, answered):
+    scene.standings.known["1"] = Standing("1", state, since=NOW)
+    scene.directory.shop = SHOP.model_copy(update={"routes": routes, "manychat_igsid_field": field})
+    await scene.handlers.handle(event(MessageReceived, Message(**who(mid="m", text="hi"))))
+    assert len(scene.responding.said) == answered
+    await scene.handlers.handle(event(CommentReceived, Comment(**who(comment_id="c", text="super"))))
+    assert len(scene.held_back.calls) == 2 - answered
 
 
 async def test_a_restriction_that_is_over_holds_nothing_back(scene):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from common.accounts import Standing
 from common.errors import Retryable, Throttled, UnknownOutcome
 from common.events.replies import (
     CommentReply,
@@ -89,7 +90,7 @@ class TestPolicy:
         assert world.published[0].data.reason == "unknown_merchant"
 
     async def test_a_merchant_who_removed_the_app_gets_nothing_sent_but_alerts(self, world):
-        world.directory.merchants = [world.merchant(connected=False)]
+        await world.standings.note_news(Standing(ACCOUNT, "disconnected", since=world.clock.now()))
         await world.sender.deliver(world.reply())
         await world.sender.deliver(world.reply(OperatorNotification(reason="escalated", text="Please look")))
         assert [one.data.kind for one in world.published] == ["direct_message", "operator_notification"]

@@ -132,7 +132,6 @@ class Merchant(Account):
     tool_apps: tuple[AppId, ...] = Field(
         default=(), max_length=50, description="Apps whose messages are never a person's, by their Meta app ids."
     )
-    connected: bool = True
 
     @model_validator(mode="after")
     def _has_an_account_once(self) -> Self:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ai.actions import DEAD_LETTERED, gave_up, gave_up_unread
 from ai.conversations import MongoConversations
-from ai.held_back import HeldBack
+from ai.held_back import HeldBack, can_answer
 from ai.history import Line
 from ai.incoming import Answerable, incoming
 from ai.messages import MongoMessages
@@ -153,7 +153,7 @@ class Handlers:
         if said is None:
             return "ignored"
         standing = await self.standings.of(merchant.account_id)
-        if not standing.works(self.clock.now()):
+        if not can_answer(merchant, said, standing, self.clock.now()):
             return await self.held_back.take_in(merchant, said, standing)
         return (await self.orchestrator.respond(merchant, said)).outcome
 

@@ -1,8 +1,9 @@
 """What a customer says while the account cannot answer: it is taken in, no model is asked, and a person is called once.
 
 The platform still tells what customers write to an account whose token is gone or which Meta holds back; nothing that
-Jawab decides could be sent. Direct messages go on waiting in their conversation: once the account is connected again
-the customer's next message is answered together with them, unless a person has dealt with them by then.
+Jawab decides could be sent. (Where ManyChat sends, it needs no token of ours: direct messages are answered then.)
+Direct messages go on waiting in their conversation: once the account is connected again the customer's next message is
+answered together with them, unless a person has dealt with them by then.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -99,6 +100,15 @@ class HeldBack:
         elif conversation.attention != reason:
             await self.conversations.needs_person(said.conversation_id, reason=reason, now=now)
         return "held_back"
+
+
+def can_answer(merchant: Merchant, said: Incoming, standing: Standing, now: datetime) -> bool:
+    """Tell whether an answer could be sent as the account stands now."""
+    state = standing.state_at(now)
+    # The key itself need not be known here; without the field nobody is found in ManyChat.
+    by_manychat = "manychat" in merchant.routes and merchant.manychat_igsid_field is not None
+    in_private = said.channel == "direct_message"
+    return state == "active" or (state == "needs_reconnection" and in_private and by_manychat)
 
 
 def reason_of(standing: Standing) -> str:

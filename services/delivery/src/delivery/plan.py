@@ -105,8 +105,6 @@ class Planner:
         standing = await self._stops.standing(reply.account_id)
         if standing.state in {"restricted", "disconnected"}:
             return Withhold(standing.state, standing.detail)
-        if not merchant.connected:
-            return Withhold("disconnected", "the merchant removed the app; connect the account again")
         contact = None
         if not isinstance(reply.action, HideComment | DeleteComment):
             contact = await self._contacts.find(reply.conversation_id)
