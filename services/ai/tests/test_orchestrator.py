@@ -1,5 +1,6 @@
 """One thing said in, one decision stored, the same events out: whatever crashes, and however often it comes."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +12,16 @@ from ai.answer import Answer, Lead
 from ai.apology import APOLOGIES
 from ai.completion import ModelFailed, Usage
 from ai.decisions import Decision
+from ai.download import Fetched
+from ai.hearing import Ears
 from ai.history import Conversation, Line
 from ai.incoming import Incoming
 from ai.instagram_ai import ModelAnswer
+from ai.links import AllowedHosts
 from ai.messages import Stored
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.sight import Sight
+from ai.transcription import AudioUsage, Transcribed
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, OperatorNotification
@@ -39,6 +45,8 @@ class World:
         self.model_calls, self.spent, self.published = [], [], []
         self.answer = ModelAnswer("answer", Answer(reply="answer", language="en"), "m", Usage(10, 5))
         self.observed = []
+        self.thinks = 0
+        self.spoken, self.transcribed, self.listened = "bikam hadha", [], []
 
     async def publish(self, replies):
         self.published.extend(replies)
@@ -62,12 +70,43 @@ class FakeMessages:
         def act():
             known = self.world.messages.get(said.id)
             if known is not None and known.get("stored_at"):
-                return Stored(fresh=False, stored_at=known["stored_at"], text=known["text"], unsent="unsent" in known)
+                return Stored(
+                    fresh=False,
+                    stored_at=known["stored_at"],
+                    text=known["text"],
+                    unsent="unsent" in known,
+                    transcript=known.get("transcript"),
+                )
             known = self.world.messages.setdefault(said.id, {"text": said.text})
             known["stored_at"] = now
             return Stored(fresh=True, stored_at=now, text=known["text"], unsent="unsent" in known)
 
         return self.world.step(act)
+
+    async def heard(self, message_id, transcript):
+        self.world.step(lambda: self.world.messages[message_id].update(transcript=transcript))
+
+
+class FakeEars:
+    """A recording's server and the transcription, in one step."""
+
+    def __init__(self, world):
+        self.world = world
+
+    async def fetch(self, url, *, kinds):
+        return Fetched(b"OggS", "audio/ogg")
+
+    async def transcribe(self, recording, ending):
+        def act():
+            self.world.transcribed.append(recording)
+            return Transcribed(self.world.spoken, AudioUsage(seconds=2.0))
+
+        return self.world.step(act)
+
+    def heard(self, result, seconds, usage): ...
+
+    def listened(self, merchant_id, at, usage):
+        self.world.listened.append((merchant_id, usage))
 
 
 class FakeConversations:
@@ -157,6 +196,8 @@ class FakeAI:
                 raise self.world.answer
             return self.world.answer
 
+        for _ in range(self.world.thinks):
+            await asyncio.sleep(0)
         return self.world.step(act)
 
 
@@ -183,8 +224,22 @@ class FakeSpending:
         self.world.spent.append((merchant_id, usage))
 
 
-def orchestrator(world, clock=None):
+def orchestrator(world, clock=None, **more):
+    clock = clock or ManualClock(NOW)
+    outside = FakeEars(world)
+    ears = Ears(
+        fetching=outside,
+        transcribing=outside,
+        transcripts=FakeMessages(world),
+        spending=outside,
+        observer=outside,
+        clock=clock,
+        concurrency=2,
+        patience=60.0,
+    )
     return ConversationAIOrchestrator(
+        ears=ears,
+        **more,
         messages=FakeMessages(world),
         conversations=FakeConversations(world),
         decisions=FakeDecisions(world),
@@ -192,8 +247,13 @@ def orchestrator(world, clock=None):
         spending=FakeSpending(world),
         observer=FakeObserver(world),
         publish=world.publish,
-        clock=clock or ManualClock(NOW),
+        clock=clock,
     )
+
+
+def voice(**more):
+    about = {"prefix": "[voice message]", "shown": "[voice message]", "recordings": ("https://a/1",)}
+    return replace(said("", **more), **about)
 
 
 def said(text="do you have size M", *, id_="e1", channel="direct_message", **more):
@@ -291,8 +351,6 @@ async def test_what_was_stored_without_an_acknowledgement_is_counted_when_it_is_
 
 @given(st.lists(st.tuples(st.sampled_from(["e1", "e2", "e3"]), st.none() | st.integers(1, 7)), max_size=12))
 def test_however_often_messages_come_and_processes_die_each_gets_one_decision(deliveries):
-    import asyncio
-
     world = World()
     published = {}
 
@@ -467,3 +525,105 @@ async def test_two_processes_that_decide_at_once_publish_the_same():
     assert late.events == stored.replies
     assert world.spent == [("dar", Usage(10, 5))]
     assert (await decisions.covering("e1")) == stored
+
+
+async def test_rules_hear_what_a_voice_message_says():
+    world = World()
+    result = await orchestrator(world).respond(SHOP, voice())
+    assert result.events[0].data.origin == "rule"
+    assert "https://shop.example/p" in result.events[0].data.action.text
+    assert (world.conversations["1:5"].recent[0].text, world.listened) == (
+        "[voice message] bikam hadha",
+        [("dar", AudioUsage(seconds=2.0))],
+    )
+    assert world.steps == 6  # the four of any answer, the transcription itself, and its keeping
+
+
+async def test_the_model_is_told_that_a_voice_message_could_not_be_heard():
+    world = World()
+    world.spoken = ""
+    await orchestrator(world).respond(SHOP, voice())
+    assert world.model_calls[0].text == "[voice message that could not be heard]"
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("crash_at", [1, 2, 3, 4, 5, 6, 7])
+async def test_a_crash_at_any_step_of_a_voice_turn_repeats_to_the_same_decision(crash_at, after):
+    world = World(crash_at=crash_at, after=after)
+    world.spoken = "do you have size M"
+    with pytest.raises(CrashError):
+        await orchestrator(world).respond(SHOP, voice())
+    first = await orchestrator(world).respond(SHOP, voice())
+    second = await orchestrator(world).respond(SHOP, voice())
+    assert [event.to_json() for event in first.events] == [event.to_json() for event in second.events]
+    assert len(world.decisions) == 1
+    assert world.conversations["1:5"].recent[0].text == "[voice message] do you have size M"
+    assert world.model_calls[-1].text == "[voice message] do you have size M"
+    # Only a transcript that died with its process before it was stored is paid for twice.
+    lost = (crash_at == 2 and after) or (crash_at == 3 and not after)
+    assert len(world.transcribed) == (2 if lost else 1)
+
+
+async def test_while_the_database_is_away_a_recording_is_transcribed_once():
+    world = World(crash_at=3)
+    one = orchestrator(world)
+    with pytest.raises(CrashError):
+        await one.respond(SHOP, voice())
+    await one.respond(SHOP, voice())
+    assert (len(world.transcribed), len(world.listened)) == (1, 1)
+
+
+async def test_a_voice_message_taken_back_before_it_came_is_not_listened_to():
+    world = World()
+    world.messages["e1"] = {"text": "", "unsent": True}
+    assert (await orchestrator(world).respond(SHOP, voice())).outcome == "observed"
+    assert world.transcribed == []
+
+
+async def test_the_model_sees_the_images_of_the_turn_and_of_a_moment_ago():
+    world = World()
+    one = orchestrator(world, sight=Sight(AllowedHosts(["x.example.com"]), "high"))
+    links = ("https://x.example.com/1", "https://evil.example/2")
+    await one.respond(SHOP, replace(said("have it?", id_="e1"), images=links))
+    await one.respond(SHOP, said("and in blue?", id_="e2"))
+    assert (world.model_calls[0].images, world.model_calls[0].detail) == (("https://x.example.com/1",), "high")
+    assert world.model_calls[1].images == ()
+    assert world.model_calls[1].history[0].images == ("https://x.example.com/1",)
+
+
+async def test_without_sight_the_model_is_shown_no_images():
+    world = World()
+    one = orchestrator(world)
+    await one.respond(SHOP, replace(said("have it?", id_="e1"), images=("https://x.example.com/1",)))
+    await one.respond(SHOP, said("and in blue?", id_="e2"))
+    assert [(call.images, [line.images for line in call.history]) for call in world.model_calls] == [
+        ((), []),
+        ((), [(), ()]),
+    ]
+
+
+async def test_the_model_is_shown_what_a_message_answers():
+    world = World()
+    answer = Line("r1", "assistant", f"we have it in red {'x' * 300}", NOW, mids=("m7",))
+    world.conversations["1:5"] = Conversation("1:5", recent=(answer,))
+    one = orchestrator(world)
+    await one.respond(SHOP, said("this one?", id_="e1", reply_to="m7"))
+    await one.respond(SHOP, said("and this?", id_="e2", reply_to="forgotten"))
+    assert world.model_calls[0].text.startswith("[in reply to: «we have it in red xxx")
+    assert world.model_calls[0].text.endswith("…»] this one?")
+    assert world.model_calls[1].text == "and this?"
+
+
+async def test_typing_is_shown_before_the_model_is_asked_and_for_no_rule():
+    world, shown = World(), []
+
+    async def show(events):
+        shown.append(([event.data.action.kind for event in events], len(world.published)))
+
+    world.thinks = 3
+    one = orchestrator(world, courtesies=show)
+    await one.respond(SHOP, said(id_="e1"))
+    assert shown == [(["typing"], 0)]
+    await one.respond(SHOP, said("prix ?", id_="e2"))
+    assert len(shown) == 1
+    assert [event.data.action.kind for event in world.published] == ["direct_message", "direct_message"]

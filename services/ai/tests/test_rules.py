@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ai.rules import DEFAULT_RULES, Patterns, RuleEngine
 from common.merchants import Rule, Then, When
@@ -175,3 +176,15 @@ def test_equals_means_that_the_whole_message_can_be_made_of_the_values(values, t
 @given(st.text(max_size=300), st.sampled_from([DM, COMMENT]))
 def test_no_message_breaks_the_default_rules(text, channel):
     RuleEngine().first(DEFAULT_RULES, channel=channel, text=text)
+
+
+def test_a_rule_may_apply_to_whatever_was_said_also_to_nothing():
+    always = Rule(name="a", when=When(channel="mention", match="always"), then=Then(alert="x"))
+    assert RuleEngine().first([always], channel="mention", text="").rule is always
+    assert RuleEngine().first([always], channel="comment", text="").rule is None
+
+
+@pytest.mark.parametrize(("match", "values"), [("always", ("x",)), ("contains", ()), ("sentiment", ())])
+def test_a_rule_looks_for_something_unless_it_always_applies(match, values):
+    with pytest.raises(ValidationError, match="at least one is needed"):
+        When(channel="comment", match=match, values=values)
