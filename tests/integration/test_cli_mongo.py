@@ -116,6 +116,14 @@ def test_an_update_changes_only_what_is_given(jawab: Jawab, on_database: Stored[
     assert merchant_in(on_database).access_token is None
 
 
+def test_that_meta_gave_the_human_agent_feature_is_said_and_taken_back(jawab: Jawab, on_database: Stored[Any]) -> None:
+    add(jawab, "dar", "111")
+    assert not merchant_in(on_database).human_agent
+    for flag, has in (("--human-agent", True), ("--no-human-agent", False)):
+        code, _, _ = jawab("merchants", "add", "dar", "--update", flag)
+        assert (code, merchant_in(on_database).human_agent) == (0, has)
+
+
 def test_a_manychat_key_without_the_field_that_finds_people_is_told(jawab: Jawab) -> None:
     assert "without --igsid-field" in add(jawab, "dar", "111", "--manychat-key", "env:TOKEN")[1]
     assert "without" not in add(jawab, "zay", "222", "--manychat-key", "env:TOKEN", "--igsid-field", "7")[1]

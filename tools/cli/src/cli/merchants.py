@@ -56,6 +56,7 @@ async def add(
     price_link: str | None = None,
     operator_webhook: str | None = None,
     turn_pause: float | None = None,
+    human_agent: Annotated[bool | None, Parameter(negative="--no-human-agent")] = None,
     rules: Path | None = None,
     update: bool = False,
     json: bool = False,
@@ -90,6 +91,8 @@ async def add(
         Where people are told that they are needed.
     turn_pause
         Seconds of silence (0 to 60) after which a customer who writes several messages is answered; 0 answers at once.
+    human_agent
+        Meta has given the app the Human Agent feature: people may answer for 7 days.
     rules
         A YAML or JSON file with the rules; without it the default rules apply.
     update
@@ -108,6 +111,7 @@ async def add(
         "price_link": price_link,
         "operator_webhook": operator_webhook,
         "turn_pause": turn_pause,
+        "human_agent": human_agent,
         "rules": None if rules is None else rules_of(rules),
     }
     changes = {field: value for field, value in given.items() if value is not None}
