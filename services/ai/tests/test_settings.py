@@ -44,11 +44,28 @@ def test_production_refuses_the_development_key():
         ("openai_temperature", 3),
         ("model_concurrency", 0),
         ("history_length", 1),
+        ("images", "yes"),
+        ("media_hosts", "*"),
+        ("media_hosts", "fbcdn.net,10.0.0.1"),
+        ("media_timeout", 0),
+        ("media_max_bytes", 30_000_000),
+        ("transcription_concurrency", 0),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(name, value):
     with pytest.raises(ValidationError):
         Settings(**NEEDED, **{name: value})
+
+
+def test_media_comes_from_metas_hosts_unless_others_are_named():
+    assert Settings(**NEEDED).media_hosts == ("lookaside.fbsbx.com", "*.fbcdn.net", "*.cdninstagram.com")
+    named = Settings(**NEEDED, media_hosts=" cdn.example.com, http://127.0.0.1:8090 ,")
+    assert named.media_hosts == ("cdn.example.com", "http://127.0.0.1:8090")
+
+
+def test_production_fetches_no_media_from_a_tests_server():
+    with pytest.raises(ValidationError, match="AI_MEDIA_HOSTS: an origin is for tests"):
+        Settings(environment="production", openai_api_key=SecretStr("k"), media_hosts="http://127.0.0.1:8090")
 
 
 async def test_without_kafka_and_mongodb_the_service_lives_and_says_that_it_is_not_ready():
