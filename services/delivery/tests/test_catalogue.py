@@ -30,9 +30,10 @@ from common.events.replies import (
     SubscriberChange,
     Typing,
 )
+from common.graph_accounts import proof_of
 from delivery.calls import OutsideApi
 from delivery.graph_requests import Manner
-from delivery.instagram import Graph, proof_of
+from delivery.instagram import Graph
 from delivery.manychat import ManyChat
 from delivery.routing import able
 from delivery.sending import Refused, Sent

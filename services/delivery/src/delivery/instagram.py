@@ -5,14 +5,13 @@ that is answered although the message was sent: so a send without a clear answer
 repeated here. Reading follows Meta's "Conversations API" and "Comment moderation".
 """
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from common.errors import Retryable
 from common.events.replies import Action
+from common.graph_accounts import proof_of
 from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.graph_errors import meaning
 from delivery.graph_requests import NORMAL, GraphRequest, Manner, request_of, segment
@@ -34,16 +33,11 @@ SHOWN_AS: Mapping[str, str] = {
 """By which field of an attachment a thread that is read tells what it is."""
 
 
-def proof_of(app_secret: str, token: str) -> str:
-    """Return the `appsecret_proof` of a call: HMAC-SHA256 of the token, keyed with its app's secret, in hex.
-
-    Meta, "Securing Graph API Requests": it shows that a call comes from who holds the app, not from a thief of tokens.
-    """
-    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
-
-
 class Graph:
     """Calls the Graph API in a merchant's name; `app_secret`, where it is given, signs every call.
+
+    The `appsecret_proof` shows that a call comes from who holds the app, and not from a thief of tokens (Meta,
+    "Securing Graph API Requests").
 
     Methods raise `Retryable`, `Refused` or, for sends, `UnknownOutcome` (`graph_errors.meaning`).
     """
