@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.errors import UnknownOutcome
+from common.errors import Retryable, UnknownOutcome
 from common.events import ANY_EVENT
 from common.events.ids import conversation_id
 from common.events.replies import (
@@ -145,6 +145,39 @@ class TestOptIns:
         row = await sent(world, said(world))
         assert (row.reason, "access token" in row.detail) == ("window_closed", True)
         assert world.contacts.known[CONVERSATION].opt_ins[0].used_by is None
+
+
+class TestWhatWaitsInTheLog:
+    """A request may overtake the customer's message that allows it: the log is looked at before it is withheld."""
+
+    @pytest.mark.parametrize("origin", ["api", "human"])
+    async def test_a_message_that_is_taken_in_late_still_opens_the_window(self, world, origin):
+        def reads_on():
+            world.barrier.entering = lambda: observe(world, "message.received", mid="m", text="hi")
+
+        world.barrier.during = reads_on
+        world.barrier.says = [False]
+        row = await sent(world, said(world, origin=origin))
+        assert row.state == "delivered"
+        assert world.barrier.log == ["watch", "look", "end", "watch", "end"]
+
+    async def test_where_nothing_waits_it_is_withheld_after_one_look(self, world):
+        row = await sent(world, said(world))
+        assert (row.state, row.reason) == ("suppressed", "window_closed")
+        assert world.barrier.log == ["watch", "look", "end"]
+
+    async def test_while_nobody_can_tell_it_waits(self, world):
+        world.barrier.says = [Retryable("not yet")]
+        event = said(world)
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        assert world.ledger.rows == {}
+        assert (await sent(world, event)).state == "suppressed"
+
+    async def test_where_the_window_is_open_nobody_looks(self, world):
+        await observe(world, "message.received", mid="m", text="hi")
+        await sent(world, said(world))
+        assert world.barrier.log == []
 
 
 class TestHiddenComments:

@@ -25,7 +25,7 @@ from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import Row
 from delivery.manychat_errors import KEY
 from delivery.parts import pieces_of
-from delivery.policy import Allow, Withhold
+from delivery.policy import WINDOW_CLOSED, Allow, Withhold
 from delivery.sending import Refused
 from delivery.stopping import Stops
 from delivery.subscribers import Page, SubscriberCalls, Subscribers
@@ -190,7 +190,7 @@ class Planner:
                     return Chosen(route, subscriber)
         if plan.only_tagged or plan.manner != NORMAL:
             why = reasons.no_route_for(human_agent=plan.manner.human_agent, tagged=plan.only_tagged)
-            return Withhold("window_closed", why)
+            return Withhold(WINDOW_CLOSED, why)
         return Impossible("no_route", "no route can send this: give the merchant an access token or a ManyChat key")
 
     async def _subscriber(self, reply: Reply, plan: Plan) -> int | None:

@@ -34,6 +34,7 @@ from delivery.contacts import Contact
 from delivery.opt_ins import serving
 
 HUMAN_AGENT = "HUMAN_AGENT"
+WINDOW_CLOSED = "window_closed"
 INVISIBLE = frozenset({"Cc", "Cf", "Mn", "Me"})
 """Unicode's categories of characters that show nothing by themselves."""
 
@@ -127,7 +128,7 @@ def _in_thread(
         if token is not None:
             return Allow(only_graph=True, opt_in_token=token.token)
     return Withhold(
-        "window_closed",
+        WINDOW_CLOSED,
         reasons.window_closed(last, now, margin, by_person=reply.origin == "human", human_agent=human_agent),
     )
 
