@@ -30,7 +30,12 @@ from common.events.replies import (
 from common.kafka.broker import kafka_broker, publish
 from delivery.app import create_app
 from delivery.settings import Settings
-from delivery.tokens import issue_token
+from delivery.tokens import (
+    CONTROL_CONVERSATIONS,
+    READ_CONVERSATIONS,
+    REPLY_IN_CONVERSATIONS,
+    issue_token,
+)
 from devkit.kafka import EmbeddedKafka
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox
@@ -427,3 +432,29 @@ async def test_a_message_asked_for_over_http_is_sent_once_and_can_be_followed(ri
             headers["idempotency-key"] = f"order-{next(numbers)}"
     assert (said["status"], said["route"]) == ("delivered", "graph")
     assert await rig.effects() == [("graph", "message", "Your order left")]
+
+
+async def test_a_person_takes_over_answers_and_gives_back_over_http(rig):
+    allowed = f"{READ_CONVERSATIONS} {CONTROL_CONVERSATIONS} {REPLY_IN_CONVERSATIONS}"
+    token = issue_token(JWT_SECRET, "default", now=datetime.now(UTC), subject="zaynab", scope=allowed)
+    headers = {"authorization": f"Bearer {token}"}
+    url = f"/api/conversations/default/{rig.contact}"
+    await rig.send(rig.customer_writes())
+    taken = await rig.http.post(f"{url}/takeover", headers=headers)
+    assert (taken.status_code, taken.json()["by"]) == (202, "zaynab")
+    silenced = rig.reply(DirectMessage(text="Bot speaking"))
+    await rig.send(silenced)
+    assert (await rig.outcome(silenced, "suppressed")).data.reason == "human_owns"
+    # Asked for at once: the observation that opens the window may still be under way, and is waited for.
+    answered = await rig.http.post(f"{url}/reply", json={"text": "I will take this one"}, headers=headers)
+    assert answered.status_code == 202
+    async with asyncio.timeout(20):
+        while (await rig.http.get(answered.headers["location"], headers=headers)).json()["status"] != "delivered":
+            await asyncio.sleep(0.02)
+    seen = (await rig.http.get(url, headers=headers)).json()
+    assert (seen["answeredBy"], seen["takenOverBy"], seen["window"]["open"]) == ("person", "zaynab", True)
+    assert (await rig.http.post(f"{url}/release", headers=headers)).status_code == 202
+    spoken = rig.reply(DirectMessage(text="Bot again"))
+    await rig.send(spoken)
+    await rig.outcome(spoken, "delivered")
+    assert [text for _, _, text in await rig.effects()] == ["I will take this one", "Bot again"]
