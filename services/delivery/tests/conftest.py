@@ -41,14 +41,15 @@ from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import AHEAD, FLOW, IN_THE_THREAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
-from delivery.metrics import DeliveryMetrics
+from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.observations import Observer
 from delivery.operator import Notice
 from delivery.opt_ins import MOST_KEPT, OptInToken
 from delivery.outside import Outside
-from delivery.pacing import Places
+from delivery.pacing import pacing
 from delivery.patience import Patience
 from delivery.pauses import PauseMetrics, Pauses
+from delivery.rate_limits import NAMES, Limit, Limits
 from delivery.read_receipts import ReadReceipts
 from delivery.reading import Reading, Shown
 from delivery.reports import Reports
@@ -470,6 +471,7 @@ class World:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOON))
     patience: Patience = field(default_factory=Patience)
     places: int = 100
+    limits: Limits = field(default_factory=lambda: dict.fromkeys(NAMES, Limit(1_000_000, 1)))
     sealer: Sealer = field(default_factory=lambda: Sealer(["k" * 32]))
 
     def __post_init__(self) -> None:
@@ -510,7 +512,7 @@ class World:
 
     def restart(self) -> None:
         """Start the service again: what it kept in memory is gone."""
-        self.all_places = Places(self.places)
+        self.pacing = pacing(self.limits, places=self.places, metrics=PaceMetrics(CollectorRegistry()))
         self.pauses = Pauses(clock=self.clock, metrics=self.pause_metrics, apis=APIS)
         self.stops = Stops(
             standings=self.standings,
@@ -521,13 +523,14 @@ class World:
         )
         self.graph_breakers = Breakers("graph", clock=self.clock, metrics=self.breaker_metrics)
         self.manychat_breakers = Breakers("manychat", clock=self.clock, metrics=self.breaker_metrics)
-        outside = Outside(
+        outside = self.outside = Outside(
             graph=self.platform,
             manychat=self.platform,
             operator=self.people,
             graph_breakers=self.graph_breakers,
             manychat_breakers=self.manychat_breakers,
             consequences=Consequences(pauses=self.pauses, stops=self.stops, clock=self.clock, metrics=self.metrics),
+            pacing=self.pacing,
         )
         reports = Reports(publish=self.publish, merchants=self.directory, operator=self.people, metrics=self.metrics)
         self.sender = InstagramMessageSender(
@@ -541,7 +544,7 @@ class World:
             metrics=self.metrics,
             patience=self.patience,
             margin=timedelta(seconds=60),
-            places=self.all_places,
+            pacing=self.pacing,
             barrier=self.barrier,
             stops=self.stops,
         )
@@ -582,7 +585,7 @@ class World:
 
     def places_left(self) -> int:
         """Return how many places the Graph API's route has left."""
-        return self.all_places._free["graph"]._value
+        return self.pacing._places.free("graph")
 
     async def publish(self, events: Sequence[Event]) -> None:
         self.ledger.before("publish")

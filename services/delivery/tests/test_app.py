@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from common.errors import Retryable
 from common.events.control import CONTROL, ConversationTakenOver
 from common.events.interactions import INTERACTIONS
-from common.events.replies import REPLIES
+from common.events.replies import REPLIES, REQUESTED
 from common.merchants import MerchantNotReadable
 from common.mongo import ensure_indexes_once_reachable
 from delivery import app as wiring
@@ -69,7 +69,7 @@ class TestLanes:
         def lane(topic):
             return lane_of(SimpleNamespace(topic=topic, key=b"1:2"))
 
-        assert lane(REPLIES) == ("effects", b"1:2")
+        assert lane(REPLIES) == lane(REQUESTED) == ("effects", b"1:2")
         assert lane(INTERACTIONS) == lane(CONTROL) == ("observations", b"1:2")
 
 

@@ -68,7 +68,11 @@ class Allowance:
         ahead -= self._calls - counted
         if ahead < 0:
             return 0.0
-        rounds, place = divmod(ahead, max(self._calls, counted))
-        begun = len(self._ended)
-        first = self._ended[place][0] - now if place < begun else self._cooling
-        return first + rounds * self._cooling
+        rounds = max(-(-(ahead - counted + 1) // self._calls), 0)
+        return self._free_in(ahead - rounds * self._calls, now) + rounds * self._cooling
+
+    def _free_in(self, place: int, now: float) -> float:
+        """Return when the call at a place among those that count leaves room; those before it have room now."""
+        if place < 0:
+            return 0.0
+        return self._ended[place][0] - now if place < len(self._ended) else self._cooling

@@ -8,10 +8,12 @@ from functools import partial
 
 import structlog
 from litestar import Litestar
+from prometheus_client import CollectorRegistry
+from litestar.types import ControllerRouterHandler
 
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.events import AnyEvent, Event
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
@@ -25,23 +27,30 @@ from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.subscription import key_ordered_subscriber
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
+from common.merchants import Merchants
 from common.metrics import service_registry
 from common.mongo import check_mongo, database, ensure_indexes_once_reachable, mongo_client
 from common.sealing import Sealer
 from common.service import create_service
+from delivery.acceptance import Acceptance
 from delivery.calls import OutsideApi
 from delivery.consequences import APIS, Consequences
+from delivery.contacts import Contacts
+from delivery.conversation_routes import conversation_routes
+from delivery.conversations import Conversations
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
 from delivery.instagram import Graph
+from delivery.ledger import Ledger
 from delivery.manychat import ManyChat
-from delivery.metrics import DeliveryMetrics
+from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
 from delivery.operator import Operator
+from delivery.outcomes import Publish
 from delivery.outside import Outside
-from delivery.pacing import Places
+from delivery.pacing import Pacing, pacing
 from delivery.patience import Patience
 from delivery.pauses import PauseMetrics, Pauses
 from delivery.read_receipts import ReadReceipts
@@ -50,6 +59,7 @@ from delivery.resolution import Eyes
 from delivery.routes import utility_message_routes
 from delivery.sender import InstagramMessageSender
 from delivery.settings import Settings
+from delivery.shared_count import SharedCount
 from delivery.stopping import StopMetrics, Stops
 from delivery.sweeper import Sweeper
 from delivery.utility_messages import UtilityMessagesService
@@ -92,8 +102,11 @@ def create_app(settings: Settings) -> Litestar:
         metrics=StopMetrics(registry),
     )
     breakers = partial(Breakers, clock=clock, metrics=BreakerMetrics(registry))
+    turns = _pacing(settings, registry)
     outside = Outside(
-        graph=Graph(api("graph", graph_http, settings.graph_url, timeout=settings.call_timeout)),
+        graph=Graph(
+            api("graph", graph_http, settings.graph_url, timeout=settings.call_timeout), app_secret=settings.app_secret
+        ),
         manychat=ManyChat(api("manychat", manychat_http, settings.manychat_url, timeout=settings.call_timeout)),
         operator=notifier,
         graph_breakers=breakers("graph"),
@@ -104,6 +117,7 @@ def create_app(settings: Settings) -> Litestar:
             clock=clock,
             metrics=metrics,
         ),
+        pacing=turns,
     )
     broker = kafka_broker(settings, client_id="jawab-delivery")
     link = KafkaLink(broker, NEEDED)
@@ -162,7 +176,7 @@ def create_app(settings: Settings) -> Litestar:
         metrics=metrics,
         patience=patience,
         margin=settings.margin,
-        places=Places(settings.connections),
+        pacing=turns,
         barrier=barrier,
         stops=stops,
     )
@@ -191,18 +205,49 @@ def create_app(settings: Settings) -> Litestar:
             consuming.cancel()
             await asyncio.gather(consuming, return_exceptions=True)
             await barrier.close()
+            await turns.close()
             await graph_http.aclose()
             await manychat_http.aclose()
             await client.close()
 
     return create_service(
         "delivery",
-        routes=utility_message_routes(
-            UtilityMessagesService(merchants=merchants, ledger=ledger, publish=append, clock=clock),
-            jwt_secret=settings.jwt_secret.get_secret_value(),
-            clock=clock,
-        ),
+        routes=_http_api(settings, merchants=merchants, contacts=contacts, ledger=ledger, publish=append, clock=clock),
         lifespan=[connections],
         health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
         registry=registry,
+    )
+
+
+def _http_api(
+    settings: Settings, *, merchants: Merchants, contacts: Contacts, ledger: Ledger, publish: Publish, clock: Clock
+) -> list[ControllerRouterHandler]:
+    """Return the routes for programs and for people."""
+    acceptance = Acceptance(ledger=ledger, publish=publish, clock=clock)
+    conversations = Conversations(
+        merchants=merchants,
+        contacts=contacts,
+        acceptance=acceptance,
+        publish=publish,
+        clock=clock,
+        margin=settings.margin,
+        human_pause=timedelta(hours=settings.human_pause_hours),
+    )
+    jwt_secret = settings.jwt_secret.get_secret_value()
+    messages = UtilityMessagesService(merchants=merchants, acceptance=acceptance)
+    return [
+        *utility_message_routes(messages, jwt_secret=jwt_secret, clock=clock),
+        *conversation_routes(conversations, jwt_secret=jwt_secret, clock=clock),
+    ]
+
+
+def _pacing(settings: Settings, registry: CollectorRegistry) -> Pacing:
+    """Return the pace of this replica, which it shares with the others where there is a place to count together."""
+    url = settings.limits_url
+    return pacing(
+        settings.limits,
+        places=settings.connections,
+        metrics=PaceMetrics(registry),
+        replicas=settings.replicas,
+        shared=SharedCount(url.get_secret_value()) if url is not None else None,
     )

@@ -1,6 +1,6 @@
 """What delivery tells Prometheus. Labels come from closed sets: no merchant, no reason a provider made up."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ANSWER_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -22,6 +22,10 @@ class DeliveryMetrics:
             ["api", "call"],
             registry=registry,
             buckets=CALL_BUCKETS,
+        )
+        # Errors of outside APIs by their row in the error tables, and what was done about them (docs/errors.md).
+        self.errors = Counter(
+            "delivery_errors", "Errors of outside APIs by what they mean", ["api", "code", "action"], registry=registry
         )
         # What the customer waits: from the webhook's arrival to the platform's acceptance of the answer.
         self.webhook_to_delivered = Histogram(
@@ -60,7 +64,7 @@ class DeliveryMetrics:
         self.window_closed = Counter(
             "delivery_window_closed", "Replies that met a closed messaging window", registry=registry
         )
-        # Whose echoes come back; `foreign` are people.
+        # Whose echoes come back; `foreign` are people, `tool` other apps that are none.
         self.echoes = Counter("delivery_echoes", "Echoes by whose they are", ["kind"], registry=registry)
         # Whether the merchant's people could be told: posted, unreachable, or logged only (no address).
         self.notifications = Counter(
@@ -74,3 +78,25 @@ class DeliveryMetrics:
     def observe_call(self, api: str, call: str, seconds: float) -> None:
         """Note one outside call."""
         self.calls.labels(api, call).observe(seconds)
+
+
+class PaceMetrics:
+    """The metrics of pacing, in one registry. `limit` is the name of one of the platforms' limits."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # How long those waited who waited in line for a limit; who did not have to wait is not counted.
+        self.waited = Histogram(
+            "delivery_pace_wait_seconds",
+            "Waits in line for a limit",
+            ["limit"],
+            registry=registry,
+            buckets=CALL_BUCKETS,
+        )
+        # Replies that had to wait longer than anybody stands in line: they come back when it is their turn.
+        self.later = Counter(
+            "delivery_paced_later", "Replies told to come back because of a limit", ["limit"], registry=registry
+        )
+        # 1 while the limits are counted together with the other replicas; 0 while each keeps to its own share.
+        self.shared = Gauge(
+            "delivery_limits_shared", "Whether the limits are counted across replicas", registry=registry
+        )

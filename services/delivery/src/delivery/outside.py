@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from common.breaker import Breakers, Permit
+from common.breaker import BreakerOpen, Breakers
+from common.errors import Paced, Throttled
 from common.events.outcomes import Route
 from common.events.replies import Action, DirectMessage, Flow, OperatorNotification, Reply, Typing
 from common.merchants import Merchant
 from delivery.consequences import Consequences
 from delivery.graph_requests import NORMAL, Manner
+from delivery.leave import Leave
 from delivery.operator import Notice, notice_of
+from delivery.pacing import Pacing
 from delivery.plan import Plan
+from delivery.rate_limits import Meter, page_of
 from delivery.reading import Reading
 from delivery.sending import Sent
 
@@ -95,6 +99,7 @@ class Outside:
         graph_breakers: Breakers,
         manychat_breakers: Breakers,
         consequences: Consequences,
+        pacing: Pacing,
     ) -> None:
         self._graph = graph
         self._manychat = manychat
@@ -102,14 +107,28 @@ class Outside:
         self._graph_breakers = graph_breakers
         self._manychat_breakers = manychat_breakers
         self._consequences = consequences
+        self._pacing = pacing
         # A merchant's own address has none: a notice must never hold up the replies behind it.
         self._breakers: Mapping[Route, Breakers] = {"graph": graph_breakers, "manychat": manychat_breakers}
 
-    def ask(self, route: Route, account: str, kind: str = SEND) -> Permit | None:
+    def refuse_if_paused(self, route: Route, account: str, kind: str = SEND) -> None:
+        """Return where no limit is being waited out. Raises Throttled with the time to wait."""
+        wait = self._consequences.wait(route, account, kind)
+        if wait > 0:
+            raise Throttled(f"{route} asked for a pause", after=wait)
+
+    def ask(self, route: Route, account: str, kind: str = SEND) -> Leave | None:
         """Return leave for one send, None where none is needed. Raises BreakerOpen, or Throttled during a pause."""
-        self._consequences.ask(route, account, kind)
         breakers = self._breakers.get(route)
-        return breakers.ask(account) if breakers is not None else None
+        if breakers is None:
+            return None
+        slot = self._consequences.ask(route, account, kind)
+        try:
+            return Leave(breakers.ask(account), slot)
+        except BreakerOpen:
+            if slot is not None:
+                slot.give_back()
+            raise
 
     async def send(self, sending: Sending) -> Sent:
         """Send one part. Raises Retryable, Refused or UnknownOutcome; whoever asked for leave tells the breaker."""
@@ -130,34 +149,43 @@ class Outside:
 
     async def show_typing(self, token: str, account: str, contact: str, *, on: bool) -> Sent:
         """Show or end the typing indicator. Raises ProcessingError."""
-        async with self._calling("graph", account, "typing"):
-            return await self._graph.send(token, account, contact, Typing(on=on))
+        async with self._pacing.at_once(Meter("message", account)) as free:
+            if not free:
+                raise Paced("the limit of message is reached: messages come first")
+            async with self._calling("graph", account, "typing"):
+                return await self._graph.send(token, account, contact, Typing(on=on))
 
     async def find_subscriber(self, account: str, key: str, field_id: int, contact: str) -> int | None:
         """Return the person's subscriber id, or None. Raises Retryable, Refused."""
-        async with self._calling("manychat", account, "find_subscriber", key=key):
+        async with self._calling(
+            "manychat", account, "find_subscriber", Meter("manychat_other", page_of(key)), key=key
+        ):
             return await self._manychat.find_subscriber(key, field_id, contact)
 
     async def link_subscriber(self, account: str, key: str, field_id: int, contact: str, subscriber: int) -> None:
         """Write the person's Instagram-scoped id into the subscriber's custom field. Raises Retryable, Refused."""
-        async with self._calling("manychat", account, "set_field", key=key):
+        async with self._calling("manychat", account, "set_field", Meter("manychat_other", page_of(key)), key=key):
             await self._manychat.set_field(key, subscriber, field_id, contact)
 
     async def conversation(self, token: str, account: str, contact: str) -> Reading:
         """Read a person's thread. Raises Retryable, Refused."""
         await self._consequences.refuse_if_stopped(account)
-        async with self._calling("graph", account, "read"):
+        async with self._calling("graph", account, "read", Meter("conversation", account)):
             return await self._graph.conversation(token, account, contact)
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         """Read the answers under a comment. Raises Retryable, Refused."""
         await self._consequences.refuse_if_stopped(account)
-        async with self._calling("graph", account, "read"):
+        async with self._calling("graph", account, "read", Meter("comment", account)):
             return await self._graph.comment_replies(token, account, comment)
 
     @asynccontextmanager
-    async def _calling(self, api: Route, account: str, kind: str, *, key: str = "") -> AsyncIterator[None]:
-        """Make one call that no ledger knows of. Raises BreakerOpen, or Throttled during a pause, before it is made."""
-        with self.ask(api, account, kind) or nullcontext():
-            async with self._consequences.of(api, account, kind, key=key):
-                yield
+    async def _calling(self, api: Route, account: str, kind: str, *meters: Meter, key: str = "") -> AsyncIterator[None]:
+        """Make one call that no ledger knows of, at the pace that its meters allow.
+
+        Raises Paced, BreakerOpen, or Throttled during a pause, before it is made.
+        """
+        async with self._pacing.paced(*meters) as turn:
+            with self.ask(api, account, kind) or nullcontext(), turn.calling():
+                async with self._consequences.of(api, account, kind, key=key):
+                    yield

@@ -91,12 +91,21 @@ class Turn:
         self._passes: Sequence[Pass] = ()
         self._held: Route | None = None
 
-    async def take(self, route: Route, account: str, meters: Sequence[Meter] = (), *, first: bool = True) -> None:
+    async def take(
+        self,
+        route: Route,
+        account: str,
+        meters: Sequence[Meter] = (),
+        *,
+        first: bool = True,
+        who: str | None = None,
+    ) -> None:
         """Wait for a pass of each meter, then for a place on `route`; what is held is given back before.
 
+        `first` tells an answer from what a program asks for, `who` is the name of the reply.
         Raises Paced where that takes longer than is waited, OwnershipLost when the record in hand is let go.
         """
-        await self.wait(meters, first=first)
+        await self.wait(meters, first=first, who=who)
         try:
             await self._places.take(route, account, first=first)
         except BaseException:
@@ -104,13 +113,14 @@ class Turn:
             raise
         self._held = route
 
-    async def wait(self, meters: Sequence[Meter], *, first: bool = True) -> None:
+    async def wait(self, meters: Sequence[Meter], *, first: bool = True, who: str | None = None) -> None:
         """Wait for a pass of each meter only. Raises Paced, OwnershipLost."""
         self.leave()
         passes: list[Pass] = []
         try:
             for meter in meters:
-                passes.append(await self._lines.take(meter, first=first))  # noqa: PERF401 what is held is given back
+                found = await self._lines.take(meter, first=first, who=who)
+                passes.append(found)
         except BaseException:
             _unused(passes)
             raise

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from common.breaker import BreakerOpen, Permit
+from common.breaker import BreakerOpen
 from common.clock import Clock
 from common.errors import Permanent, ProcessingError, Retryable, UnknownOutcome
 from common.events.outcomes import Route
@@ -25,18 +25,21 @@ from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from common.sealing import Sealer
 from delivery import ledger as rows
+from delivery import permissions
 from delivery.contacts import Contacts
+from delivery.leave import Leave
 from delivery.ledger import CommentTaken, Ledger, Row, put_or_read, write_about, write_arrival
-from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, heeds_people
+from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
 from delivery.outside import Outside, Sending, kind_of
-from delivery.pacing import Places, Turn
+from delivery.pacing import Pacing, Turn
 from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
 from delivery.plan import Chosen, Impossible, Plan, Planner
-from delivery.policy import Withhold
+from delivery.policy import WINDOW_CLOSED, Withhold
+from delivery.rate_limits import meters_of, page_of
 from delivery.reports import Reports
 from delivery.resolution import Eyes, Resolver
 from delivery.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
@@ -60,7 +63,7 @@ class _Work:
     turn: Turn
     lookout: Lookout
     outside: Outside
-    permit: Permit | None = None
+    permit: Leave | None = None
     plan: Plan | Withhold | Impossible | None = None
     subscriber: int | None = None
     mine: int | None = None
@@ -73,10 +76,27 @@ class _Work:
         return self.event.data
 
     async def take(self, chosen: Chosen) -> None:
-        """Wait for a place on the chosen route and ask leave for one call. Raises BreakerOpen, Throttled."""
+        """Wait for the pace and a place on the chosen route, then ask leave for one call.
+
+        Raises Paced, OwnershipLost, BreakerOpen, Throttled.
+        """
         self.subscriber = chosen.subscriber
-        await self.turn.take(chosen.route)
         self._give_back_permit()
+        self.outside.refuse_if_paused(chosen.route, self.reply.account_id, kind_of(self.reply))
+        key = self.plan.key if isinstance(self.plan, Plan) else None
+        await self.turn.take(
+            chosen.route,
+            self.reply.account_id,
+            meters_of(
+                self.reply.action,
+                chosen.route,
+                account=self.reply.account_id,
+                page=page_of(key or ""),
+                subscriber=chosen.subscriber,
+            ),
+            first=self.reply.origin != "api",
+            who=self.reply.reply_id,
+        )
         self.permit = self.outside.ask(chosen.route, self.reply.account_id, kind_of(self.reply))
 
     def leave(self) -> None:
@@ -106,7 +126,7 @@ class InstagramMessageSender:
         metrics: DeliveryMetrics,
         patience: Patience,
         margin: timedelta,
-        places: Places,
+        pacing: Pacing,
         barrier: ReadBarrier,
         stops: Stops,
     ) -> None:
@@ -134,7 +154,7 @@ class InstagramMessageSender:
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
-        self._places = places
+        self._pacing = pacing
         self._barrier = barrier
 
     async def deliver(self, event: ReplyGenerated) -> None:
@@ -148,7 +168,7 @@ class InstagramMessageSender:
             return
         barrier = self._barrier if heeds_people(event.data) else None
         lookout = Lookout(barrier, event.data.conversation_id)
-        work = _Work(event, self._places.turn(), lookout, self._outside)
+        work = _Work(event, self._pacing.turn(), lookout, self._outside)
         try:
             row = await self._advance(work)
         finally:
@@ -207,6 +227,9 @@ class InstagramMessageSender:
         work.leave()
         await work.lookout.begin()
         work.plan = await self._planner.plan(work.event)
+        if isinstance(work.plan, Withhold) and work.plan.reason == WINDOW_CLOSED and not work.lookout.watching:
+            await caught_up(self._barrier, work.reply.conversation_id)
+            work.plan = await self._planner.plan(work.event)
         return work.plan
 
     async def _choose(
@@ -291,7 +314,7 @@ class InstagramMessageSender:
         if work.lookout.watching:
             self._metrics.unseen.observe(time.perf_counter() - asked_at)
         try:
-            with work.permit or nullcontext():
+            with work.turn.calling(), work.permit or nullcontext():
                 sent = await self._outside.send(sending)
             failpoint("delivery.after_http_before_ledger")
             await self._write_what_was_withheld(work)
@@ -356,7 +379,7 @@ class InstagramMessageSender:
         if asks_for_one_more(refusal) and row.parts[index].attempts == 1:
             await self._take_back(work, row, index)
             raise Retryable(refusal.detail, after=ONE_MORE_AFTER)
-        if refusal.elsewhere:
+        if refusal.elsewhere and not row.parts[index].unknowns:
             try:
                 chosen = await self._choose(work, plan, plan.after(row.route))
                 if isinstance(chosen, Chosen):
@@ -386,6 +409,7 @@ class InstagramMessageSender:
 
     async def _finish(self, work: _Work, row: Row) -> None:
         failpoint("delivery.after_ledger_before_publish")
+        await permissions.note_moderation(self._contacts, work.reply, row)
         await self._reports.publish(outcome_of(work.event, row))
         failpoint("delivery.after_publish_before_done")
         was_unresolved = self._resolver.knows(row.reply_id)

@@ -1,9 +1,12 @@
 """What can be configured about delivery. Times in seconds; `.env.example` explains the shared variables."""
 
+import re
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import field_validator, model_validator
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from common.settings import (
     JwtSettings,
@@ -12,10 +15,19 @@ from common.settings import (
     MongoSettings,
     OwnershipSettings,
     SealingSettings,
+    SecretList,
     ServiceSettings,
     named,
+    split_secrets,
 )
+from delivery.rate_limits import Limits, parse_limits
+from delivery.shared_count import SCHEMES
 from delivery.sweeper import MARGIN
+
+GRAPH_HOSTS = frozenset({"graph.instagram.com", "graph.facebook.com"})
+"""Meta's hosts: for tokens of "Instagram login", and for those of "Facebook login" (a Page's)."""
+
+GRAPH_VERSION = re.compile(r"v\d+\.\d+")
 
 
 class Settings(
@@ -26,6 +38,9 @@ class Settings(
     port: int = named("PORT", default=8002, ge=0, le=65535)
     manychat_url: str = named("MANYCHAT_BASE_URL", default="https://api.manychat.com")
     graph_url: str = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
+    # Sign every Graph call (appsecret_proof): the first for graph.facebook.com, the second for graph.instagram.com.
+    meta_app_secrets: SecretList = named("META_APP_SECRET", default=())
+    ig_app_secrets: SecretList = named("IG_APP_SECRET", default=())
     app_id: str | None = named("IG_APP_ID", default=None)
     # The whole of one outside call: connecting, sending, reading the answer.
     call_timeout: float = named("DELIVERY_CALL_TIMEOUT", default=10.0, gt=0)
@@ -37,15 +52,57 @@ class Settings(
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
     # How often the ledger is searched for replies whose record is gone.
     sweep_interval: float = named("DELIVERY_SWEEP_INTERVAL", default=300.0, gt=0)
+    # The platforms' limits where they differ from the defaults: name=calls/time, … (delivery.rate_limits).
+    limits: Annotated[Limits, NoDecode] = named("DELIVERY_LIMITS", default="", validate_default=True)
+    # Redis or Valkey, where the replicas count their calls together; without it each keeps to its own share.
+    limits_url: SecretStr | None = named("DELIVERY_LIMITS_URL", default=None)
+    # How many replicas there are at most: the share of each is a limit divided by this.
+    replicas: int = named("DELIVERY_REPLICAS", default=1, ge=1, le=1000)
     # Sends at once over each route: at 0.2 s a call, 50 of them are 250 replies a second.
     connections: int = named("DELIVERY_CONNECTIONS", default=50, ge=1)
+
+    _split_app_secrets = field_validator("meta_app_secrets", "ig_app_secrets", mode="before")(split_secrets)
 
     @field_validator("manychat_url", "graph_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must begin with http:// or https:// and name a host")
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("must be a plain address: no user, no query, no fragment")
         return value.rstrip("/")
+
+    @field_validator("graph_url")
+    @classmethod
+    def _names_a_version(cls, value: str) -> str:
+        parts = urlsplit(value)
+        last = parts.path.rpartition("/")[2]
+        if parts.hostname in GRAPH_HOSTS and not GRAPH_VERSION.fullmatch(last):
+            raise ValueError(f"must end with a version of the API, e.g. https://{parts.hostname}/v25.0")
+        return value
+
+    @property
+    def app_secret(self) -> str | None:
+        """The secret of the app that gives tokens for this host, the newest where several are named; it signs calls.
+
+        A token of "Instagram login" belongs to the Instagram app, one of "Facebook login" to the Meta app.
+        """
+        by_facebook = urlsplit(self.graph_url).hostname == "graph.facebook.com"
+        secrets = self.meta_app_secrets if by_facebook else self.ig_app_secrets
+        return secrets[0].get_secret_value() if secrets else None
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _are_limits(cls, value: object) -> object:
+        return parse_limits(value) if isinstance(value, str) else value
+
+    @field_validator("limits_url")
+    @classmethod
+    def _is_a_count(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(SCHEMES):
+            raise ValueError("must begin with redis://, rediss://, valkey:// or valkeys://")
+        return value
 
     @model_validator(mode="after")
     def _deadline_leaves_time_to_look(self) -> Self:
