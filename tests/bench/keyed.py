@@ -1,7 +1,8 @@
 """`make bench`: what the key-ordered subscriber costs and holds, on real Kafka, in pairs of one run.
 
 Every comparison alternates its two sides inside one run and takes medians, so that figures of a busy machine still
-compare; absolute figures are for comparing with figures of the same machine. Prints a table, writes
+compare; absolute figures are for comparing with figures of the same machine. Ingest's normaliser is measured beside it,
+without Kafka. Prints a table, writes
 `reports/bench-keyed.json`, and ends with 1 when something is wrong that no load excuses (`--strict`: any missed goal).
 
     python tests/bench/keyed.py                     # all parts, at most six minutes
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import hanging
 import memory
+import normaliser
 import rebalance
 import sigterm
 import throughput
@@ -44,6 +46,7 @@ PARTS: dict[str, Part] = {
     "rebalance": rebalance.measure,
     "memory": memory.measure,
     "sigterm": sigterm.measure,
+    "normaliser": normaliser.measure,
 }
 ON_REQUEST: dict[str, Part] = {"profile": throughput.profile}
 
