@@ -12,6 +12,7 @@ from pymongo import AsyncMongoClient
 
 from ai.decisions import Decision, MongoDecisions
 from cli.app import run
+from cli.merchants_known import is_nobodys
 from cli.merchants_rules import edited_text
 from common.events.replies import DirectMessage, Reply, ReplyGenerated
 from common.merchants import Merchant
@@ -202,6 +203,16 @@ def test_a_removed_merchant_is_gone(jawab: Jawab, on_database: Stored[Any]) -> N
     add(jawab)
     assert jawab("merchants", "remove", "dar", "--yes")[0] == 0
     assert on_database(lambda db: db[MERCHANTS].count_documents({})) == 0
+
+
+def test_it_is_known_whether_an_account_is_nobodys(jawab: Jawab, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(jawab)
+    assert asyncio.run(is_nobodys("222"))
+    assert not asyncio.run(is_nobodys("111"))
+    monkeypatch.setenv("INSTAGRAM_PAGE_ID", "222")
+    assert not asyncio.run(is_nobodys("222"))
+    monkeypatch.setenv("MONGODB_URL", "mongodb://127.0.0.1:1/jawab")
+    assert not asyncio.run(is_nobodys("333"))
 
 
 # Rules

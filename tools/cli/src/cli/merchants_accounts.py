@@ -10,9 +10,9 @@ from rich.text import Text
 
 from cli import screen
 from cli.checks.accounts import BY_OPERATOR, SOON
-from cli.checks.providers import APP_SECRET_NAMES, Providers
+from cli.checks.providers import Providers
 from cli.connecting import FIELDS, Connecting, Told, Wish
-from cli.environment import first_of, settings
+from cli.environment import settings
 from cli.failures import Failure
 from cli.merchant_store import MerchantStore
 from cli.merchants_known import configured_sealer, environment_merchant, find, opened_database
@@ -89,16 +89,16 @@ async def connect(
             screen.say(Text.assemble((mark, style), f" {one.step + ':':<13}{would}{screen.plain(one.said)}"))
 
     async with opened_database() as db, outside_client(CALL_SECONDS) as client:
-        secret = first_of(APP_SECRET_NAMES)
+        platform = settings(Providers)
         connecting = Connecting(
-            GraphAccounts(client, settings(Providers).graph_url, timeout=CALL_SECONDS, app_secret=secret),
+            GraphAccounts(client, platform.graph_url, timeout=CALL_SECONDS, app_secret=platform.app_secret),
             MerchantStore(db),
             MongoStandings(db),
             sealer,
             tell,
             stored=source == "database",
-            exchanges=secret is not None,
-            app_id=settings(Providers).app_id,
+            exchanges=platform.app_secret is not None,
+            app_id=platform.app_id,
         )
         connected = await connecting.connect(merchant, wish)
         standing = (await MongoStandings(db).all([connected.account_id]))[connected.account_id]
@@ -268,9 +268,9 @@ async def _unsubscribe(seen: Merchant) -> None:
         screen.note("the platform was not told: there is no token that can be opened")
         return
     async with outside_client(CALL_SECONDS) as client:
-        url, secret = settings(Providers).graph_url, first_of(APP_SECRET_NAMES)
+        platform = settings(Providers)
+        graph = GraphAccounts(client, platform.graph_url, timeout=CALL_SECONDS, app_secret=platform.app_secret)
         try:
-            graph = GraphAccounts(client, url, timeout=CALL_SECONDS, app_secret=secret)
             await graph.unsubscribe(token, seen.account_id)
         except GraphTrouble as trouble:
             screen.note(f"the platform was not told: {trouble}")

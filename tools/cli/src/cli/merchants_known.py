@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from pymongo.errors import PyMongoError
+
 from cli.environment import settings
 from cli.merchant_store import MerchantStore, unknown
 from common.merchant_directory import merchant_from_environment
@@ -16,6 +18,7 @@ SECRET_FIELDS = ("access_token", "manychat_api_key")
 SecretState = Literal["not set", "set", "set, cannot be opened"]
 Source = Literal["database", "environment"]
 
+HURRY_SECONDS = 1.0
 EFFECT = "Running services take it up within 5 seconds."
 
 
@@ -80,3 +83,15 @@ async def opened_database() -> AsyncIterator[Database]:
     """Open the database."""
     async with mongo_client(settings(MongoSettings), service="cli") as client:
         yield database(client)
+
+
+async def is_nobodys(account_id: str) -> bool:
+    """Tell whether it is known that no merchant has this account; False where the database cannot be asked."""
+    known = settings(MongoSettings)
+    hurried = known.model_copy(update={"mongodb_timeout": min(known.mongodb_timeout, HURRY_SECONDS)})
+    own = settings(MerchantSettings).account_id
+    try:
+        async with mongo_client(hurried, service="cli") as client:
+            return own != account_id and await MerchantStore(database(client)).holder(account_id) is None
+    except PyMongoError:
+        return False

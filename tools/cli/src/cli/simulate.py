@@ -133,6 +133,13 @@ async def simulate(
         raise _refused(posts, made, url)
     if follows and not answered:
         silent = next(one for one in made.contacts if one not in {answer.contact for answer in answers})
+        from cli.merchants_known import is_nobodys  # noqa: PLC0415 only a reply that is missing needs the database
+
+        if await is_nobodys(made.updates[0].account):
+            raise Failure(
+                f"no reply reached {silent}: no merchant has the account {made.updates[0].account}",
+                "give one that `jawab merchants accounts` shows with --account, or add it: `jawab merchants add`",
+            )
         raise Failure(
             f"no reply reached {silent} within {in_words(timedelta(seconds=longest))}",
             f"`jawab conversation {made.updates[0].account}:{silent}` tells whether one was meant to; "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import SecretStr
@@ -20,8 +21,7 @@ from common.sealing import NotOpenable, Sealer
 from common.settings import Block, named
 from delivery.settings import Settings as DeliverySettings
 
-APP_SECRET_NAMES = ("IG_APP_SECRET", "META_APP_SECRET")
-"""Instagram Login has a secret of its own; where it is not set, the Meta app's may be the same."""
+FACEBOOK_HOST = "graph.facebook.com"
 UNAUTHORISED = frozenset({401, 403})
 OK, BAD_REQUEST, SERVER_ERRORS = 200, 400, range(500, 600)
 MOST_SKEW = timedelta(seconds=30)
@@ -37,6 +37,12 @@ class Providers(Block):
     manychat_url: str = named("MANYCHAT_BASE_URL", default=DeliverySettings.model_fields["manychat_url"].default)
     app_id: str | None = named("IG_APP_ID", default=None)
     graph_url: str = named("INSTAGRAM_GRAPH_URL", default=DeliverySettings.model_fields["graph_url"].default)
+
+    @property
+    def app_secret(self) -> str | None:
+        """The secret of the app whose tokens this host takes, as delivery chooses it; None where it is not set."""
+        by_facebook = urlsplit(self.graph_url).hostname == FACEBOOK_HOST
+        return first_of(("META_APP_SECRET",) if by_facebook else ("IG_APP_SECRET",))
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def _merchant_checks(
 
     async def instagram() -> str:
         known = _valid(providers)
-        graph = GraphAccounts(client, known.graph_url, timeout=patience, app_secret=first_of(APP_SECRET_NAMES))
+        graph = GraphAccounts(client, known.graph_url, timeout=patience, app_secret=known.app_secret)
         return await is_subscribed(graph, keys, known.app_id)
 
     return [
