@@ -2,8 +2,8 @@
 
 Every comparison alternates its two sides inside one run and takes medians, so that figures of a busy machine still
 compare; absolute figures are for comparing with figures of the same machine. Ingest's normaliser is measured beside it,
-without Kafka. Prints a table, writes
-`reports/bench-keyed.json`, and ends with 1 when something is wrong that no load excuses (`--strict`: any missed goal).
+without Kafka. Prints a table, writes `reports/bench-keyed.json`, and ends with 1 when something is wrong that no load
+excuses (`--strict`: any missed goal).
 
     python tests/bench/keyed.py                     # all parts, at most six minutes
     python tests/bench/keyed.py throughput hanging  # some
