@@ -331,6 +331,19 @@ class TestRefusing:
         response = await api.post(what, raw=raw)
         assert (response.status_code, "JSON" in response.json()["detail"]) == (400, True)
 
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b'{"text": "\\ud800"}',
+            b'{"action": {"kind": "heart", "\\udfff": 1}}',
+            b'{"action": {"kind": "cards", "cards": [{"title": "\\ud83d"}]}}',
+        ],
+    )
+    async def test_half_a_character_is_refused_wherever_it_stands(self, api, world, raw):
+        response = await api.post("reply", raw=raw)
+        assert (response.status_code, "half a character" in response.json()["detail"]) == (400, True)
+        assert world.ledger.rows == {}
+
     @pytest.mark.parametrize("body", [{"until": "tomorrow"}, {"reason": "x" * 201}, {"accountId": 7}])
     async def test_a_wrong_takeover_names_the_field(self, api, world, body):
         response = await api.post("takeover", body)

@@ -72,6 +72,9 @@ def read(body: bytes, model: type[Body], *, example: str, key: str | None = None
     """
     try:
         fields = json.loads(body)
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return problem(400, "the body holds half a character (\\ud800 to \\udfff alone): send whole ones")
     except (ValueError, RecursionError):
         return problem(400, f"the body must be JSON, e.g. {example}")
     if not isinstance(fields, dict):
