@@ -52,6 +52,11 @@ class TestSettings:
         [
             ("MANYCHAT_BASE_URL", "api.manychat.com", "must begin with http"),
             ("INSTAGRAM_GRAPH_URL", "ftp://x", "must begin with http"),
+            ("INSTAGRAM_GRAPH_URL", "https://", "must begin with http"),
+            ("INSTAGRAM_GRAPH_URL", "https://graph.instagram.com", "must end with a version of the API"),
+            ("INSTAGRAM_GRAPH_URL", "https://graph.facebook.com/25.0", "must end with a version of the API"),
+            ("INSTAGRAM_GRAPH_URL", "https://graph.instagram.com/v25.0?access_token=x", "must be a plain address"),
+            ("MANYCHAT_BASE_URL", "https://me:secret@api.manychat.com", "must be a plain address"),
             ("DELIVERY_UNKNOWN_DEADLINE", "10", "DELIVERY_UNKNOWN_DEADLINE must be at least 14"),
             ("DELIVERY_CALL_TIMEOUT", "0", "greater than 0"),
             ("DELIVERY_WINDOW_MARGIN", "86400", "less than 86400"),
@@ -62,6 +67,24 @@ class TestSettings:
         environment.setenv(name, value)
         with pytest.raises(ValidationError, match=said):
             Settings()
+
+
+class TestAppSecret:
+    @pytest.mark.parametrize(
+        ("host", "secret"),
+        [("graph.instagram.com", "instagram"), ("graph.facebook.com", "meta"), ("127.0.0.1", "instagram")],
+    )
+    def test_calls_are_signed_with_the_secret_of_the_app_that_gives_tokens_for_the_host(
+        self, environment, host, secret
+    ):
+        environment.setenv("INSTAGRAM_GRAPH_URL", f"https://{host}/v25.0")
+        environment.setenv("IG_APP_SECRET", "instagram,older")
+        environment.setenv("META_APP_SECRET", "meta")
+        assert Settings().app_secret == secret
+
+    def test_no_call_is_signed_with_another_apps_secret(self, environment):
+        environment.setenv("META_APP_SECRET", "meta")
+        assert Settings().app_secret is None
 
 
 class TestLanes:

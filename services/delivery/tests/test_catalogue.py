@@ -37,6 +37,8 @@ from delivery.instagram import Graph
 from delivery.manychat import ManyChat
 from delivery.routing import able
 from delivery.sending import Refused, Sent
+from devkit.sandbox import SandboxSettings, create_sandbox
+from devkit.sandbox.world import subscriber_of
 
 GRAPH, MANYCHAT = "https://graph.example/v25.0", "https://manychat.example"
 ME, PERSON, SUBSCRIBER = "111", "222", 77
@@ -107,10 +109,10 @@ BY_GRAPH = {
             ],
         ),
     ),
-    "a bare card": (
-        Cards(cards=(Card(title="Lamp"),)),
+    "a plain card": (
+        Cards(cards=(Card(title="Lamp", subtitle="Red"),)),
         "POST /111/messages",
-        attached("template", template_type="generic", elements=[{"title": "Lamp"}]),
+        attached("template", template_type="generic", elements=[{"title": "Lamp", "subtitle": "Red"}]),
     ),
     "buttons": (
         Buttons(text="Shall I?", buttons=(TELLS,)),
@@ -358,3 +360,46 @@ async def test_an_id_is_one_segment_of_the_path_whatever_is_in_it():
     recorder = Recorder()
     await Graph(recorder.api(GRAPH)).send("tok", ME, "", CommentReply(comment_id="../111/messages?x=", text="x"))
     assert recorder.asked[0].url.raw_path == b"/v25.0/..%2F111%2Fmessages%3Fx%3D/replies"
+
+
+@pytest.fixture
+async def sandbox():
+    app = create_sandbox(SandboxSettings(seed="catalogue"))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://sandbox") as client:
+        yield client
+
+
+def through(client, path):
+    return OutsideApi("sandbox", client, f"http://sandbox{path}", timeout=5, observe=lambda *_: None)
+
+
+async def recorded(client):
+    """Return the last call's effect and what it was about, as the sandbox's journal has it."""
+    (entry,) = (await client.get("/sandbox/journal")).json()["entries"]
+    return entry["effect"], entry["kind"]
+
+
+@pytest.mark.parametrize("name", BY_GRAPH)
+async def test_the_graph_api_of_the_sandbox_takes_every_action(sandbox, name):
+    action = BY_GRAPH[name][0]
+    await Graph(through(sandbox, "/graph/v25.0")).send("IGAAtest", "17841405309211844", "118354031656615", action)
+    effect, kind = await recorded(sandbox)
+    assert effect
+    assert kind in {"message", "sender_action", "private_reply", "comment_reply", "mention_reply", "hide", "delete"}
+
+
+@pytest.mark.parametrize("name", BY_MANYCHAT)
+async def test_the_manychat_of_the_sandbox_takes_every_action(sandbox, name):
+    action = BY_MANYCHAT[name][0]
+    manychat = ManyChat(through(sandbox, "/manychat"))
+    await manychat.send_to_subscriber("101405309211844:key", subscriber_of("118354031656615"), action)
+    assert (await recorded(sandbox))[0]
+
+
+async def test_the_link_is_made_and_found_at_the_sandbox(sandbox):
+    person = "118354031656615"
+    await sandbox.post("/sandbox/people", json={"contact": person, "linked": False})
+    manychat, key = ManyChat(through(sandbox, "/manychat")), "101405309211844:key"
+    assert await manychat.find_subscriber(key, 11111, person) is None
+    await manychat.set_field(key, subscriber_of(person), 11111, person)
+    assert await manychat.find_subscriber(key, 11111, person) == subscriber_of(person)

@@ -54,7 +54,13 @@ class Plan:
     manner: Manner = NORMAL
 
     def starting_at(self, row: Row) -> tuple[Route, ...]:
-        """Return the routes to try: a message whose first parts went one way goes on that way."""
+        """Return the routes to try: a message whose first parts went one way goes on that way.
+
+        A part whose outcome was unknown once takes no other route, even now that it was proven absent: what the first
+        may still do late, nobody could tell from what a second one did.
+        """
+        if row.current is not None and row.parts[row.current].unknowns:
+            return tuple(route for route in self.routes if route == row.route)
         if row.route in self.routes and any(part.state == "delivered" for part in row.parts):
             return self.routes[self.routes.index(row.route) :]
         return self.routes
