@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -19,10 +20,18 @@ from ai.app import create_app
 from ai.settings import Settings
 from common.events import ANY_EVENT, Event
 from common.events.ids import conversation_id
-from common.events.interactions import Attachment, Comment, CommentReceived, Message, MessageReceived
+from common.events.interactions import (
+    Attachment,
+    Comment,
+    CommentReceived,
+    Mention,
+    MentionReceived,
+    Message,
+    MessageReceived,
+)
 from common.events.replies import REPLIES, ReplyGenerated
 from common.kafka.broker import kafka_broker, publish
-from common.mongo import CONVERSATIONS, database
+from common.mongo import CONVERSATIONS, MESSAGES, USAGE, database
 from devkit.kafka import EmbeddedKafka
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox
@@ -37,9 +46,19 @@ pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 class Rig:
     """A running ai service, its sandbox, and what it published."""
 
-    def __init__(self, broker: Any, http: httpx2.AsyncClient, sandbox: SandboxClient, mongo_url: str) -> None:
-        self.broker, self.http, self.sandbox, self.mongo_url = broker, http, sandbox, mongo_url
+    def __init__(
+        self, broker: Any, http: httpx2.AsyncClient, outside: httpx2.AsyncClient, sandbox_url: str, mongo_url: str
+    ) -> None:
+        self.broker, self.http, self.outside, self.sandbox_url, self.mongo_url = (
+            broker,
+            http,
+            outside,
+            sandbox_url,
+            mongo_url,
+        )
+        self.sandbox = SandboxClient(sandbox_url, outside)
         self.replies: list[ReplyGenerated] = []
+        self.courtesies: list[ReplyGenerated] = []
         self.arrived: dict[str, float] = {}
 
     def contact(self) -> str:
@@ -66,6 +85,16 @@ class Rig:
         data = Comment(account_id=ACCOUNT, contact_id=contact, comment_id=id_, text=text)
         return self._event(CommentReceived, data, "cm", id_)  # type: ignore[no-any-return]
 
+    def voice(self, words: str, contact: str, query: str = "") -> MessageReceived:
+        url = f"{self.sandbox_url}/media/voice.wav?words={quote(words)}{query}"
+        return self.message(None, contact, attachments=(Attachment(type="audio", url=url),))
+
+    async def calls(self, api: str, kind: str) -> list[dict[str, Any]]:
+        """Return what the sandbox was asked so far."""
+        answer = await self.outside.get(f"{self.sandbox_url}/sandbox/journal", params={"api": api, "kind": kind})
+        found: list[dict[str, Any]] = answer.json()["entries"]
+        return found
+
     async def say(self, *events: Event) -> None:
         await publish(self.broker, events, timeout=10)
 
@@ -88,6 +117,7 @@ async def service(kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str) -> Asy
         openai_api_key=SecretStr("jawab-development-openai-key"),
         openai_base_url=f"{sandbox_url}/v1",
         openai_timeout=5.0,
+        media_hosts=(sandbox_url,),
     )
     app = create_app(settings)
     async with AsyncExitStack() as stack:
@@ -107,12 +137,16 @@ async def service(kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str) -> Asy
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop)
-        rig = Rig(broker, http, SandboxClient(sandbox_url, outside), mongo_url)
+        rig = Rig(broker, http, outside, sandbox_url, mongo_url)
 
         async def collect() -> None:
             while True:
                 event = ANY_EVENT.validate_json((await consumer.getone()).value)
-                if isinstance(event, ReplyGenerated):
+                if not isinstance(event, ReplyGenerated):
+                    continue
+                if event.data.action.kind in {"typing", "mark_seen"}:
+                    rig.courtesies.append(event)
+                else:
                     rig.replies.append(event)
                     rig.arrived.setdefault(event.causationid or "", time.monotonic())
 
@@ -197,3 +231,92 @@ async def test_messages_of_many_conversations_are_answered_in_a_moment(
                 await asyncio.sleep(0.05)
         took = sorted(rig.arrived[id_] - at for id_, at in sent.items())
         assert statistics.median(took) < 2.0
+
+
+async def test_a_voice_message_is_heard_and_answered_like_a_written_one(
+    kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str
+):
+    async with service(kafka, mongo_url, sandbox_url) as rig:
+        spoken, written = rig.voice("Bonjour, quel est le prix ?", rig.contact()), rig.message("le prix ?", "77")
+        asked = rig.voice("do you have the red dress in size M", rig.contact())
+        hidden = rig.message(None, rig.contact(), attachments=(Attachment(type="audio", url="https://10.0.0.1/a"),))
+        moved = f"{sandbox_url}/media/moved?to={quote('http://169.254.169.254/latest')}"
+        elsewhere = rig.message(None, rig.contact(), attachments=(Attachment(type="audio", url=moved),))
+        await rig.say(spoken, written, asked, hidden, elsewhere, spoken)
+        assert (await rig.replies_to(spoken))[0].data.action == (await rig.replies_to(written))[0].data.action
+        assert (await rig.replies_to(asked))[0].data.origin == "model"
+        for unheard in (hidden, elsewhere):
+            assert (await rig.replies_to(unheard))[0].data.origin == "model"
+        await rig.replies_to(spoken, 2)
+        assert sorted(call["text"] for call in await rig.calls("openai", "transcription")) == [
+            "Bonjour, quel est le prix ?",
+            "do you have the red dress in size M",
+        ]
+        prompts = {call["text"] for call in await rig.calls("openai", "completion")}
+        assert "[voice message] do you have the red dress in size M" in prompts
+        assert "[voice message that could not be heard]" in prompts
+        assert not {spoken.id, written.id} & {event.causationid for event in rig.courtesies}  # no model, no typing
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url)
+        db = database(client)
+        kept = {doc["_id"]: doc.get("transcript") async for doc in db[MESSAGES].find({})}
+        assert (kept[spoken.id], kept[hidden.id]) == ("Bonjour, quel est le prix ?", "")
+        assert written.id in kept
+        async with asyncio.timeout(10):
+            while (await db[USAGE].find_one({}) or {}).get("voice_messages") != 2:
+                await asyncio.sleep(0.1)
+        await client.close()
+        figures = (await rig.http.get("/metrics")).text
+        assert 'ai_voice_seconds_count{result="ok"} 2.0' in figures
+        assert 'ai_voice_seconds_count{result="not_allowed"} 2.0' in figures
+        assert 'ai_transcription_usage_total{unit="seconds"} 2.0' in figures
+
+
+async def test_while_the_transcription_is_down_only_voice_messages_wait(
+    kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str
+):
+    async with service(kafka, mongo_url, sandbox_url) as rig:
+        await rig.sandbox.add_fault(api="openai", kind="transcription", behaviour="server_error", times=2)
+        try:
+            spoken, written = rig.voice("quel est le prix ?", rig.contact()), rig.message("prix ?", rig.contact())
+            await rig.say(spoken, written)
+            await rig.replies_to(written)
+            assert (await rig.replies_to(spoken))[0].data.origin == "rule"
+        finally:
+            await rig.sandbox.clear_faults()
+
+
+async def test_an_image_goes_to_the_model_as_a_link_and_a_mention_to_a_person(
+    kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str
+):
+    async with service(kafka, mongo_url, sandbox_url) as rig:
+        url = f"{sandbox_url}/media/image.png"
+        contact = rig.contact()
+        shown = rig.message("have it?", contact, attachments=(Attachment(type="image", url=url),))
+        body = '{"error": {"message": "Error while downloading", "code": "invalid_image_url"}}'
+        await rig.sandbox.add_fault(
+            api="openai", kind="completion", behaviour="answer", status=400, body=body, text="have it?", times=1
+        )
+        mention = rig._event(MentionReceived, Mention(account_id=ACCOUNT, media_id="m1"), "mn", "m1", "")
+        await rig.say(shown, mention)
+        assert (await rig.replies_to(shown))[0].data.origin == "model"
+        refused, answered = [call for call in await rig.calls("openai", "completion") if "have it?" in call["text"]]
+        assert (refused["text"], answered["text"]) == ("[image] have it? [image]", "[image] have it?")
+        assert (await rig.calls("media", "image")) == []
+        (told,) = await rig.replies_to(mention)
+        assert told.data.action.reason == "mentioned"  # type: ignore[union-attr]
+
+
+async def test_what_a_voice_message_costs_in_time(kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str):
+    async with service(kafka, mongo_url, sandbox_url) as rig:
+        took: dict[str, list[float]] = {"spoken": [], "written": []}
+        for _ in range(20):
+            for kind, event in (
+                ("written", rig.message("prix ?", rig.contact())),
+                ("spoken", rig.voice("prix ?", rig.contact(), "&seconds=10")),
+            ):
+                started = time.monotonic()
+                await rig.say(event)
+                await rig.replies_to(event)
+                took[kind].append(rig.arrived[event.id] - started)
+        added = statistics.median(took["spoken"]) - statistics.median(took["written"])
+        assert added < 1.0

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -21,8 +22,8 @@ from pymongo import AsyncMongoClient
 from ai.settings import Settings
 from common.events import ANY_EVENT, Event
 from common.events.ids import conversation_id, decision_id, reply_id
-from common.events.interactions import Message, MessageReceived
-from common.events.replies import REPLIES, ReplyGenerated
+from common.events.interactions import Attachment, Message, MessageReceived
+from common.events.replies import REPLIES, ReplyGenerated, Typing
 from common.kafka.broker import kafka_broker, publish
 from common.merchants import Merchant
 from common.mongo import CONVERSATIONS, DECISIONS, MERCHANTS, database
@@ -92,6 +93,7 @@ class Scene:
             "INSTAGRAM_PAGE_ID": ACCOUNT,
             "OPENAI_API_KEY": "jawab-development-openai-key",
             "OPENAI_BASE_URL": f"{self.sandbox_url}/v1",
+            "AI_MEDIA_HOSTS": self.sandbox_url,
             "NO_PROXY": "127.0.0.1",
         }
         self.service = ChildProcess("ai", [sys.executable, "-m", "ai"], log=self.log, environment=environment)
@@ -108,7 +110,7 @@ class Scene:
         assert self.service.exit_code == -signal.SIGKILL
         self.service.kill()  # nothing is left of it but our end of the line
 
-    def message(self, text: str) -> MessageReceived:
+    def message(self, text: str | None, **more: Any) -> MessageReceived:
         mid = f"m{next(numbers)}"
         return MessageReceived(
             id=f"{ACCOUNT}:msg:{mid}",
@@ -116,7 +118,7 @@ class Scene:
             subject=self.conversation,
             time=datetime.now(UTC),
             partitionkey=self.conversation,
-            data=Message(account_id=ACCOUNT, contact_id=self.contact, mid=mid, text=text),
+            data=Message(account_id=ACCOUNT, contact_id=self.contact, mid=mid, text=text, **more),
         )
 
     async def say(self, *events: Event) -> None:
@@ -134,13 +136,13 @@ class Scene:
     async def decisions(self) -> list[dict[str, Any]]:
         return await self.db[DECISIONS].find({"conversation_id": self.conversation}).to_list()
 
-    async def asked(self) -> list[str]:
+    async def asked(self, kind: str = "completion") -> list[str]:
         """Return what the model was asked about this customer's words, which name the contact."""
-        told = await self.sandbox.journal(api="openai")
+        told = await self.sandbox.journal(api="openai", kind=kind)
         return [entry["text"] for entry in told["entries"] if self.contact in entry["text"]]
 
     async def replies(self) -> list[ReplyGenerated]:
-        """Return what was published for this conversation, copies included."""
+        """Return what was published for this conversation, copies included, but for the typing indicator."""
         consumer = AIOKafkaConsumer(
             REPLIES, bootstrap_servers=self.kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
         )
@@ -154,7 +156,11 @@ class Scene:
         finally:
             await consumer.stop()
         return [
-            event for event in found if isinstance(event, ReplyGenerated) and event.partitionkey == self.conversation
+            event
+            for event in found
+            if isinstance(event, ReplyGenerated)
+            and event.partitionkey == self.conversation
+            and not isinstance(event.data.action, Typing)
         ]
 
 
@@ -214,6 +220,22 @@ async def test_whatever_a_process_was_killed_after_its_burst_gets_one_decision(
             await asyncio.sleep(0.1)
     assert {reply.to_json() for reply in await scene.replies()} == {reply.to_json() for reply in replies}
     assert len(await scene.asked()) == model_calls
+
+
+async def test_what_a_process_had_heard_before_it_was_killed_is_not_paid_again(scene: Scene):
+    words = f"hello I am {scene.contact} do you have the red dress in M"
+    url = f"{scene.sandbox_url}/media/voice.wav?words={quote(words)}"
+    said = scene.message(None, attachments=(Attachment(type="audio", url=url),))
+    await scene.say(said)
+    await scene.start(failpoint="ai.after_transcript_before_decision")
+    await scene.died()
+    assert await scene.decisions() == []
+    await scene.start()
+    await scene.done()
+    (decision,) = await scene.decisions()
+    assert (decision["covers"], decision["origin"]) == ([said.id], "model")
+    assert await scene.asked("transcription") == [words]
+    assert await scene.asked() == [f"[voice message] {words}"]
 
 
 async def test_a_merchants_pause_makes_one_answer_of_what_is_typed_slowly(scene: Scene):
