@@ -10,6 +10,7 @@ from customers import Customers
 from director import SETTINGS
 from evidence import KafkaEvidence, gather
 from oracle import judge
+from people import compete
 from steps import PersonAnswers, Say, Webhook
 
 from common.events.replies import REPLIES
@@ -82,3 +83,14 @@ async def test_a_reply_in_hand_heeds_a_person_whose_message_is_let_go_because_th
     verdict = judge(history)
     assert verdict.breaches == ()
     assert verdict.fates == {"left to a person": 1}
+
+
+@pytest.mark.parametrize(("missing", "count"), [("", 60), ("no_lookout", 100)])
+def test_people_who_answer_around_the_moment_at_which_the_bot_speaks_are_never_talked_over(tmp_path, missing, count):
+    """A few of the conversations of `make people`; without the look the same build is caught."""
+    sabotage = {"JAWAB_FAILPOINT": f"sabotage.{missing}"} if missing else {}
+    with Stack(tmp_path, settings={**SETTINGS, **sabotage}) as running:
+        verdict = asyncio.run(compete(running, count, seed=5))
+    states = {one.state for one in verdict.lived}
+    assert bool(verdict.late) == bool(missing), verdict.lines()
+    assert states == {"delivered", "suppressed"}, verdict.lines()

@@ -35,7 +35,7 @@ def temporary(tmp_path, monkeypatch):
         ("--kills=", "'' is no number of kills"),
         ("--minutes=-1", "'-1' is no number of minutes"),
         ("--minutes=nan", "'nan' is no number of minutes"),
-        ("--sabotage=fence", "there are no_fence, attempting_after_call, eager_commit"),
+        ("--sabotage=fence", "there are no_fence, attempting_after_call, eager_commit, no_lookout"),
     ],
 )
 def test_a_wrong_wish_is_explained(given, said, capsys):

@@ -41,6 +41,7 @@ SABOTAGES: Mapping[str, str] = MappingProxyType(
         "sabotage.no_fence": "ledger rows are overwritten whatever their state and fence",
         "sabotage.attempting_after_call": "the ledger says attempting only after the call was made",
         "sabotage.eager_commit": "offsets are committed as soon as a record was read",
+        "sabotage.no_lookout": "a reply is sent without a look at what was observed since it was judged",
     }
 )
 """What can be taken away, and what is then true."""
