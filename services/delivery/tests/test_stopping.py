@@ -134,6 +134,12 @@ async def test_a_merchant_that_cannot_be_read_hides_no_stop(world):
     assert world.value("delivery_stopped_accounts", reason="token_expired") == 1
 
 
+async def test_an_account_whose_merchant_removed_the_app_calls_nobody(world):
+    world.standings.known[ACCOUNT] = Standing(ACCOUNT, "disconnected", "deauthorized", since=world.clock.now())
+    assert (await world.stops.standing(ACCOUNT)).state == "disconnected"
+    assert world.value("delivery_stopped_accounts", reason="deauthorized") == 0
+
+
 class TestRefusedKeys:
     async def refuse(self, world, key="page:key"):
         await world.stops.heed(ACCOUNT, refusal("refuse_key", "key_refused", "manychat"), world.clock.now(), key)

@@ -212,7 +212,7 @@ class Stops:
         await self._operator.notify(merchant, notice)
 
     def _keep_count(self, standing: Standing, now: datetime) -> None:
-        if not standing.works(now):
+        if standing.state_at(now) in {"needs_reconnection", "restricted"}:  # who removed the app wants nothing mended
             self._stopped[standing.account_id] = standing
             self._stopped.move_to_end(standing.account_id)
             while len(self._stopped) > MOST_REMEMBERED:
