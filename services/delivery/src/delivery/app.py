@@ -8,8 +8,8 @@ from functools import partial
 
 import structlog
 from litestar import Litestar
-from prometheus_client import CollectorRegistry
 from litestar.types import ControllerRouterHandler
+from prometheus_client import CollectorRegistry
 
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
@@ -119,8 +119,7 @@ def create_app(settings: Settings) -> Litestar:
         ),
         pacing=turns,
     )
-    broker = kafka_broker(settings, client_id="jawab-delivery")
-    link = KafkaLink(broker, NEEDED)
+    link = KafkaLink(broker := kafka_broker(settings, client_id="jawab-delivery"), NEEDED)
 
     async def append(events: Sequence[Event]) -> None:
         if not link.started.is_set():
@@ -129,20 +128,18 @@ def create_app(settings: Settings) -> Litestar:
 
     reports = Reports(publish=append, merchants=merchants, operator=notifier, metrics=metrics)
     dead = DeadReplies(ledger=ledger, merchants=merchants, reports=reports, clock=clock, metrics=metrics)
-
-    echoes = EchoReader(
-        ledger=ledger,
-        contacts=contacts,
-        publish=append,
-        clock=clock,
-        metrics=metrics,
-        patience=patience,
-        app_id=settings.app_id,
-    )
     observer = Observer(
         merchants=merchants,
         contacts=contacts,
-        echoes=echoes,
+        echoes=EchoReader(
+            ledger=ledger,
+            contacts=contacts,
+            publish=append,
+            clock=clock,
+            metrics=metrics,
+            patience=patience,
+            app_id=settings.app_id,
+        ),
         reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
         reports=reports,
         clock=clock,
