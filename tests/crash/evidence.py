@@ -41,6 +41,8 @@ EFFECTS = {
     ("operator", "notification"): "notification",
 }
 SAYINGS = ("message.received", "postback.received", "comment.received", "livecomment.received")
+COURTESIES = frozenset({"typing", "mark_seen"})
+"""Kinds of replies that say nothing: one that was withheld is no end of anything."""
 HOW_FOUND = {"reply.found": "", "reply.proven_absent": "sent_again"}
 READ_MS = 1000
 EMPTY_READS = 3
@@ -193,12 +195,12 @@ def _is_ours(data: Mapping[str, Any]) -> bool:
 
 
 def generated(records: Iterable[Any], covers: Mapping[str, frozenset[str]]) -> Iterator[Generated]:
-    """Yield each reply that was decided, once; `covers` are the interactions by decision."""
+    """Yield each reply that was decided, once, but for courtesies; `covers` are the interactions by decision."""
     seen: set[str] = set()
     for record in records:
         data = read(record.value).get("data", {})
         reply_id, action = data.get("reply_id", ""), data.get("action", {})
-        if not reply_id or reply_id in seen:
+        if not reply_id or reply_id in seen or action.get("kind") in COURTESIES:
             continue
         seen.add(reply_id)
         answers = covers.get(data.get("decision_id") or "", frozenset()) | {data.get("in_reply_to") or ""} - {""}

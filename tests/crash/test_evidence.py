@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
+import pytest
 from evidence import Backlog, assignments, became, dead, generated, sayings, settled_by, taken
 from history import Became, DeadLetter, Generated, Taken
 
@@ -54,6 +55,12 @@ def test_a_reply_below_a_comment_names_it():
     action = {"kind": "comment_reply", "text": "We read #c1m1", "comment_id": "9"}
     (found,) = generated([Record(event("reply.generated", reply_id="r", contact_id="c", action=action))], {})
     assert (found.kind, found.comment, found.decision) == ("comment_reply", "9", "")
+
+
+@pytest.mark.parametrize("kind", ["typing", "mark_seen"])
+def test_a_courtesy_is_no_reply(kind):
+    record = Record(event("reply.generated", reply_id="r", contact_id="c", action={"kind": kind}))
+    assert list(generated([record], {})) == []
 
 
 def test_outcomes_are_read_and_what_people_wrote_is_none():
