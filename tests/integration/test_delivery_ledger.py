@@ -306,6 +306,18 @@ async def test_a_contact_may_begin_with_an_owner_or_a_subscriber(contacts):
     assert (await contacts.find("1:b")).subscriber_id is None
 
 
+async def test_whom_manychat_named_is_kept_until_confirmed_and_what_is_known_stays(contacts):
+    await contacts.met_subscriber("1:c", 77)
+    assert ((await contacts.find("1:c")).subscriber_id, (await contacts.find("1:c")).subscriber_at) == (77, None)
+    await contacts.remember_subscriber("1:c", 77, confirmed_at=NOW)
+    await contacts.met_subscriber("1:c", 77)
+    assert (await contacts.find("1:c")).subscriber_at == NOW
+    await contacts.met_subscriber("1:c", 88)
+    assert ((await contacts.find("1:c")).subscriber_id, (await contacts.find("1:c")).subscriber_at) == (88, None)
+    await contacts.remember_subscriber("1:c", None)
+    assert (await contacts.find("1:c")).subscriber_id is None
+
+
 async def test_rows_differ_only_where_they_should(store):
     """The document keeps nothing that says what was written to the customer."""
     row = replace(opened(), detail="")

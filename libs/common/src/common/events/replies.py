@@ -15,14 +15,20 @@ Origin = Literal["rule", "model", "apology", "api", "human"]
 
 
 class QuickReply(Contract):
-    """A tappable answer under a message; tapping it sends `payload` back."""
+    """A tappable answer under a message; tapping it sends `payload` back.
+
+    A payload `flow:<flow_ns>` starts a ManyChat flow instead, and goes over ManyChat only.
+    """
 
     title: str = Field(repr=False)
     payload: str
 
 
 class Button(Contract):
-    """A button of a card or a text: it opens `url`, or sends `payload` back. Exactly one of the two is given."""
+    """A button of a card or a text: it opens `url`, or sends `payload` back. Exactly one of the two is given.
+
+    A payload `flow:<flow_ns>` starts a ManyChat flow instead, and goes over ManyChat only.
+    """
 
     title: str = Field(repr=False)
     url: str | None = None
