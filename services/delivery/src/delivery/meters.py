@@ -169,23 +169,24 @@ class Meters:
             also = {self._place(meter, number): None if left == math.inf else left for number, left in counted}
         both = self._counting != "shared" and self._now() < self._changed_at + self._until_all_know(limit)
         number = own.allowance.take(self._now(), beyond=not both)
-        if number is None:
+        if number is None and also is None:
             return own.allowance.wait(self._now()) or ASK_AGAIN
-        place = self._place(meter, number)
+        place = self._place(meter, number or 0)
+        calls = limit.calls if number is not None else 0  # none: only to tell what was sent meanwhile
         try:
-            wait = await shared.take(place, calls=limit.calls, cooling=cooling_of(limit.seconds), also=also)
+            wait = await shared.take(place, calls=calls, cooling=cooling_of(limit.seconds), also=also)
         except BaseException:
             # It may count there all the same, until its lease ends: too much is safe.
-            own.allowance.give_back(number)
+            own.allowance.give_back(number or 0)
             own.lost = True
             raise
         self._answered()
         if also is not None:
             own.lost = False
-        if wait is None:
+        if wait is None and number is not None:
             return Pass(self, number, place)
-        own.allowance.give_back(number)
-        return max(wait, ASK_AGAIN)
+        own.allowance.give_back(number or 0)
+        return max(wait or 0.0, ASK_AGAIN)
 
     def _until_all_know(self, limit: Limit) -> float:
         return min(cooling_of(limit.seconds), LONGEST_REST) + LOOK_FOR_IT

@@ -38,7 +38,8 @@ redis.call('PEXPIRE', KEYS[1], lease)
 if free then
   return -1
 end
-return math.max(math.floor(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] - now), 0)
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return math.max(math.floor((first[2] or now) - now), 0)
 """
 """Takes a place in the window for the call named in ARGV[3], after adding those named behind it. Returns -1, or in how
 many milliseconds the first place may be free."""

