@@ -45,6 +45,13 @@ async def test_a_message_opens_the_window_with_one_write(world):
     assert world.contacts.calls == ["contacts.customer_acted"]
 
 
+@pytest.mark.parametrize(("number", "kept"), [("77", 77), ("x", None), (None, None)])
+async def test_whom_manychat_names_as_the_writer_is_kept_to_be_linked(world, number, kept):
+    await world.observer.observe(interaction(world, "message.received", mid="m", subscriber_id=number))
+    contact = world.contacts.known[CONVERSATION]
+    assert (contact.subscriber_id, contact.subscriber_at) == (kept, None)
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
