@@ -7,9 +7,7 @@ by an owner that was overtaken; everything else is begun only while the record i
 """
 
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -18,7 +16,7 @@ from common.breaker import BreakerOpen
 from common.clock import Clock
 from common.errors import Permanent, ProcessingError, Retryable, UnknownOutcome
 from common.events.outcomes import Route
-from common.events.replies import Reply, ReplyGenerated, Typing
+from common.events.replies import ReplyGenerated, Typing
 from common.failpoints import failpoint, sabotaged
 from common.kafka.barrier import ReadBarrier
 from common.kafka.hold import refuse_if_lost
@@ -27,23 +25,22 @@ from common.sealing import Sealer
 from delivery import ledger as rows
 from delivery import permissions
 from delivery.contacts import Contacts
-from delivery.leave import Leave
 from delivery.ledger import CommentTaken, Ledger, Row, put_or_read, write_about, write_arrival
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
-from delivery.outside import Outside, Sending, kind_of
-from delivery.pacing import Pacing, Turn
+from delivery.outside import Outside, Sending
+from delivery.pacing import Pacing
 from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
 from delivery.plan import Chosen, Impossible, Plan, Planner
 from delivery.policy import WINDOW_CLOSED, Withhold
-from delivery.rate_limits import meters_of, page_of
 from delivery.reports import Reports
 from delivery.resolution import Eyes, Resolver
 from delivery.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
 from delivery.stopping import Stops
+from delivery.work import Work
 
 log = structlog.get_logger("sender")
 
@@ -53,61 +50,6 @@ REPEATABLE = frozenset(
     {"hide_comment", "delete_comment", "reaction", "mark_seen", "subscriber_change", "operator_notification"}
 )
 """Kinds of actions that may be done twice: nothing about them is ever unknown, they are simply done again."""
-
-
-@dataclass
-class _Work:
-    """One pass over one record: what it holds, what it found out, and which row it wrote itself."""
-
-    event: ReplyGenerated
-    turn: Turn
-    lookout: Lookout
-    outside: Outside
-    permit: Leave | None = None
-    plan: Plan | Withhold | Impossible | None = None
-    subscriber: int | None = None
-    mine: int | None = None
-    finished_here: bool = False
-    disturbed: int = 0
-    unwritten: Callable[[], Awaitable[object]] | None = None
-
-    @property
-    def reply(self) -> Reply:
-        return self.event.data
-
-    async def take(self, chosen: Chosen) -> None:
-        """Wait for the pace and a place on the chosen route, then ask leave for one call.
-
-        Raises Paced, OwnershipLost, BreakerOpen, Throttled.
-        """
-        self.subscriber = chosen.subscriber
-        self._give_back_permit()
-        self.outside.refuse_if_paused(chosen.route, self.reply.account_id, kind_of(self.reply))
-        key = self.plan.key if isinstance(self.plan, Plan) else None
-        await self.turn.take(
-            chosen.route,
-            self.reply.account_id,
-            meters_of(
-                self.reply.action,
-                chosen.route,
-                account=self.reply.account_id,
-                page=page_of(key or ""),
-                subscriber=chosen.subscriber,
-            ),
-            first=self.reply.origin != "api",
-            who=self.reply.reply_id,
-        )
-        self.permit = self.outside.ask(chosen.route, self.reply.account_id, kind_of(self.reply))
-
-    def leave(self) -> None:
-        """Give back the place, and the leave for a call that was not made."""
-        self.turn.leave()
-        self._give_back_permit()
-
-    def _give_back_permit(self) -> None:
-        if self.permit is not None:
-            self.permit.withdrawn()
-            self.permit = None
 
 
 class InstagramMessageSender:
@@ -168,7 +110,7 @@ class InstagramMessageSender:
             return
         barrier = self._barrier if heeds_people(event.data) else None
         lookout = Lookout(barrier, event.data.conversation_id)
-        work = _Work(event, self._pacing.turn(), lookout, self._outside)
+        work = Work(event, self._pacing.turn(), lookout, self._outside)
         try:
             row = await self._advance(work)
         finally:
@@ -176,7 +118,7 @@ class InstagramMessageSender:
             await lookout.end()
         await self._finish(work, row)
 
-    async def _advance(self, work: _Work) -> Row:
+    async def _advance(self, work: Work) -> Row:
         """Take the reply from state to state until it is finished, and return its row."""
         row = await self._open(work)
         while not row.finished:
@@ -194,7 +136,7 @@ class InstagramMessageSender:
 
     # Opening
 
-    async def _open(self, work: _Work) -> Row:
+    async def _open(self, work: Work) -> Row:
         """Return the reply's row: the one that is there, or a new one, in `attempting` already where it may be sent."""
         reply = work.reply
         known = self._resolver.knows(reply.reply_id)
@@ -222,7 +164,7 @@ class InstagramMessageSender:
         work.finished_here = first.finished
         return first
 
-    async def _consider(self, work: _Work) -> Plan | Withhold | Impossible:
+    async def _consider(self, work: Work) -> Plan | Withhold | Impossible:
         """Watch the conversation from now on, and decide from there how the reply may be sent."""
         work.leave()
         await work.lookout.begin()
@@ -233,7 +175,7 @@ class InstagramMessageSender:
         return work.plan
 
     async def _choose(
-        self, work: _Work, plan: Plan | Withhold | Impossible, routes: tuple[Route, ...]
+        self, work: Work, plan: Plan | Withhold | Impossible, routes: tuple[Route, ...]
     ) -> Chosen | Withhold | Impossible:
         """Return the route to take, with a place on it and leave for a call; or why there is none.
 
@@ -270,13 +212,13 @@ class InstagramMessageSender:
 
     # Sending
 
-    async def _begin(self, work: _Work, row: Row) -> Row:
+    async def _begin(self, work: Work, row: Row) -> Row:
         """Write `attempting` for the next part, or the end where it may not be sent; the row as it then is."""
         plan = await self._consider(work)
         chosen = await self._choose(work, plan, plan.starting_at(row) if isinstance(plan, Plan) else ())
         return await self._put(work, self._announced(row, chosen), over=row)
 
-    async def _put(self, work: _Work, row: Row, *, over: Row) -> Row:
+    async def _put(self, work: Work, row: Row, *, over: Row) -> Row:
         """Write what will be done; the row as it then is, which may be another owner's."""
         refuse_if_lost()
         if _is_written_too_late(row):
@@ -288,13 +230,13 @@ class InstagramMessageSender:
             work.finished_here = row.finished
         return stored
 
-    async def _insert(self, work: _Work, row: Row) -> Row | CommentTaken | None:
+    async def _insert(self, work: Work, row: Row) -> Row | CommentTaken | None:
         if _is_written_too_late(row):
             work.unwritten = lambda: self._ledger.insert(row)
             return await self._ledger.find(row.reply_id)
         return await self._ledger.insert(row)
 
-    async def _attempt(self, work: _Work, row: Row) -> Row:
+    async def _attempt(self, work: Work, row: Row) -> Row:
         """Send the part this pass wrote `attempting` for, and write what came of it."""
         index, plan = rows.part_to_send(row), work.plan
         if not isinstance(plan, Plan):
@@ -339,13 +281,13 @@ class InstagramMessageSender:
             raise Retryable("the call was not begun in time")
         refuse_if_lost()
 
-    async def _take_back(self, work: _Work, row: Row, index: int) -> Row:
+    async def _take_back(self, work: Work, row: Row, index: int) -> Row:
         """Write that the attempt sent nothing, unless somebody else has the row by now."""
         await self._write_what_was_withheld(work)
         work.leave()
         return await write_about(self._ledger, row, index, rows.nothing_sent, only="attempting")
 
-    async def _begin_anew(self, work: _Work, row: Row, index: int) -> Row:
+    async def _begin_anew(self, work: Work, row: Row, index: int) -> Row:
         """Take back what was announced: something was observed since the reply was judged. Raises Retryable."""
         self._metrics.disturbed.inc()
         work.disturbed += 1
@@ -355,18 +297,18 @@ class InstagramMessageSender:
             raise Retryable("its conversation does not rest", after=DISTURBED_SECONDS)
         return row
 
-    async def _write_what_was_withheld(self, work: _Work) -> None:
+    async def _write_what_was_withheld(self, work: Work) -> None:
         """Under `sabotage.attempting_after_call` only: write `attempting` now that it is too late."""
         if work.unwritten is not None:
             await work.unwritten()
             work.unwritten = None
 
-    async def _arrived(self, work: _Work, row: Row, index: int, message_id: str | None) -> Row:
+    async def _arrived(self, work: Work, row: Row, index: int, message_id: str | None) -> Row:
         row = await write_arrival(self._ledger, row, index, message_id, self._clock.now())
         work.finished_here = row.finished
         return row
 
-    async def _refused(self, work: _Work, plan: Plan, row: Row, index: int, refusal: Refused) -> Row:
+    async def _refused(self, work: Work, plan: Plan, row: Row, index: int, refusal: Refused) -> Row:
         await self._write_what_was_withheld(work)
         if refusal.reason == ALREADY_ANSWERED and row.kind == "private_reply" and row.parts[index].unknowns:
             # The earlier attempt that nobody saw the end of is what answered the comment.
@@ -395,7 +337,7 @@ class InstagramMessageSender:
         work.finished_here = row.finished
         return row
 
-    async def _resolve(self, work: _Work, row: Row) -> Row:
+    async def _resolve(self, work: Work, row: Row) -> Row:
         """Find out what became of an unknown send, and send again what never arrived. Raises Retryable."""
         resolved = await self._resolver.resolve(work.event, row)
         if resolved is not None:
@@ -407,7 +349,7 @@ class InstagramMessageSender:
 
     # Ending
 
-    async def _finish(self, work: _Work, row: Row) -> None:
+    async def _finish(self, work: Work, row: Row) -> None:
         failpoint("delivery.after_ledger_before_publish")
         await permissions.note_moderation(self._contacts, work.reply, row)
         await self._reports.publish(outcome_of(work.event, row))
