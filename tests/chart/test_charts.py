@@ -325,12 +325,24 @@ def test_only_what_outsiders_need_is_reachable_from_outside(render):
 
 
 def test_retention_runs_alone_and_does_one_job(render):
-    job = one(render("cleanup"), "CronJob")["spec"]
+    job = one(render("cleanup", {"tokens": {"enabled": False}}), "CronJob")["spec"]
     assert job["concurrencyPolicy"] == "Forbid"
     (only,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert only["args"] == ["retention"]
     assert "command" not in only
-    assert not [d for d in render("cleanup", {"retention": {"enabled": False}}) if d["kind"] == "CronJob"]
+    neither = {"retention": {"enabled": False}, "tokens": {"enabled": False}}
+    assert not [d for d in render("cleanup", neither) if d["kind"] == "CronJob"]
+
+
+def test_only_the_job_that_renews_tokens_can_open_them(render):
+    documents = render("cleanup", {"retention": {"enabled": False}})
+    job = one(documents, "CronJob")["spec"]
+    assert job["concurrencyPolicy"] == "Forbid"
+    (only,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert only["args"] == ["tokens"]
+    assert "ENCRYPTION_KEY" in {variable["name"] for variable in only["env"]}
+    for pod in pods(render("cleanup", {"tokens": {"enabled": False}})):
+        assert "ENCRYPTION_KEY" not in {variable["name"] for variable in pod["containers"][0]["env"]}
 
 
 def test_the_topics_job_knows_kafka_and_no_other_secret(render):

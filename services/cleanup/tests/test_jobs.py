@@ -7,7 +7,7 @@ import pytest
 import structlog
 from pymongo.errors import ServerSelectionTimeoutError
 
-from cleanup.jobs import run_job
+from cleanup.jobs import Job, Unfinished, run_job
 from cleanup.settings import Settings
 
 
@@ -30,7 +30,7 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_an_unknown_job_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]):
     assert run_job("tidy") == 1
-    assert only_line(capsys) == "cleanup: there is no job 'tidy'; there is: retention"
+    assert only_line(capsys) == "cleanup: there is no job 'tidy'; there is: retention, tokens"
 
 
 def test_a_wrong_setting_is_one_line_with_the_fix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -43,7 +43,7 @@ def test_a_database_that_is_away_is_one_line_without_its_address(capsys: pytest.
     async def away(settings: Settings) -> None:
         raise ServerSelectionTimeoutError("mongodb://someone:hidden@db:27017: no answer")
 
-    assert run_job("retention", {"retention": away}) == 1
+    assert run_job("retention", {"retention": Job(away)}) == 1
     line = only_line(capsys)
     assert "retention stopped (ServerSelectionTimeoutError" in line
     assert "hidden" not in line
@@ -55,6 +55,22 @@ def test_a_job_that_did_its_work_ends_with_nought(capsys: pytest.CaptureFixture[
     async def work(settings: Settings) -> None:
         done.append(settings.messages_days)
 
-    assert run_job("retention", {"retention": work}) == 0
+    assert run_job("retention", {"retention": Job(work)}) == 0
     assert done == [365]
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_left_undone_is_said_and_tried_again(capsys: pytest.CaptureFixture[str]):
+    async def work(settings: Settings) -> None:
+        raise Unfinished("2 could not be renewed")
+
+    assert run_job("tokens", {"tokens": Job(work)}) == 1
+    assert only_line(capsys) == "cleanup: tokens: 2 could not be renewed; run it again"
+
+
+def test_tokens_are_not_touched_without_the_key_that_opens_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("ENCRYPTION_KEY", raising=False)
+    assert run_job("tokens") == 1
+    assert "ENCRYPTION_KEY" in only_line(capsys)

@@ -1,8 +1,12 @@
-"""What a CronJob runs: `python -m cleanup retention` works once and ends with 0, or with 1 and one readable line."""
+"""What a CronJob runs: `python -m cleanup retention` works once and ends with 0, or with 1 and one readable line.
+
+`python -m cleanup tokens` likewise.
+"""
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -10,12 +14,19 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from pymongo.errors import PyMongoError
 
+from cleanup.renewal import Renewal
 from cleanup.retention import cutoffs, retain
-from cleanup.settings import Settings
+from cleanup.settings import Settings, TokenSettings
+from common.accounts import MongoStandings
 from common.clock import SystemClock
+from common.graph_accounts import GraphAccounts
+from common.http_client import http_client
 from common.log import configure_logging
 from common.mongo import database, mongo_client
+from common.sealing import Sealer
 from common.service import misconfiguration
+
+CALL_SECONDS = 15.0
 
 log = structlog.get_logger("job")
 
@@ -30,9 +41,40 @@ async def retention(settings: Settings) -> None:
     log.info("retention.done", **deleted)
 
 
-Job = Callable[[Settings], Coroutine[Any, Any, None]]
+async def tokens(settings: TokenSettings) -> None:
+    """Renew the tokens that end soon. Raises Unfinished, PyMongoError."""
+    client = mongo_client(settings, service="cleanup-tokens")
+    try:
+        db = database(client)
+        async with http_client(timeout=CALL_SECONDS) as http:
+            renewal = Renewal(
+                db,
+                MongoStandings(db),
+                GraphAccounts(http, settings.graph_url, timeout=CALL_SECONDS),
+                sealer=Sealer([key.get_secret_value() for key in settings.encryption_keys]),
+                clock=SystemClock(),
+            )
+            done = await renewal.renew()
+    finally:
+        await client.close()
+    log.info("tokens.done", **vars(done))
+    if done.failed:
+        raise Unfinished(f"{done.failed} could not be renewed, {done.renewed} were; the log names each")
 
-JOBS: Mapping[str, Job] = {"retention": retention}
+
+class Unfinished(Exception):
+    """Some of the work could not be done now; what is left is the message."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work, and the settings it needs."""
+
+    work: Callable[[Any], Coroutine[Any, Any, None]]
+    settings: type[Settings] = Settings
+
+
+JOBS: Mapping[str, Job] = {"retention": Job(retention), "tokens": Job(tokens, TokenSettings)}
 
 
 def run_job(name: str, jobs: Mapping[str, Job] = JOBS) -> int:
@@ -41,14 +83,16 @@ def run_job(name: str, jobs: Mapping[str, Job] = JOBS) -> int:
     if job is None:
         return _failed(f"there is no job {name!r}; there is: {', '.join(jobs)}")
     try:
-        settings = Settings()
+        settings = job.settings()
     except (ValidationError, SettingsError, ValueError) as error:
         return _failed(misconfiguration(error))
     configure_logging("cleanup", level=settings.log_level, format=settings.log_format)
     try:
-        asyncio.run(job(settings))
+        asyncio.run(job.work(settings))
     except PyMongoError as error:
-        return _failed(f"{name} stopped ({type(error).__name__} from MongoDB); what is deleted stays so: run it again")
+        return _failed(f"{name} stopped ({type(error).__name__} from MongoDB); what is done stays so: run it again")
+    except Unfinished as rest:
+        return _failed(f"{name}: {rest}; run it again")
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from common.kafka.topics import DAY_MS, SOURCES
-from common.settings import KafkaSettings, MongoSettings, ServiceSettings, named
+from common.settings import KafkaSettings, MongoSettings, SealingSettings, ServiceSettings, named
 
 LEAST_DAYS = 1 + max(topic.retention_ms for topic in SOURCES if topic.keyed_by == "conversation") // DAY_MS
 """What was answered must be remembered for longer than it can be read again: from the topics, which keep it longer than
@@ -16,6 +16,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
     """Everything the cleanup service can be told. Ages are in days."""
 
     port: int = named("PORT", default=8003, ge=0, le=65535)
+    graph_url: str = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
     environment_account: str | None = named("INSTAGRAM_PAGE_ID", default=None)
     messages_days: int = named("RETENTION_MESSAGES_DAYS", default=365)
     decisions_days: int = named("RETENTION_DECISIONS_DAYS", default=90)
@@ -36,3 +37,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
                     "days, and what is forgotten before that could be answered a second time"
                 )
         return self
+
+
+class TokenSettings(Settings, SealingSettings):
+    """What the job `tokens` needs besides: the keys that open and seal tokens, which nothing else here may see."""
