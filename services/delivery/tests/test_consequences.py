@@ -10,7 +10,9 @@ from common.errors import Finding, Retryable, Throttled, UnknownOutcome
 from delivery.calls import OutsideApi
 from delivery.consequences import Consequences
 from delivery.graph_errors import meaning
+from delivery.pauses import Bucket
 from delivery.sending import Refused
+from delivery.usage import Pace
 
 ACCOUNT = "17841400000000001"
 OTHER = "17841400000000002"
@@ -149,3 +151,18 @@ async def test_nothing_is_read_back_with_a_token_that_is_known_to_be_no_good(wor
     )
     with pytest.raises(Refused, match="needs_reconnection"):
         await world.outside.conversation("token", ACCOUNT, "7")
+
+
+async def test_near_the_limit_every_reply_waits_for_its_turn_and_one_that_is_not_sent_takes_none(world):
+    world.pauses.used(Bucket("graph", ACCOUNT), Pace(gap=4.0))
+    await world.sender.deliver(world.reply())
+    waiting = world.reply()
+    with pytest.raises(Throttled) as wait:
+        await world.sender.deliver(waiting)
+    assert wait.value.after == 4.0
+    world.clock.advance(timedelta(seconds=4))
+    world.barrier.says = [Retryable("Kafka is away")]
+    with pytest.raises(Retryable, match="Kafka is away"):
+        await world.sender.deliver(waiting)
+    await world.sender.deliver(waiting)
+    assert world.kinds() == ["delivered", "delivered"]

@@ -15,14 +15,15 @@ class Leave:
         self._slot = slot
 
     def withdrawn(self) -> None:
-        """Note that the call was not made."""
+        """Note that the call was not made. Means nothing after one that was."""
         self._permit.withdrawn()
         if self._slot is not None:
             self._slot.give_back()
 
     def __enter__(self) -> Self:
-        """Begin the call."""
+        """Begin the call: the place is used up, however the call ends."""
         self._permit.__enter__()
+        self._slot = None
         return self
 
     def __exit__(
