@@ -1,9 +1,9 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage bench load clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage bench load fuzz clean
 
 UV := scripts/uv
-RUN := $(UV) run --frozen --all-groups
+RUN := $(UV) run --frozen --all-groups --no-group fuzz
 # What only runs Jawab needs none of the checks' packages.
 TOOL := $(UV) run --frozen --no-default-groups
 
@@ -17,7 +17,7 @@ up: ## start everything and stay up; prints the addresses
 	@$(TOOL) jawab up
 
 sync: ## install everything the checks need into .venv
-	$(UV) sync --frozen --all-groups
+	$(UV) sync --frozen --all-groups --no-group fuzz
 
 test: check unit integration e2e crash ## everything CI runs
 
@@ -34,7 +34,7 @@ layers: ## who may import whom
 	$(RUN) lint-imports
 
 unit: ## tests that need no server
-	$(RUN) pytest libs services tools tests/contract tests/chart -m "not kafka and not mongo"
+	$(RUN) pytest libs services tools tests/contract tests/chart tests/fuzz -m "not kafka and not mongo"
 
 integration: ## tests against real Kafka and the MongoDB wire
 	$(RUN) pytest libs services tools tests/integration -m "kafka or mongo"
@@ -57,6 +57,9 @@ schemas: ## write docs/schemas from the event classes
 
 bench: ## what consuming in order costs and holds, against FastStream's own loop: under six minutes, or PARTS=…
 	$(RUN) python tests/bench/keyed.py $(PARTS)
+
+fuzz: ## bytes nobody thought of, through the reading of webhooks, guided by coverage: MINUTES=10
+	@$(UV) run --frozen --all-groups python tests/fuzz/webhook_body.py --minutes $(or $(MINUTES),10)
 
 load: ## webhooks per second, and how long from a webhook to its delivered reply
 	$(RUN) python tests/load/run.py
