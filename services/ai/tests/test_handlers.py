@@ -198,6 +198,7 @@ async def test_what_a_customer_says_is_answered(scene, one):
         event(HandoverReceived, Handover(**who(kind="app_roles"))),
         event(UnknownReceived, Unknown(**who())),
         event(MessageEdited, Edit(**who(mid="m"))),
+        event(MessageEdited, Edit(**who(mid="m", text="own", from_account=True))),
         event(ErasureRequested, PrivacyRequest(code="x", user_id="5")),
     ],
 )

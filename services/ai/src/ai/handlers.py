@@ -160,7 +160,7 @@ class Handlers:
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
         """Keep the text that the writer wants to have written."""
         data = event.data
-        if data.text is None:
+        if data.text is None or data.from_account:
             return "ignored"
         message_id = interaction_id(data.account_id, "msg", data.mid)
         about = _about(merchant, event)
