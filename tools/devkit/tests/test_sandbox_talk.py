@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from devkit.sandbox.schema_filling import fill
-from devkit.sandbox.talk import INTENTS, REPLIES, answer, language_of, lead_of
+from devkit.sandbox.small_talk import REPLIES
+from devkit.sandbox.talk import INTENTS, answer, language_of, lead_of
 
 
 @pytest.mark.parametrize(
