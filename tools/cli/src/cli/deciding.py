@@ -5,9 +5,11 @@ Who owned each conversation is followed from the control and outcome events of t
 together are answered together again.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from ai.answer import Answer
 from ai.completion import ModelFailed, Usage
@@ -29,6 +31,7 @@ from common.events.replies import ReplyGenerated
 from common.kafka.hold import Wanted, hand
 from common.merchants import Merchant
 
+T = TypeVar("T")
 RECENT = 20
 
 
@@ -90,6 +93,9 @@ class _AsThen:
 
     async def later_within(self, wanted: Wanted, seconds: float) -> bool:  # noqa: ARG002 the protocol's names
         return self.left
+
+    async def wait_for(self, awaited: asyncio.Future[T]) -> T:
+        return await awaited
 
 
 class _Conversations:
