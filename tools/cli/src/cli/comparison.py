@@ -70,6 +70,10 @@ def mark(event_id: str, then: Decided | None, now: Decided | None, *, model_need
     return "same" if effects(then.actions) == effects(now.actions) else "different"
 
 
+WHERE_IT_STANDS = {"parent_id", "live"}
+"""What an action repeats of the comment it answers: a fact, not a decision, and older records do not have it."""
+
+
 def effects(actions: Sequence[Action]) -> list[tuple[str, ...]]:
     """Return what actions do in the world, apart from ids; a notification's wording is nobody's decision."""
     return [_effect(action) for action in actions if not isinstance(action, Typing | MarkSeen)]
@@ -78,7 +82,7 @@ def effects(actions: Sequence[Action]) -> list[tuple[str, ...]]:
 def _effect(action: Action) -> tuple[str, ...]:
     if isinstance(action, OperatorNotification):
         return (action.kind, action.reason)
-    said = action.model_dump(mode="json").values()
+    said = action.model_dump(mode="json", exclude=WHERE_IT_STANDS).values()
     return tuple(value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in said)
 
 
