@@ -185,6 +185,19 @@ class TestFallback:
         assert {one[0] for one in world.platform.sends()} == {"manychat"}
         assert len(world.platform.thread) == 1
 
+    async def test_what_was_proven_absent_waits_for_its_own_route_to_come_back(self, world):
+        world.with_manychat()
+        world.platform.script = [UnknownOutcome("reset")]
+        event = world.reply()
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        world.clock.advance(timedelta(seconds=world.patience.first_look))
+        open_breaker(world.manychat_breakers)
+        with pytest.raises(BreakerOpen):
+            await world.sender.deliver(event)
+        await world.deliver_until_done(event)
+        assert [one[0] for one in world.platform.sends()] == ["manychat", "manychat"]
+
     async def test_a_refusal_after_an_unknown_outcome_takes_no_other_route_either(self, world):
         world.with_manychat()
         world.platform.script = [UnknownOutcome("reset"), Refused("channel_failed", elsewhere=True)]

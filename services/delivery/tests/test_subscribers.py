@@ -92,6 +92,12 @@ async def test_whom_manychat_named_is_linked_before_the_first_send_and_not_again
     assert rig.calls.linked == {PERSON: 77}
 
 
+async def test_a_contact_whom_only_manychat_numbered_is_never_linked(rig):
+    """The number would be taken for Instagram's by whoever reads the field."""
+    rig.kept.contact = Contact(CONVERSATION, subscriber_id=2)
+    assert (await rig.ask(), rig.calls.asked) == (2, [])
+
+
 async def test_a_link_is_looked_up_again_when_it_is_old(rig):
     rig.kept.contact = Contact(CONVERSATION, subscriber_id=77, subscriber_at=rig.clock.now())
     rig.clock.advance(CONFIRMED_FOR - timedelta(seconds=1))
