@@ -24,6 +24,7 @@ from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
 from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.ownership import MongoOwnership
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
 from ai.turn import next_turn
@@ -166,6 +167,8 @@ class Scene:
             ),
             messages=messages,
             conversations=conversations,
+            ownership=MongoOwnership(self.db, history_length=self.history),
+            decisions=MongoDecisions(self.db),
             publish=self.publish,
             metrics=metrics,
             clock=self.clock,
@@ -390,7 +393,7 @@ async def test_an_edit_that_overtook_its_message_wins(scene: Scene):
 async def test_an_unsent_message_is_gone_from_both_places(scene: Scene):
     await scene.handle(message("my secret", attachments=({"type": "image", "url": "https://cdn.example/x"},)))
     unsent = event(MessageUnsent, Unsend(**WHO, mid="m1"), "1:del:m1")
-    assert await scene.handle(unsent) == 2
+    assert await scene.handle(unsent) == 3
     stored = await scene.db[MESSAGES].find_one({"_id": "1:msg:m1"})
     assert stored is not None
     assert (stored["text"], stored["attachments"]) == ("", [])
@@ -412,7 +415,7 @@ async def test_a_person_who_writes_silences_the_bot_and_the_pause_ends(scene: Sc
     await scene.handle(message())
     human = event(HumanReplied, HumanReply(merchant_id="dar", **WHO, mid="h1", text="I am here"), "1:human:h1")
     assert await scene.handle(human) == 1
-    assert await scene.handle(human) == 1
+    assert await scene.handle(human) == 2
     scene.published.clear()
     assert await scene.handle(message("hello?", mid="m2")) == 2
     assert scene.published == []
@@ -469,7 +472,7 @@ async def test_what_became_of_a_reply_is_noted_once(scene: Scene):
     assert (conversation["attention"], conversation["recent"][1]["state"]) == ("outcome_unknown", "unknown")
     delivered = outcome(ReplyDelivered, Delivered, reply, route="graph", message_ids=("p1", "p2"))
     assert await scene.handle(delivered) == 2
-    assert await scene.handle(delivered) == 2
+    assert await scene.handle(delivered) == 3
     await scene.handle(unknown)
     conversation = await scene.conversation()
     assert (conversation["attention"], conversation["recent"][1]["state"]) == (None, "delivered")
@@ -656,7 +659,7 @@ async def test_a_dead_letter_calls_a_person_and_ends_the_waiting(scene: Scene):
 
 async def test_what_a_person_dealt_with_is_not_answered_after_the_release_whatever_the_clocks_say(scene: Scene):
     control = Control(merchant_id="dar", by="ali", **WHO)
-    await scene.handle(event(ConversationTakenOver, control, "t1"))
+    await scene.handle(event(ConversationTakenOver, control, "t1", NOW - timedelta(minutes=2)))
     await scene.handle(message())
     await scene.handle(event(ConversationReleased, control, "r1", NOW - timedelta(minutes=1)))
     await scene.handle(message("and now?", mid="m2"))
@@ -744,3 +747,76 @@ async def test_another_trouble_of_the_account_is_another_call(scene: Scene):
     holds_back(scene, "restricted", "account_restricted")
     await scene.handle(message("more", "m2"))
     assert len({id_ for id_, _ in calls(scene)}) == 2
+
+
+async def test_what_waits_when_a_conversation_is_given_back_is_answered_once(scene: Scene):
+    """A backlog: the release is told after a message that was written after it."""
+    control = Control(merchant_id="dar", by="ali", **WHO)
+    await scene.handle(event(ConversationTakenOver, control, "t1", NOW))
+    written = NOW + timedelta(minutes=2)
+    scene.clock.advance(timedelta(hours=1))
+    received = int(written.timestamp() * 1000)
+    await scene.handle(message("and now?", mid="m2", at=written, received_at_ms=received))
+    assert scene.published == []
+    release = event(ConversationReleased, control, "r1", NOW + timedelta(minutes=1))
+    for _ in range(2):
+        await scene.handle(release)
+    assert await turns(scene) == [["1:msg:m2"]]
+    assert scene.model.calls == 1
+    assert len({published.to_json() for published in scene.published}) == 1
+
+
+class Edits:
+    """A model during whose call the customer changes the message."""
+
+    def __init__(self, scene: Scene, edited: Any) -> None:
+        self.scene, self.edited, self.asked = scene, edited, ""
+
+    async def complete(self, messages: Any) -> Completion:
+        self.asked = str(messages)
+        await self.scene.handlers.handle(self.edited)
+        return Completion(Answer(reply="answer", language="en"), "m", Usage(10, 5))
+
+
+async def test_an_edit_during_the_models_call_is_history_and_no_second_answer(scene: Scene):
+    model = Edits(scene, edit("do you have size L", 1))
+    scene.model = model  # type: ignore[assignment]
+    scene.handlers = scene.process()
+    await scene.handle(message("do you have size M"))
+    assert "size M" in model.asked
+    assert scene.texts() == ["answer"]
+    assert (await scene.conversation())["recent"][0]["text"] == "do you have size L"
+    await scene.handle(message("do you have size M"))
+    assert await stored_text(scene) == "do you have size L"
+    assert len({published.to_json() for published in scene.published}) == 1
+
+
+async def test_an_edit_after_the_answer_changes_the_history_and_answers_nothing(scene: Scene):
+    await scene.handle(message("do you have size M"))
+    await scene.handle(edit("do you have size L", 1))
+    assert scene.texts() == ["answer"]
+    assert [line["text"] for line in (await scene.conversation())["recent"]] == ["do you have size L", "answer"]
+
+
+async def test_edits_that_came_before_their_message_and_out_of_order_leave_the_latest(scene: Scene):
+    for text, number in (("third", 2), ("second", 1)):
+        await scene.handle(edit(text, number))
+    await scene.handle(message("first"))
+    assert await stored_text(scene) == "third"
+    assert (await scene.conversation())["recent"][0]["text"] == "third"
+
+
+async def test_an_edit_of_what_waits_for_the_rest_of_its_turn_is_what_is_answered(scene: Scene):
+    asked: list[str] = []
+
+    class Noting(FakeModel):
+        async def complete(self, messages: Any) -> Completion:
+            asked.append(str(messages))
+            return await super().complete(messages)
+
+    scene.model = Noting()
+    scene.handlers = scene.process()
+    await play(scene, message("size M"), edit("size L", 1), message("please", mid="m2"))
+    assert len(asked) == 1
+    assert "size L" in asked[0]
+    assert "size M" not in asked[0]

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ai.handlers import Handlers
+from ai.history import Conversation, Line, Unanswered
 from ai.metrics import AIMetrics
 from ai.orchestrator import Result
 from common.accounts import Standing
@@ -94,6 +95,9 @@ class Responding:
         self.said.append(said)
         return self.result
 
+    async def resume(self, merchant, said, conversation):
+        return await self.respond(merchant, said)
+
 
 class Directory:
     def __init__(self):
@@ -130,6 +134,8 @@ class Scene:
         self.held_back.answer = "held_back"
         self.notices = Noting()
         self.notices.answer = "observed"
+        self.decisions = Noting()
+        self.decisions.answer = ()
         self.published = []
         self.registry = CollectorRegistry()
         self.handlers = Handlers(
@@ -140,6 +146,8 @@ class Scene:
             notices=self.notices,
             messages=self.messages,
             conversations=self.conversations,
+            ownership=self.conversations,
+            decisions=self.decisions,
             publish=self.publish,
             metrics=AIMetrics(self.registry),
             clock=ManualClock(NOW),
@@ -198,7 +206,6 @@ async def test_what_a_customer_says_is_answered(scene, one):
         event(HandoverReceived, Handover(**who(kind="app_roles"))),
         event(UnknownReceived, Unknown(**who())),
         event(MessageEdited, Edit(**who(mid="m"))),
-        event(MessageEdited, Edit(**who(mid="m", text="own", from_account=True))),
         event(ErasureRequested, PrivacyRequest(code="x", user_id="5")),
     ],
 )
@@ -315,9 +322,25 @@ async def test_an_unsent_message_is_forgotten_in_both_places(scene):
     assert scene.conversations.calls == [("erase", ("1:5", "1:msg:m"), {})]
 
 
+async def test_what_was_learnt_from_an_unsent_message_is_forgotten_too(scene):
+    scene.decisions.answer = ("phone",)
+    await scene.handlers.handle(event(MessageUnsent, Unsend(**who(mid="m"))))
+    assert scene.decisions.calls == [("forget_lead", ("1:msg:m",), {})]
+    assert scene.conversations.calls[1] == ("forget_lead", ("1:5", ("phone",)), {})
+
+
 async def test_what_the_account_took_back_is_forgotten_by_the_platforms_id(scene):
     await scene.handlers.handle(event(MessageUnsent, Unsend(**who(mid="m", from_account=True))))
-    assert scene.conversations.calls == [("erase_sent", ("1:5", "m"), {})]
+    about = {"conversation": ("1:5", "dar", "1", "5"), "now": NOW}
+    assert scene.conversations.calls == [("erase_sent", ("m",), about)]
+
+
+async def test_what_the_account_reworded_is_kept_so(scene):
+    await scene.handlers.handle(event(MessageEdited, Edit(**who(mid="m", text="new ", num_edit=2, from_account=True))))
+    assert (scene.messages.calls, scene.conversations.calls) == (
+        [],
+        [("reword_sent", ("1:5", "m", "new"), {"number": 2})],
+    )
 
 
 async def test_a_referral_is_noted(scene):
@@ -357,10 +380,26 @@ async def test_a_person_who_writes_silences_the_bot_for_a_while(scene):
     assert about["until"] == NOW + timedelta(hours=12)
 
 
+async def test_a_person_silences_the_bot_for_as_long_as_the_merchant_wants(scene):
+    scene.directory.shop = SHOP.model_copy(update={"quiet_hours": 0.5})
+    await scene.handlers.handle(event(HumanReplied, HumanReply(merchant_id="dar", **who(mid="m", text="hi"))))
+    assert scene.conversations.calls[0][2]["until"] == NOW + timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("kind", [ConversationReleased, ConversationResolved])
+async def test_what_waits_when_a_conversation_is_given_back_is_answered(scene, kind):
+    waits = Unanswered("1:msg:m1", NOW, NOW)
+    line = Line("1:msg:m1", "customer", "Hello?", NOW)
+    scene.conversations.answer = Conversation("1:5", recent=(line,), unanswered=(waits,))
+    await scene.handlers.handle(event(kind, Control(merchant_id="dar", by="ali", **who())))
+    assert [(said.id, said.text, said.contact_id) for said in scene.responding.said] == [("1:msg:m1", "Hello?", "5")]
+
+
 @pytest.mark.parametrize(
     ("kind", "done"),
     [(ConversationTakenOver, "take_over"), (ConversationReleased, "release"), (ConversationResolved, "resolve")],
 )
 async def test_who_answers_can_be_changed(scene, kind, done):
+    scene.conversations.answer = None
     await scene.handlers.handle(event(kind, Control(merchant_id="dar", by="ali", **who())))
     assert scene.conversations.names == [done]

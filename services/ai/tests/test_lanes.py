@@ -173,7 +173,7 @@ class Conversations:
 
         await self.change(act)
 
-    async def take_over(self, *, conversation, now):
+    async def take_over(self, *, conversation, at, now):
         await self.change(lambda have: replace(have, owner="human"))
 
     async def release(self, conversation_id, *, at, now):
@@ -210,6 +210,9 @@ class Decisions:
         return await self.world.step(
             lambda: next((d for d in self.world.decisions.values() if event_id in d.covers), None)
         )
+
+    async def forget_lead(self, event_id):
+        return ()
 
     async def store(self, decision):
         def act():
@@ -307,6 +310,8 @@ def process(world, merchant=SHOP, **more):
         ),
         messages=Messages(world),
         conversations=Conversations(world),
+        ownership=Conversations(world),
+        decisions=Decisions(world),
         publish=publish,
         metrics=metrics,
         clock=world.clock,

@@ -22,6 +22,7 @@ from ai.metrics import AIMetrics
 from ai.model import API, ModelLimits, OpenAIModel, openai_client
 from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.ownership import MongoOwnership
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
 from ai.settings import OFF, Settings
@@ -140,6 +141,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         held_back=HeldBack(messages, conversations, decisions, publish_events, clock),
         messages=messages,
         conversations=conversations,
+        ownership=MongoOwnership(db, history_length=settings.history_length),
+        decisions=decisions,
         publish=publish_events,
         metrics=metrics,
         clock=clock,

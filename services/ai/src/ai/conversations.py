@@ -2,6 +2,8 @@
 
 Every change is one operation on one document whose filter makes it happen once: a line is appended only where its id
 is not there yet, a reply's line only while the message it answers waits for it, a pause only extended, never shortened.
+
+Who answers it is told in `ai.ownership`.
 """
 
 from collections.abc import Sequence
@@ -21,6 +23,9 @@ from common.mongo import CONVERSATIONS, Database, Document
 
 MOST_UNANSWERED = 50
 """Messages kept as waiting: far more than a turn has, because what a person is to answer stands there as well."""
+
+MOST_TAKEN_BACK = 50
+"""Messages of the account's own that are remembered as taken back, in case their texts come only later."""
 
 
 class MongoConversations:
@@ -48,7 +53,7 @@ class MongoConversations:
         if not said.standby:
             pushed |= _waiting(said.unanswered(stored_at=stored_at, closes=closes))
         changes: dict[str, Any] = {
-            "$setOnInsert": _beginning(merchant_id, said.account_id, said.contact_id, now),
+            "$setOnInsert": beginning(merchant_id, said.account_id, said.contact_id, now),
             "$set": {"channel": said.channel, "updated_at": now},
             "$max": {"last_customer_at": said.at},
             "$push": pushed,
@@ -67,7 +72,7 @@ class MongoConversations:
             )
         except DuplicateKeyError:
             return await self.find(said.conversation_id) or Conversation(said.conversation_id)
-        return _conversation(document) if document is not None else Conversation(said.conversation_id)
+        return conversation_of(document) if document is not None else Conversation(said.conversation_id)
 
     async def reopen(self, conversation_id: str, message: Unanswered) -> Conversation:
         """Let a message wait for a decision again: it went to the dead letters, and comes back from there."""
@@ -94,7 +99,7 @@ class MongoConversations:
     async def find(self, conversation_id: str) -> Conversation | None:
         """Return a conversation, or None when it has not begun."""
         document = await self._collection.find_one({"_id": conversation_id})
-        return _conversation(document) if document is not None else None
+        return conversation_of(document) if document is not None else None
 
     async def record_decision(self, decision: Decision, *, now: datetime) -> None:
         """Append what was decided to be said, and what was learnt: once, while the messages it covers wait for it."""
@@ -124,7 +129,7 @@ class MongoConversations:
         await self._collection.update_one(
             {"_id": said.conversation_id},
             {
-                "$setOnInsert": _beginning(merchant_id, said.account_id, said.contact_id, now),
+                "$setOnInsert": beginning(merchant_id, said.account_id, said.contact_id, now),
                 "$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now},
                 "$pull": {"unanswered": lost},
             },
@@ -136,73 +141,6 @@ class MongoConversations:
         await self._collection.update_one(
             {"_id": conversation_id},
             {"$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now}},
-        )
-
-    async def person_wrote(
-        self, line: Line, *, conversation: tuple[str, str, str, str | None], until: datetime, now: datetime
-    ) -> None:
-        """Append what a person of the shop wrote and let Jawab be silent until `until`, unless it was given back since.
-
-        `conversation` is its id, merchant, account and contact.
-        """
-        conversation_id, merchant_id, account_id, contact_id = conversation
-        try:
-            await self._collection.update_one(
-                {
-                    "_id": conversation_id,
-                    "recent.id": {"$ne": line.id},
-                    "answers_from": {"$not": {"$gte": line.at}},
-                },
-                {
-                    "$setOnInsert": _beginning(merchant_id, account_id, contact_id, now),
-                    "$set": {"updated_at": now, "attention": None},
-                    "$max": {"human_until": until},
-                    "$push": self._appended(line),
-                    "$inc": {"counters.human": 1},
-                },
-                upsert=True,
-            )
-        except DuplicateKeyError:
-            return  # known, or from before the conversation was given back
-
-    async def take_over(self, *, conversation: tuple[str, str, str, str | None], now: datetime) -> None:
-        """Let a person answer from here on."""
-        conversation_id, merchant_id, account_id, contact_id = conversation
-        beginning = {k: v for k, v in _beginning(merchant_id, account_id, contact_id, now).items() if k != "owner"}
-        await self._collection.update_one(
-            {"_id": conversation_id},
-            {"$setOnInsert": beginning, "$set": {"owner": "human", "updated_at": now}},
-            upsert=True,
-        )
-
-    async def release(self, conversation_id: str, *, at: datetime, now: datetime) -> None:
-        """Let Jawab answer again what comes in after `at`."""
-        await self._collection.update_one(
-            {"_id": conversation_id, "$or": [{"owner": "human"}, {"human_until": {"$gt": at}}]},
-            {
-                # What came in before, whatever the clocks say, was the person's to answer.
-                "$set": {"owner": "bot", "attention": None, "unanswered": [], "updated_at": now},
-                "$unset": {"human_until": ""},
-                "$max": {"answers_from": at},
-            },
-        )
-
-    async def resolve(self, conversation_id: str, *, at: datetime, now: datetime) -> None:
-        """Close the matter, once: what was said is no longer context, nobody is needed, Jawab answers what is new."""
-        await self._collection.update_one(
-            {"_id": conversation_id, "resolved_at": {"$not": {"$gte": at}}},
-            {
-                "$set": {
-                    "recent": [],
-                    "unanswered": [],
-                    "owner": "bot",
-                    "attention": None,
-                    "resolved_at": at,
-                    "updated_at": now,
-                },
-                "$unset": {"human_until": ""},
-                "$max": {"answers_from": at},
-            },
         )
 
     async def reword(self, conversation_id: str, line_id: str, text: str) -> None:
@@ -222,24 +160,65 @@ class MongoConversations:
             },
         )
 
-    async def erase_sent(self, conversation_id: str, mid: str) -> None:
-        """Forget a line of the account's own, by the platform's id of the message."""
-        await self._collection.update_one({"_id": conversation_id, "recent.mids": mid}, {"$set": {"recent.$.text": ""}})
+    async def forget_lead(self, conversation_id: str, names: Sequence[str]) -> None:
+        """Forget what was learnt of a customer under these names."""
+        await self._collection.update_one({"_id": conversation_id}, {"$unset": {f"lead.{name}": "" for name in names}})
+
+    async def reword_sent(self, conversation_id: str, mid: str, text: str, *, number: int) -> None:
+        """Replace the text of a line of the account's own, unless a later edit was first."""
+        line = {"mids": mid, "edits": {"$not": {"$gt": number}}}
+        await self._collection.update_one(
+            {"_id": conversation_id, "recent": {"$elemMatch": line}, "taken_back": {"$ne": mid}},
+            {"$set": {"recent.$[line].text": text[:LONGEST_LINE], "recent.$[line].edits": number}},
+            array_filters=[{"line.mids": mid}],
+        )
+
+    async def erase_sent(self, mid: str, *, conversation: tuple[str, str, str, str | None], now: datetime) -> None:
+        """Forget a line of the account's own, by the platform's id of the message, also one that is told only later.
+
+        `conversation` is its id, merchant, account and contact.
+        """
+        conversation_id, merchant_id, account_id, contact_id = conversation
+        remembered = {"$push": {"taken_back": {"$each": [mid], "$slice": -MOST_TAKEN_BACK}}}
+        erased = await self._collection.update_one(
+            {"_id": conversation_id, "recent.mids": mid},
+            {"$set": {"recent.$.text": "", "recent.$.images": []}, **remembered},
+        )
+        if not erased.matched_count:
+            first = beginning(merchant_id, account_id, contact_id, now)
+            await self._collection.update_one(
+                {"_id": conversation_id}, {"$setOnInsert": first, **remembered}, upsert=True
+            )
 
     async def delivered(
         self, conversation_id: str, reply_id: str, message_ids: Sequence[str], *, now: datetime
     ) -> None:
-        """Mark a reply as delivered, once; what was unknown about it is known now."""
-        line = {"$elemMatch": {"id": reply_id, "state": {"$ne": "delivered"}}}
-        known = {"recent.$.state": "delivered", "recent.$.mids": list(message_ids), "updated_at": now}
+        """Mark a reply as delivered, once; what was unknown about it is known now.
+
+        The text of one that the account has taken back meanwhile goes.
+        """
+        sent = {
+            "_id": conversation_id,
+            "recent": {"$elemMatch": {"id": reply_id, "state": {"$ne": "delivered"}}},
+        }
+        known = {"recent.$[line].state": "delivered", "recent.$[line].mids": list(message_ids), "updated_at": now}
         counted = {"$inc": {"counters.delivered": 1}}
+        line = [{"line.id": reply_id}]  # named: beside another array in the condition `$` could be the place in either
+        stands = {"taken_back": {"$nin": list(message_ids)}}
         marked = await self._collection.update_one(
-            {"_id": conversation_id, "attention_reply": {"$ne": reply_id}, "recent": line}, {"$set": known, **counted}
+            {**sent, **stands, "attention_reply": {"$ne": reply_id}}, {"$set": known, **counted}, array_filters=line
         )
         if not marked.matched_count:
-            await self._collection.update_one(
-                {"_id": conversation_id, "attention_reply": reply_id, "recent": line},
+            marked = await self._collection.update_one(
+                {**sent, **stands, "attention_reply": reply_id},
                 {"$set": {**known, "attention": None, "attention_reply": None}, **counted},
+                array_filters=line,
+            )
+        if not marked.matched_count and message_ids:
+            await self._collection.update_one(
+                {**sent, "taken_back": {"$in": list(message_ids)}},
+                {"$set": {**known, "recent.$[line].text": ""}, **counted},
+                array_filters=line,
             )
 
     async def not_delivered(
@@ -265,14 +244,20 @@ class MongoConversations:
         await self._collection.update_one({"_id": conversation_id}, {"$set": {"referral": referral, "updated_at": now}})
 
     def _appended(self, *lines: Line) -> Document:
-        return {"recent": {"$each": [line.to_document() for line in lines], "$slice": -self._length}}
+        return appended(*lines, length=self._length)
 
 
 def _waiting(message: Unanswered) -> Document:
     return {"unanswered": {"$each": [message.to_document()], "$slice": -MOST_UNANSWERED}}
 
 
-def _beginning(merchant_id: str, account_id: str, contact_id: str | None, now: datetime) -> Document:
+def appended(*lines: Line, length: int) -> Document:
+    """Return what to push so that the last `length` lines stay."""
+    return {"recent": {"$each": [line.to_document() for line in lines], "$slice": -length}}
+
+
+def beginning(merchant_id: str, account_id: str, contact_id: str | None, now: datetime) -> Document:
+    """Return what a conversation begins with, whoever comes first."""
     return {
         "merchant_id": merchant_id,
         "account_id": account_id,
@@ -282,7 +267,8 @@ def _beginning(merchant_id: str, account_id: str, contact_id: str | None, now: d
     }
 
 
-def _conversation(document: Document) -> Conversation:
+def conversation_of(document: Document) -> Conversation:
+    """Read a stored conversation."""
     return Conversation(
         id=document["_id"],
         recent=tuple(Line.from_document(line) for line in document.get("recent", ())),

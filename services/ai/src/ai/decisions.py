@@ -99,6 +99,13 @@ class MongoDecisions:
         document = await self._collection.find_one({"covers": event_id})
         return Decision.from_document(document) if document is not None else None
 
+    async def forget_lead(self, event_id: str) -> tuple[str, ...]:
+        """Forget what the decision about an interaction had learnt of the customer; return under which names."""
+        document = await self._collection.find_one_and_update(
+            {"covers": event_id}, {"$set": {"lead": {}}}, projection={"lead": 1}
+        )
+        return tuple((document or {}).get("lead", ()))
+
     async def store(self, decision: Decision) -> tuple[Decision, bool]:
         """Store a decision and return it with True, or the one stored before under its id with False."""
         try:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from ai.actions import DEAD_LETTERED, gave_up, gave_up_unread
 from ai.conversations import MongoConversations
+from ai.decisions import MongoDecisions
 from ai.held_back import HeldBack, can_answer
 from ai.history import Line
 from ai.incoming import Answerable, incoming
@@ -23,6 +24,8 @@ from ai.messages import MongoMessages
 from ai.metrics import AIMetrics, Outcome
 from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.ownership import MongoOwnership
+from ai.turn import left_waiting
 from common.accounts import Standings
 from common.clock import Clock
 from common.errors import Retryable
@@ -76,6 +79,8 @@ class Handlers:
     notices: Notices
     messages: MongoMessages
     conversations: MongoConversations
+    ownership: MongoOwnership
+    decisions: MongoDecisions
     publish: Publish
     metrics: AIMetrics
     clock: Clock
@@ -160,8 +165,12 @@ class Handlers:
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
         """Keep the text that the writer wants to have written."""
         data = event.data
-        if data.text is None or data.from_account:
+        if data.text is None:
             return "ignored"
+        if data.from_account:
+            text = data.text.strip()
+            await self.conversations.reword_sent(data.conversation_id, data.mid, text, number=data.num_edit)
+            return "observed"
         message_id = interaction_id(data.account_id, "msg", data.mid)
         about = _about(merchant, event)
         if await self.messages.edit(message_id, data.text.strip(), number=data.num_edit, about=about):
@@ -169,14 +178,20 @@ class Handlers:
         return "observed"
 
     async def on_message_unsent(self, merchant: Merchant, event: MessageUnsent) -> Outcome:
-        """Forget what a message that was taken back said."""
+        """Forget what a message that was taken back said, and what was learnt from it."""
         data = event.data
         if data.from_account:
-            await self.conversations.erase_sent(data.conversation_id, data.mid)
+            await self.conversations.erase_sent(
+                data.mid,
+                conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id),
+                now=self.clock.now(),
+            )
             return "observed"
         message_id = interaction_id(data.account_id, "msg", data.mid)
         await self.messages.erase(message_id, about=_about(merchant, event))
         await self.conversations.erase(data.conversation_id, message_id)
+        if learnt := await self.decisions.forget_lead(message_id):
+            await self.conversations.forget_lead(data.conversation_id, learnt)
         return "observed"
 
     async def on_referral_received(self, event: ReferralReceived) -> Outcome:
@@ -210,10 +225,10 @@ class Handlers:
         """Be silent for a while: a person of the shop writes to this customer."""
         data = event.data
         line = Line(id=event.id, role="human", text=data.text or "", at=event.time, mid=data.mid)
-        await self.conversations.person_wrote(
+        await self.ownership.person_wrote(
             line,
             conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id),
-            until=event.time + self.human_pause,
+            until=event.time + merchant.quiet_time(self.human_pause),
             now=self.clock.now(),
         )
         return "observed"
@@ -223,14 +238,22 @@ class Handlers:
         data, now = event.data, self.clock.now()
         match event:
             case ConversationTakenOver():
-                await self.conversations.take_over(
-                    conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id), now=now
+                await self.ownership.take_over(
+                    conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id),
+                    at=event.time,
+                    now=now,
                 )
+                return "observed"
             case ConversationReleased():
-                await self.conversations.release(data.conversation_id, at=event.time, now=now)
+                conversation = await self.ownership.release(data.conversation_id, at=event.time, now=now)
             case ConversationResolved():
-                await self.conversations.resolve(data.conversation_id, at=event.time, now=now)
-        return "observed"
+                conversation = await self.ownership.resolve(data.conversation_id, at=event.time, now=now)
+        said = left_waiting(conversation) if conversation is not None else None
+        if conversation is None or said is None:
+            return "observed"
+        if not can_answer(merchant, said, await self.standings.of(merchant.account_id), now):
+            return "observed"
+        return (await self.orchestrator.resume(merchant, said, conversation)).outcome
 
     async def dead_lettered(self, record: ConsumerRecord, cause: str) -> None:
         """Call a person where a record that went to the dead letters leaves a customer without an answer.

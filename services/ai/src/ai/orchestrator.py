@@ -157,6 +157,14 @@ class ConversationAIOrchestrator:
         conversation = await self._conversations.reopen(said.conversation_id, waiting)
         return await self._answer(merchant, said, conversation)
 
+    async def resume(self, merchant: Merchant, said: Incoming, conversation: Conversation) -> Result:
+        """Answer what came in for Jawab before it was told that the conversation is its own again; `said` is the last
+        of it. Raises like `respond`.
+        """
+        if (decision := await self._announcer.covering(said.id)) is not None:
+            return await self._republish(merchant, said, decision)
+        return await self._answer(merchant, said, conversation)
+
     async def _taken_in(
         self, merchant: Merchant, said: Incoming, stored: Stored
     ) -> tuple[Conversation | None, bool | None]:

@@ -70,6 +70,30 @@ def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
     return Turn(tuple(messages)) if messages else None
 
 
+def left_waiting(conversation: Conversation) -> Incoming | None:
+    """Return the last direct message that waits for Jawab, as far as the conversation remembers it; None: none does."""
+    waits = [
+        message
+        for message in conversation.unanswered
+        if message.channel == "direct_message" and not conversation.human_owned(message.stored_at)
+    ]
+    if not waits:
+        return None
+    last = waits[-1]
+    account_id, _, contact_id = conversation.id.partition(":")
+    thread = Incoming(
+        id=last.id,
+        account_id=account_id,
+        contact_id=contact_id,
+        conversation_id=conversation.id,
+        channel=last.channel,
+        at=last.at,
+        text="",
+        shown="",
+    )
+    return thread.recalled(last, next((line for line in conversation.recent if line.id == last.id), None))
+
+
 def continues(said: Incoming) -> Callable[[AnyEvent], bool]:
     """Return what tells whether an event is another message that will be answered where `said` is to be answered.
 

@@ -1,0 +1,168 @@
+"""Who answers a conversation, as the `conversations` collection keeps it: Jawab, or people.
+
+Decided by when people and control events acted, not by when it is told here: topics are read side by side, backlogs
+and replays bring back what is long over. What gives a conversation back undoes what people did before it and nothing
+later; what people did before it takes nothing back that was given since.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from ai.conversations import appended, beginning, conversation_of
+from ai.history import Conversation, Line
+from common.mongo import CONVERSATIONS, Database, Document
+
+
+class MongoOwnership:
+    """Who answers each conversation. `history_length` is how many of its lines are kept."""
+
+    def __init__(self, db: Database, *, history_length: int) -> None:
+        self._collection = db[CONVERSATIONS]
+        self._length = history_length
+
+    async def person_wrote(
+        self, line: Line, *, conversation: tuple[str, str, str, str | None], until: datetime, now: datetime
+    ) -> None:
+        """Append what a person of the shop wrote and let Jawab be silent until `until`, unless it was given back since.
+
+        `conversation` is its id, merchant, account and contact.
+        """
+        conversation_id, merchant_id, account_id, contact_id = conversation
+        try:
+            await self._collection.update_one(
+                {
+                    "_id": conversation_id,
+                    "recent.id": {"$ne": line.id},
+                    "released_at": {"$not": {"$gte": line.at}},
+                    "taken_back": {"$ne": line.mid or ""},
+                },
+                {
+                    "$setOnInsert": beginning(merchant_id, account_id, contact_id, now),
+                    "$set": {"updated_at": now, "attention": None},
+                    "$max": {"human_until": until, "person_at": line.at},
+                    "$push": appended(line, length=self._length),
+                    "$inc": {"counters.human": 1},
+                },
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            await self._person_wrote_before(line, conversation_id, until=until, now=now)
+
+    async def _person_wrote_before(self, line: Line, conversation_id: str, *, until: datetime, now: datetime) -> None:
+        """Note what a person wrote where it is known, was taken back, or the conversation was given back since."""
+        document = await self._collection.find_one({"_id": conversation_id}) or {}
+        if any(known["id"] == line.id for known in document.get("recent", ())):
+            return
+        changes: dict[str, Any] = {"$set": {"updated_at": now}}
+        if _is_before(document.get("resolved_at"), line.at):
+            taken_back = line.mid in document.get("taken_back", ())
+            changes["$push"] = appended(replace(line, text="") if taken_back else line, length=self._length)
+            changes["$inc"] = {"counters.human": 1}
+        if _is_before(document.get("released_at"), line.at):
+            changes["$max"] = {"human_until": until, "person_at": line.at}
+            changes["$set"]["attention"] = None
+        await self._collection.update_one({"_id": conversation_id, "recent.id": {"$ne": line.id}}, changes)
+
+    async def take_over(self, *, conversation: tuple[str, str, str, str | None], at: datetime, now: datetime) -> None:
+        """Let a person answer from `at` on, unless the conversation was given back since."""
+        conversation_id, merchant_id, account_id, contact_id = conversation
+        first = {k: v for k, v in beginning(merchant_id, account_id, contact_id, now).items() if k != "owner"}
+        try:
+            await self._collection.update_one(
+                {"_id": conversation_id, "released_at": {"$not": {"$gte": at}}},
+                {
+                    "$setOnInsert": first,
+                    "$set": {"owner": "human", "updated_at": now},
+                    "$max": {"taken_over_at": at},
+                },
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            return  # given back since
+
+    async def release(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
+        """Let Jawab answer again what comes in after `at`, unless a person has acted since; return the conversation.
+
+        What came in before was the person's to answer, and waits no more.
+        """
+        document = await self._collection.find_one_and_update(
+            {
+                "_id": conversation_id,
+                "$or": [{"owner": "human"}, {"human_until": {"$gt": at}}],
+                **_nobody_acted_since(at),
+            },
+            {
+                "$set": {"owner": "bot", "attention": None, "updated_at": now},
+                "$unset": {"human_until": ""},
+                "$max": {"answers_from": at, "released_at": at},
+                "$pull": {"unanswered": _came_in_by(at)},
+            },
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is None:
+            return await self._undo_before(conversation_id, at=at, now=now)
+        return conversation_of(document)
+
+    async def resolve(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
+        """Close the matter, once: what was said by `at` is no longer context, nobody is needed, Jawab answers what is
+        new, unless a person has acted since. Return the conversation.
+        """
+        open_still = {"_id": conversation_id, "resolved_at": {"$not": {"$gte": at}}}
+        over = {"recent": {"at": {"$lte": at}}, "unanswered": _came_in_by(at)}
+        document = await self._collection.find_one_and_update(
+            {**open_still, **_nobody_acted_since(at)},
+            {
+                "$set": {"owner": "bot", "attention": None, "resolved_at": at, "updated_at": now},
+                "$unset": {"human_until": ""},
+                "$max": {"answers_from": at, "released_at": at},
+                "$pull": over,
+            },
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is not None:
+            return conversation_of(document)
+        await self._collection.update_one(open_still, {"$set": {"resolved_at": at, "updated_at": now}, "$pull": over})
+        return await self._undo_before(conversation_id, at=at, now=now)
+
+    async def _undo_before(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
+        """Undo what people did until `at`, and leave what they have done since; return the conversation."""
+        document = await self._collection.find_one_and_update(
+            {"_id": conversation_id}, {"$max": {"released_at": at}}, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            return None
+        changes: dict[str, Any] = {}
+        if document.get("owner") == "human" and not _is_after(document.get("taken_over_at"), at):
+            changes["$set"] = {"owner": "bot"}
+        if _is_after(document.get("human_until"), at) and not _is_after(document.get("person_at"), at):
+            changes["$unset"] = {"human_until": ""}
+        if changes:
+            changes["$set"] = {**changes.get("$set", {}), "updated_at": now}
+            await self._collection.update_one(
+                {"_id": conversation_id},
+                {**changes, "$max": {"answers_from": at}, "$pull": {"unanswered": _came_in_by(at)}},
+            )
+            document = await self._collection.find_one({"_id": conversation_id}) or document
+        return conversation_of(document)
+
+
+def _came_in_by(at: datetime) -> Document:
+    """Return the condition of a waiting message that had come in by `at`, by the clock of who gave it back."""
+    return {"received_at_ms": {"$lte": int(at.timestamp() * 1000)}}
+
+
+def _nobody_acted_since(at: datetime) -> Document:
+    """Return the condition that no person took over or wrote after `at`."""
+    return {name: {"$not": {"$gt": at}} for name in ("taken_over_at", "person_at")}
+
+
+def _is_after(moment: datetime | None, at: datetime) -> bool:
+    return moment is not None and moment > at
+
+
+def _is_before(moment: datetime | None, at: datetime) -> bool:
+    return moment is None or moment < at
