@@ -70,10 +70,11 @@ class Second:
         made = self._decisions.taken()
         return from_decision(made) if made is not None else None
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: Event, merchant: Merchant | None = None) -> None:
         """Follow who answers a conversation; events of other kinds change nothing."""
         if isinstance(event, HumanReplied):
-            self._conversations.person_wrote(event.data.conversation_id, event.time, event.time + self._pause)
+            pause = merchant.quiet_time(self._pause) if merchant is not None else self._pause
+            self._conversations.person_wrote(event.data.conversation_id, event.time, event.time + pause)
         elif isinstance(event, ConversationTakenOver):
             self._conversations.change(event.data.conversation_id, owner="human")
         elif isinstance(event, ConversationReleased | ConversationResolved):

@@ -12,7 +12,6 @@ from pymongo.errors import PyMongoError
 from rich.text import Text
 
 from ai.incoming import Answerable, Incoming, incoming
-from ai.settings import Settings as AiSettings
 from cli import records, screen
 from cli.comparison import MEANINGS, Compared, Mark, as_data, mark, sketch, summary
 from cli.decided import Decided, from_replies, stored_decisions
@@ -38,7 +37,7 @@ from common.kafka.broker import client_connection
 from common.merchant_directory import merchant_from_environment
 from common.merchants import Merchant
 from common.mongo import database, mongo_client
-from common.settings import Block, KafkaSettings, MerchantSettings, MongoSettings, named
+from common.settings import KafkaSettings, MerchantSettings, MongoSettings, OwnershipSettings
 
 LEAD = timedelta(days=1)
 """How long before the range control and outcome events are read: who owned a conversation when it begins."""
@@ -53,12 +52,6 @@ MARKS: dict[Mark, tuple[str, str]] = {
 TAKEN_CELLS = 28
 """Columns of a table that are no text: the mark, the time, the gaps."""
 FEWEST_CELLS = 14
-
-
-class HumanPause(Block):
-    """How long Jawab keeps silent after a person answered, as the ai service is told."""
-
-    hours: float = named("AI_HUMAN_PAUSE_HOURS", default=AiSettings.model_fields["human_pause_hours"].default, ge=0)
 
 
 @dataclass
@@ -149,13 +142,13 @@ async def decide_again(
     """Decide about each message again, in order, and compare."""
     if not past.events:
         return []
-    pause = timedelta(hours=settings(HumanPause).hours)
+    pause = timedelta(hours=settings(OwnershipSettings).human_pause_hours)
     second = Second(human_pause=pause, begin=of_ms(past.events[0][0]))
     compared = []
     for at_ms, event in past.events:
         said = answerable.get(event.id)
         if said is None:
-            second.observe(event)
+            second.observe(event, merchants.get(event.partitionkey.partition(":")[0]))
             continue
         then = decided.get(event.id)
         now, note, model_needed = None, "", False
