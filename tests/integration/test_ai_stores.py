@@ -239,7 +239,7 @@ async def test_an_answered_message_takes_four_calls_and_leaves_everything_once(s
         ("customer", "do you have size M"),
         ("assistant", "answer"),
     ]
-    assert (conversation["merchant_id"], conversation["language"], conversation["owner"]) == ("dar", "en", "bot")
+    assert (conversation["merchant_id"], conversation["language"]) == ("dar", "en")
     assert conversation["lead"] == {"phone": "0770"}
     assert conversation["counters"] == {"received": 1, "decisions": 1, "replies": 1}
     assert conversation["last_customer_at"] == NOW
@@ -426,10 +426,10 @@ async def test_a_person_who_writes_silences_the_bot_and_the_pause_ends(scene: Sc
     assert len(scene.published) == 1
 
 
-async def test_a_takeover_lasts_until_the_release_and_a_late_echo_does_not_bring_it_back(scene: Scene):
+async def test_a_takeover_ends_with_the_release_and_a_late_echo_does_not_bring_it_back(scene: Scene):
     control = Control(merchant_id="dar", by="ali", **WHO)
     assert await scene.handle(event(ConversationTakenOver, control, "t1")) == 1
-    scene.clock.advance(timedelta(days=3))
+    scene.clock.advance(timedelta(hours=3))
     await scene.handle(message())
     assert scene.published == []
     scene.clock.advance(timedelta(minutes=1))
@@ -441,6 +441,13 @@ async def test_a_takeover_lasts_until_the_release_and_a_late_echo_does_not_bring
     await scene.handle(message())  # redelivered: it was the person's
     assert scene.published == []
     await scene.handle(message("and now?", mid="m2"))
+    assert len(scene.published) == 1
+
+
+async def test_a_takeover_ends_by_itself_after_the_quiet_time(scene: Scene):
+    await scene.handle(event(ConversationTakenOver, Control(merchant_id="dar", by="ali", **WHO), "t1"))
+    scene.clock.advance(timedelta(hours=12))
+    await scene.handle(message(at=scene.clock.now()))
     assert len(scene.published) == 1
 
 

@@ -74,7 +74,7 @@ class Shop:
         await self.ownership.person_wrote(line, conversation=self.about, until=at + QUIET, now=NOW)
 
     async def taken_over(self, at: datetime) -> None:
-        await self.ownership.take_over(conversation=self.about, at=at, now=NOW)
+        await self.ownership.take_over(conversation=self.about, at=at, until=at + QUIET, now=NOW)
 
     async def released(self, at: datetime) -> Conversation | None:
         return await self.ownership.release(self.id, at=at, now=NOW)
@@ -121,13 +121,13 @@ class TestWhoAnswers:
         await shop.person(NOW + 2 * MINUTE)
         conversation = await shop.released(NOW + MINUTE)
         assert conversation is not None
-        assert (conversation.owner, conversation.human_until) == ("bot", NOW + 2 * MINUTE + QUIET)
+        assert conversation.human_until == NOW + 2 * MINUTE + QUIET
 
     async def test_a_takeover_that_is_told_after_its_release_silences_nobody(self, shop: Shop) -> None:
         await shop.customer()
         await shop.released(NOW + MINUTE)
         await shop.taken_over(NOW)
-        assert (await shop.document())["owner"] == "bot"
+        assert "human_until" not in await shop.document()
 
     async def test_what_a_person_wrote_before_a_release_is_history_and_no_pause(self, shop: Shop) -> None:
         await shop.taken_over(NOW)
@@ -167,11 +167,9 @@ class TestWhoAnswers:
             else:
                 await getattr(shop, kind)(at)
         given_back = [at for kind, at in happened if kind in {"released", "resolved"}]
-        since = [(kind, at) for kind, at in happened if not given_back or at > max(given_back)]
-        document = await shop.document()
-        assert document["owner"] == ("human" if "taken_over" in dict(since) else "bot")
-        pauses = [at + QUIET for kind, at in since if kind == "person"]
-        assert document.get("human_until") == max(pauses, default=None)
+        acted = [at for kind, at in happened if kind in {"person", "taken_over"}]
+        since = [at + QUIET for at in acted if not given_back or at > max(given_back)]
+        assert (await shop.document()).get("human_until") == max(since, default=None)
 
 
 class TestTakenBack:

@@ -173,15 +173,15 @@ class Conversations:
 
         await self.change(act)
 
-    async def take_over(self, *, conversation, at, now):
-        await self.change(lambda have: replace(have, owner="human"))
+    async def take_over(self, *, conversation, at, until, now):
+        await self.change(lambda have: replace(have, human_until=max(until, have.human_until or until)))
 
     async def release(self, conversation_id, *, at, now):
         def act(have):
-            if have.owner != "human" and (have.human_until is None or have.human_until <= at):
+            if have.human_until is None or have.human_until <= at:
                 return have
             self.world.persons |= {m.id for m in have.unanswered}
-            return replace(have, owner="bot", human_until=None, answers_from=at, unanswered=())
+            return replace(have, human_until=None, answers_from=at, unanswered=())
 
         await self.change(act)
 

@@ -414,7 +414,7 @@ async def test_an_answer_that_needs_a_person_calls_one_and_keeps_what_is_known_o
 
 async def test_what_a_person_answers_is_stored_and_not_answered():
     world = World()
-    world.conversations["1:5"] = Conversation("1:5", owner="human")
+    world.conversations["1:5"] = Conversation("1:5", human_until=NOW + timedelta(hours=12))
     result = await orchestrator(world).respond(SHOP, said("prix"))
     assert (result.outcome, result.events) == ("observed", ())
     assert world.steps == 2
@@ -433,10 +433,10 @@ async def test_after_the_pause_the_bot_answers_again():
 async def test_a_redelivery_after_the_release_does_not_answer_what_a_person_dealt_with():
     world = World()
     clock = ManualClock(NOW)
-    world.conversations["1:5"] = Conversation("1:5", owner="human")
+    world.conversations["1:5"] = Conversation("1:5", human_until=NOW + timedelta(hours=12))
     await orchestrator(world, clock).respond(SHOP, said())
     released = NOW + timedelta(minutes=5)
-    world.conversations["1:5"] = replace(world.conversations["1:5"], owner="bot", answers_from=released)
+    world.conversations["1:5"] = replace(world.conversations["1:5"], human_until=None, answers_from=released)
     clock.advance(timedelta(minutes=6))
     assert (await orchestrator(world, clock).respond(SHOP, said())).outcome == "observed"
     assert (await orchestrator(world, clock).respond(SHOP, said(id_="e2"))).outcome == "answered"

@@ -95,7 +95,6 @@ def test_a_line_survives_its_storage():
     ("conversation", "owned"),
     [
         (Conversation("c"), False),
-        (Conversation("c", owner="human"), True),
         (Conversation("c", human_until=AT.replace(hour=13)), True),
         (Conversation("c", human_until=AT), False),
         (Conversation("c", answers_from=AT.replace(hour=13)), True),

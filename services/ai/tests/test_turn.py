@@ -105,7 +105,7 @@ def test_comments_are_answered_each_by_itself():
 def test_what_came_in_while_a_person_owned_the_conversation_is_that_persons():
     later = NOW + timedelta(hours=1)
     messages = (waiting("a"), waiting("b", at=later))
-    assert next_turn(conversation(*messages, owner="human"), SAID) is None
+    assert next_turn(conversation(*messages, human_until=later + timedelta(hours=1)), SAID) is None
     assert next_turn(conversation(*messages, answers_from=later), SAID).covers == ("b",)
     assert next_turn(conversation(*messages, human_until=later), SAID).covers == ("b",)
     assert next_turn(conversation(), SAID) is None

@@ -143,9 +143,9 @@ async def test_a_conversation_that_a_person_answers_stays_silent_until_the_pause
 async def test_taken_over_is_silent_and_released_answers_again() -> None:
     again = second()
     again.observe(control(ConversationTakenOver, NOW))
-    assert await again.decide(SHOP, said("بيش هذا؟"), None, NOW + timedelta(days=3)) is None
-    again.observe(control(ConversationReleased, NOW + timedelta(days=4)))
-    assert await again.decide(SHOP, said("بيش هذا؟", "m_2"), None, NOW + timedelta(days=5)) is not None
+    assert await again.decide(SHOP, said("بيش هذا؟"), None, NOW + timedelta(hours=3)) is None
+    again.observe(control(ConversationReleased, NOW + timedelta(hours=4)))
+    assert await again.decide(SHOP, said("بيش هذا؟", "m_2"), None, NOW + timedelta(hours=5)) is not None
 
 
 async def test_a_conversation_keeps_the_language_it_had_before() -> None:

@@ -262,7 +262,6 @@ def beginning(merchant_id: str, account_id: str, contact_id: str | None, now: da
         "merchant_id": merchant_id,
         "account_id": account_id,
         "contact_id": contact_id,
-        "owner": "bot",
         "created_at": now,
     }
 
@@ -274,7 +273,6 @@ def conversation_of(document: Document) -> Conversation:
         recent=tuple(Line.from_document(line) for line in document.get("recent", ())),
         unanswered=tuple(Unanswered.from_document(message) for message in document.get("unanswered", ())),
         language=document.get("language"),
-        owner=document.get("owner", "bot"),
         human_until=document.get("human_until"),
         answers_from=document.get("answers_from"),
         attention=document.get("attention"),

@@ -241,6 +241,7 @@ class Handlers:
                 await self.ownership.take_over(
                     conversation=(data.conversation_id, merchant.id, data.account_id, data.contact_id),
                     at=event.time,
+                    until=event.time + merchant.quiet_time(self.human_pause),
                     now=now,
                 )
                 return "observed"

@@ -109,7 +109,6 @@ class Conversation:
     recent: Sequence[Line] = ()
     unanswered: tuple[Unanswered, ...] = ()
     language: str | None = None
-    owner: Literal["bot", "human"] = "bot"
     human_until: datetime | None = None
     answers_from: datetime | None = None
     attention: str | None = None
@@ -125,11 +124,9 @@ class Conversation:
     def human_owned(self, at: datetime) -> bool:
         """Tell whether a message that was stored at `at` is a person's to answer.
 
-        Until the pause after a person's own message is over, while a person has taken over, and for what came in before
-        it was given back: a redelivery must not have Jawab answer what a person was responsible for.
+        Until the quiet time after a person's own message or takeover is over, and for what came in before it was given
+        back: a redelivery must not have Jawab answer what a person was responsible for.
         """
-        return (
-            self.owner == "human"
-            or (self.human_until is not None and at < self.human_until)
-            or (self.answers_from is not None and at < self.answers_from)
+        return (self.human_until is not None and at < self.human_until) or (
+            self.answers_from is not None and at < self.answers_from
         )

@@ -67,17 +67,18 @@ class MongoOwnership:
             changes["$set"]["attention"] = None
         await self._collection.update_one({"_id": conversation_id, "recent.id": {"$ne": line.id}}, changes)
 
-    async def take_over(self, *, conversation: tuple[str, str, str, str | None], at: datetime, now: datetime) -> None:
-        """Let a person answer from `at` on, unless the conversation was given back since."""
+    async def take_over(
+        self, *, conversation: tuple[str, str, str, str | None], at: datetime, until: datetime, now: datetime
+    ) -> None:
+        """Let a person answer from `at` until `until`, unless the conversation was given back since."""
         conversation_id, merchant_id, account_id, contact_id = conversation
-        first = {k: v for k, v in beginning(merchant_id, account_id, contact_id, now).items() if k != "owner"}
         try:
             await self._collection.update_one(
                 {"_id": conversation_id, "released_at": {"$not": {"$gte": at}}},
                 {
-                    "$setOnInsert": first,
-                    "$set": {"owner": "human", "updated_at": now},
-                    "$max": {"taken_over_at": at},
+                    "$setOnInsert": beginning(merchant_id, account_id, contact_id, now),
+                    "$set": {"updated_at": now},
+                    "$max": {"human_until": until, "person_at": at},
                 },
                 upsert=True,
             )
@@ -90,22 +91,16 @@ class MongoOwnership:
         What came in before was the person's to answer, and waits no more.
         """
         document = await self._collection.find_one_and_update(
+            {"_id": conversation_id, "human_until": {"$gt": at}, **_nobody_acted_since(at)},
             {
-                "_id": conversation_id,
-                "$or": [{"owner": "human"}, {"human_until": {"$gt": at}}],
-                **_nobody_acted_since(at),
-            },
-            {
-                "$set": {"owner": "bot", "attention": None, "updated_at": now},
+                "$set": {"attention": None, "updated_at": now},
                 "$unset": {"human_until": ""},
                 "$max": {"answers_from": at, "released_at": at},
                 "$pull": {"unanswered": _came_in_by(at)},
             },
             return_document=ReturnDocument.AFTER,
         )
-        if document is None:
-            return await self._undo_before(conversation_id, at=at, now=now)
-        return conversation_of(document)
+        return conversation_of(document) if document is not None else await self._given_back(conversation_id, at)
 
     async def resolve(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
         """Close the matter, once: what was said by `at` is no longer context, nobody is needed, Jawab answers what is
@@ -116,7 +111,7 @@ class MongoOwnership:
         document = await self._collection.find_one_and_update(
             {**open_still, **_nobody_acted_since(at)},
             {
-                "$set": {"owner": "bot", "attention": None, "resolved_at": at, "updated_at": now},
+                "$set": {"attention": None, "resolved_at": at, "updated_at": now},
                 "$unset": {"human_until": ""},
                 "$max": {"answers_from": at, "released_at": at},
                 "$pull": over,
@@ -126,28 +121,14 @@ class MongoOwnership:
         if document is not None:
             return conversation_of(document)
         await self._collection.update_one(open_still, {"$set": {"resolved_at": at, "updated_at": now}, "$pull": over})
-        return await self._undo_before(conversation_id, at=at, now=now)
+        return await self._given_back(conversation_id, at)
 
-    async def _undo_before(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
-        """Undo what people did until `at`, and leave what they have done since; return the conversation."""
+    async def _given_back(self, conversation_id: str, at: datetime) -> Conversation | None:
+        """Remember that what people did before `at` counts no more, should it be told only now."""
         document = await self._collection.find_one_and_update(
             {"_id": conversation_id}, {"$max": {"released_at": at}}, return_document=ReturnDocument.AFTER
         )
-        if document is None:
-            return None
-        changes: dict[str, Any] = {}
-        if document.get("owner") == "human" and not _is_after(document.get("taken_over_at"), at):
-            changes["$set"] = {"owner": "bot"}
-        if _is_after(document.get("human_until"), at) and not _is_after(document.get("person_at"), at):
-            changes["$unset"] = {"human_until": ""}
-        if changes:
-            changes["$set"] = {**changes.get("$set", {}), "updated_at": now}
-            await self._collection.update_one(
-                {"_id": conversation_id},
-                {**changes, "$max": {"answers_from": at}, "$pull": {"unanswered": _came_in_by(at)}},
-            )
-            document = await self._collection.find_one({"_id": conversation_id}) or document
-        return conversation_of(document)
+        return conversation_of(document) if document is not None else None
 
 
 def _came_in_by(at: datetime) -> Document:
@@ -157,11 +138,7 @@ def _came_in_by(at: datetime) -> Document:
 
 def _nobody_acted_since(at: datetime) -> Document:
     """Return the condition that no person took over or wrote after `at`."""
-    return {name: {"$not": {"$gt": at}} for name in ("taken_over_at", "person_at")}
-
-
-def _is_after(moment: datetime | None, at: datetime) -> bool:
-    return moment is not None and moment > at
+    return {"person_at": {"$not": {"$gt": at}}}
 
 
 def _is_before(moment: datetime | None, at: datetime) -> bool:

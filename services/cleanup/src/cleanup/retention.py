@@ -66,7 +66,7 @@ def kinds(at: Cutoffs) -> tuple[Kind, ...]:
         Kind(DECISIONS, "at", at.decisions, conversation="conversation_id"),
         Kind(USAGE, "at", at.usage),
         Kind(DELIVERIES, "at", at.deliveries, closed=FINISHED_ROW),
-        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id", closed=NOT_TAKEN_OVER),
+        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id"),
         Kind(CONTACTS, "updated_at", at.messages, conversation="_id", closed=NOT_TAKEN_OVER_FOR_GOOD),
     )
 

@@ -84,7 +84,5 @@ def _show(conversation: str, state: dict[str, Any], moments: list[Moment]) -> No
 
 
 def _owner(state: dict[str, Any]) -> str:
-    if state.get("owner") == "human":
-        return "a person"
     until = state.get("human_until")
     return f"a person until {written(until)}, then Jawab" if until is not None else "Jawab"

@@ -72,11 +72,9 @@ class Second:
 
     def observe(self, event: Event, merchant: Merchant | None = None) -> None:
         """Follow who answers a conversation; events of other kinds change nothing."""
-        if isinstance(event, HumanReplied):
+        if isinstance(event, HumanReplied | ConversationTakenOver):
             pause = merchant.quiet_time(self._pause) if merchant is not None else self._pause
-            self._conversations.person_wrote(event.data.conversation_id, event.time, event.time + pause)
-        elif isinstance(event, ConversationTakenOver):
-            self._conversations.change(event.data.conversation_id, owner="human")
+            self._conversations.person_acted(event.data.conversation_id, event.time, event.time + pause)
         elif isinstance(event, ConversationReleased | ConversationResolved):
             self._conversations.given_back(event.data.conversation_id, event.time)
 
@@ -144,7 +142,7 @@ class _Conversations:
         if held.language is None:
             self._held[conversation_id] = replace(held, language=language)
 
-    def person_wrote(self, conversation_id: str, at: datetime, until: datetime) -> None:
+    def person_acted(self, conversation_id: str, at: datetime, until: datetime) -> None:
         held = self._of(conversation_id)
         if held.answers_from is None or held.answers_from < at:
             latest = max(filter(None, (held.human_until, until)))
@@ -153,7 +151,7 @@ class _Conversations:
     def given_back(self, conversation_id: str, at: datetime) -> None:
         held = self._of(conversation_id)
         since = max(filter(None, (held.answers_from, at)))
-        self._held[conversation_id] = replace(held, owner="bot", human_until=None, answers_from=since)
+        self._held[conversation_id] = replace(held, human_until=None, answers_from=since)
 
     def change(self, conversation_id: str, **changes: object) -> None:
         self._held[conversation_id] = replace(self._of(conversation_id), **changes)  # type: ignore[arg-type]
