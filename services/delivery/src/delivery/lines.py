@@ -22,7 +22,8 @@ PATIENCE = 2.0
 """Seconds: who has to wait longer comes back later."""
 EARLY = 1.0
 """Seconds before their turn at which they do, so that the line is never empty while somebody is away."""
-LONGEST_AWAY = 900.0
+LONGEST_AWAY = 120.0
+"""Seconds after which even who waits for an hour's limit looks whether there is room before the time."""
 SHORTEST_AWAY = 0.2
 LATE = 30.0
 """Seconds after which somebody who does not come back is not waited for: another replica has the record by now."""
@@ -84,11 +85,15 @@ class _Line:
 
     def idle(self, now: float) -> bool:
         """Whether nobody waits and nobody will come back."""
+        self.forget_the_late(now)
+        return not self.anybody() and not self._away
+
+    def forget_the_late(self, now: float) -> None:
+        """Wait no longer for those who should have been back."""
         while self._late_at and self._late_at[0][0] <= now:
             _, who = heapq.heappop(self._late_at)
             if who in self._away and self._away[who][1] <= now:
                 self._no_longer_away(who)
-        return not self.anybody() and not self._away
 
     def _no_longer_away(self, who: str) -> None:
         number, _ = self._away.pop(who)
@@ -126,12 +131,16 @@ class Lines:
         Raises Paced where it takes too long, OwnershipLost when the record in hand is let go.
         """
         line = self._lines.get(meter)
-        if line is None or line.idle(self._now()):
+        if line is None or not line.anybody():
+            # Whoever is away is back in line before a pass is free for them: one that is free now is anybody's.
             found = await self._meters.take(meter)
             if isinstance(found, Pass):
+                if line is not None:
+                    line.number(who, first=first)
                 return found
             line = self._line_of(meter)
             line.free_at = self._now() + found
+        line.forget_the_late(self._now())
         number, now = line.number(who, first=first), self._now()
         wait = self._meters.wait(meter, line.ahead(number), max(line.free_at - now, 0.0))
         if wait > self._patience:

@@ -186,7 +186,8 @@ class Meters:
         if wait is None and number is not None:
             return Pass(self, number, place)
         own.allowance.give_back(number or 0)
-        return max(wait or 0.0, ASK_AGAIN)
+        # A call that is under way counts there until its lease ends: it is taken to end now, and to cool from then on.
+        return min(max(wait or 0.0, ASK_AGAIN), cooling_of(limit.seconds))
 
     def _until_all_know(self, limit: Limit) -> float:
         return min(cooling_of(limit.seconds), LONGEST_REST) + LOOK_FOR_IT

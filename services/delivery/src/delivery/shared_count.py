@@ -111,7 +111,7 @@ class SharedCount:
 
     async def _ask(self, question: Any) -> Any:
         try:
-            async with asyncio.timeout(self._timeout), self._connections:
+            async with self._connections, asyncio.timeout(self._timeout):
                 return await question
         except self._errors as error:
             raise CountAway(type(error).__name__) from error

@@ -14,7 +14,9 @@ from devkit.sandbox.bounded import Bounded
 
 @dataclass
 class Count:
-    """The calls of one kind for one account. `most` is the greatest number of calls that met in one window."""
+    """The calls of one kind for one account. `most` is the greatest number of calls that met in one window,
+    `first` and `last` are when there was one, in seconds since 1970.
+    """
 
     what: str
     who: str
@@ -23,6 +25,8 @@ class Count:
     calls: int = 0
     most: int = 0
     exceeded: int = 0
+    first: float | None = None
+    last: float | None = None
     times: deque[float] = field(default_factory=deque)
 
 
@@ -49,6 +53,7 @@ class Rates:
             count.times.popleft()
         above = len(count.times) >= limit
         count.calls += 1
+        count.first, count.last = now if count.first is None else count.first, now
         count.exceeded += above
         if above and self.enforce:
             return False
@@ -58,7 +63,7 @@ class Rates:
 
     def told(self) -> list[dict[str, Any]]:
         """Return every count as JSON would have it."""
-        shown = ("what", "who", "limit", "seconds", "calls", "most", "exceeded")
+        shown = ("what", "who", "limit", "seconds", "calls", "most", "exceeded", "first", "last")
         return [{name: getattr(count, name) for name in shown} for count in self._counts.values()]
 
     @property
