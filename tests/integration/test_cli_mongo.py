@@ -125,6 +125,14 @@ def test_that_meta_gave_the_human_agent_feature_is_said_and_taken_back(jawab: Ja
         assert (code, merchant_in(on_database).human_agent) == (0, has)
 
 
+def test_how_people_and_tools_are_told_apart_is_the_merchants_wish(jawab: Jawab, on_database: Stored[Any]) -> None:
+    add(jawab, "dar", "111")
+    wish = ("--quiet-hours", "2", "--other-apps", "ignore", "--tool-app", "991", "--tool-app", "992")
+    code, _, _ = jawab("merchants", "add", "dar", "--update", *wish)
+    stored = merchant_in(on_database)
+    assert (code, stored.quiet_hours, stored.other_apps, stored.tool_apps) == (0, 2.0, "ignore", ("991", "992"))
+
+
 def test_a_manychat_key_without_the_field_that_finds_people_is_told(jawab: Jawab) -> None:
     assert "without --igsid-field" in add(jawab, "dar", "111", "--manychat-key", "env:TOKEN")[1]
     assert "without" not in add(jawab, "zay", "222", "--manychat-key", "env:TOKEN", "--igsid-field", "7")[1]

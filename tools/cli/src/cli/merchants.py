@@ -5,7 +5,7 @@ Keys and tokens are read from the environment, a file or a prompt, sealed at onc
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError
@@ -57,6 +57,9 @@ async def add(
     operator_webhook: str | None = None,
     turn_pause: float | None = None,
     human_agent: Annotated[bool | None, Parameter(negative="--no-human-agent")] = None,
+    quiet_hours: float | None = None,
+    other_apps: Literal["person", "ignore"] | None = None,
+    tool_app: tuple[str, ...] | None = None,
     rules: Path | None = None,
     update: bool = False,
     json: bool = False,
@@ -93,6 +96,12 @@ async def add(
         Seconds of silence (0 to 60) after which a customer who writes several messages is answered; 0 answers at once.
     human_agent
         Meta has given the app the Human Agent feature: people may answer for 7 days.
+    quiet_hours
+        For how long Jawab is silent after a person answered a customer, or took over.
+    other_apps
+        Whether what another app sends from the account is a person's answer (person) or nobody's (ignore).
+    tool_app
+        The Meta app id of a tool whose messages are nobody's answer, such as a broadcast tool; may be given again.
     rules
         A YAML or JSON file with the rules; without it the default rules apply.
     update
@@ -112,6 +121,9 @@ async def add(
         "operator_webhook": operator_webhook,
         "turn_pause": turn_pause,
         "human_agent": human_agent,
+        "quiet_hours": quiet_hours,
+        "other_apps": other_apps,
+        "tool_apps": tool_app,
         "rules": None if rules is None else rules_of(rules),
     }
     changes = {field: value for field, value in given.items() if value is not None}
