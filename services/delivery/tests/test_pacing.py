@@ -124,6 +124,21 @@ def test_an_answer_that_comes_later_goes_before_programs_that_are_away():
     assert (round(at), programs) == (10, [0, 20, 30, 40])
 
 
+def test_whoever_gave_up_in_line_is_back_with_the_same_number_and_served():
+    """A slow call holds the only pass for longer than anybody stands in line."""
+
+    async def scene():
+        paced = turns(message=Limit(1, 0.5))
+        slow = asyncio.create_task(call(paced, A, seconds=3 * PATIENCE))
+        await asyncio.sleep(0.1)
+        others = [asyncio.create_task(until_called(paced, A, f"{n}")) for n in range(4)]
+        ends = [at for at, _ in await asyncio.gather(*others)]
+        await slow
+        return ends
+
+    assert [round(at, 1) for at in in_virtual_time(scene())] == [6.5, 7.0, 7.5, 8.0]
+
+
 def test_whoever_does_not_come_back_is_not_waited_for():
     """A free pass is given to who is there, and after a while those who are away count no more."""
 

@@ -42,7 +42,7 @@ class _Line:
 
     def __init__(self) -> None:
         self._numbers = count()
-        self._waiting: list[tuple[Number, Waiter]] = []
+        self._waiting: list[tuple[Number, int, Waiter]] = []
         self._away: dict[str, tuple[Number, float]] = {}
         self._away_in_order: list[Number] = []
         self._late_at: list[tuple[float, str]] = []
@@ -60,12 +60,12 @@ class _Line:
     def ahead(self, number: Number) -> int:
         """Return how many are served before a number."""
         return bisect_left(self._away_in_order, number) + sum(
-            other < number and not waiter.done() for other, waiter in self._waiting
+            other < number and not waiter.done() for other, _, waiter in self._waiting
         )
 
     def join(self, number: Number, waiter: Waiter) -> None:
         """Stand in line."""
-        heapq.heappush(self._waiting, (number, waiter))
+        heapq.heappush(self._waiting, (number, next(self._numbers), waiter))  # who left may be back with the number
 
     def goes_away(self, who: str, number: Number, until: float) -> None:
         """Keep a number for somebody who comes back."""
@@ -75,11 +75,11 @@ class _Line:
 
     def next(self) -> Waiter | None:
         """Take the next one who still waits out of the line."""
-        return heapq.heappop(self._waiting)[1] if self.anybody() else None
+        return heapq.heappop(self._waiting)[2] if self.anybody() else None
 
     def anybody(self) -> bool:
         """Whether anybody stands in line. Those who left are forgotten."""
-        while self._waiting and self._waiting[0][1].done():
+        while self._waiting and self._waiting[0][2].done():
             heapq.heappop(self._waiting)
         return bool(self._waiting)
 

@@ -219,15 +219,20 @@ class Meters:
 
     def ended(self, place: Place, number: int) -> None:
         """Note that a call ended."""
-        self._own_of(place.meter).allowance.end(number, self._now())
+        now = self._now()
+        self._own_of(place.meter).allowance.end(number, now)
         if self._shared is not None and self._counting != "away":
-            self._tell(self._shared.end(place, cooling=cooling_of(self._limits[place.meter.name].seconds)))
+            self._tell(self._tell_end(self._shared, place, now))
 
     def given_back(self, place: Place, number: int) -> None:
         """Note that a call was not made."""
         self._own_of(place.meter).allowance.give_back(number)
         if self._shared is not None and self._counting != "away":
             self._tell(self._shared.give_back(place))
+
+    async def _tell_end(self, shared: SharedCount, place: Place, at: float) -> None:
+        cooling = cooling_of(self._limits[place.meter.name].seconds)
+        await shared.end(place, cooling=max(cooling - (self._now() - at), 0.0))
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._or_went_away(telling), name="pace")
