@@ -315,7 +315,13 @@ def test_a_conversation_is_told_in_order_with_what_became_of_each_reply(jawab: J
         await db[DELIVERIES].insert_one(to_document(row) | {"reason": "window_closed"})
         line = {"id": "h_1", "role": "human", "text": "أني هنا", "at": at + timedelta(seconds=2)}
         await db[CONVERSATIONS].insert_one(
-            {"_id": conversation, "merchant_id": "dar", "owner": "human", "recent": [line], "attention": "escalated"}
+            {
+                "_id": conversation,
+                "merchant_id": "dar",
+                "human_until": datetime.now(UTC) + timedelta(hours=1),
+                "recent": [line],
+                "attention": "escalated",
+            }
         )
 
     on_database(happen)
