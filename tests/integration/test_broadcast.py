@@ -1,0 +1,126 @@
+"""One merchant's broadcast, on real Kafka: it keeps to the limit, and delays nobody's answer, not even their own."""
+
+import asyncio
+import itertools
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from pymongo import AsyncMongoClient
+
+from common.events.ids import conversation_id
+from common.events.replies import DirectMessage, Reply, ReplyGenerated, ReplyRequested
+from common.kafka.broker import kafka_broker, publish
+from common.merchants import Merchant
+from common.mongo import MERCHANTS
+from common.sealing import Sealer
+from delivery.app import create_app
+from delivery.rate_limits import DEFAULTS, Limit
+from delivery.settings import Settings
+from devkit.sandbox.client import SandboxClient
+from devkit.sandbox.serving import running_sandbox
+from devkit.sandbox.settings import SandboxSettings
+
+LOUD, QUIET = "17841400000000011", "17841400000000012"
+PACE = Limit(15, 1)
+MANY = 400
+ANSWERS = 12
+numbers = itertools.count(int(time.time() * 1000))
+
+pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
+
+
+def said(account, *, program=False):
+    """Return something to send to a customer of their own: an answer, or what a program asks for."""
+    number, contact = next(numbers), f"1{next(numbers):015d}"
+    data = Reply(
+        reply_id=f"rep_{number}",
+        merchant_id=f"shop{account[-1]}",
+        account_id=account,
+        contact_id=contact,
+        origin="api" if program else "rule",
+        action=DirectMessage(text=f"{'Sale' if program else 'Answer'} {number}"),
+        in_reply_to=f"{account}:msg:m{number}",
+        customer_acted_at=datetime.now(UTC),
+    )
+    conversation = conversation_id(account, contact)
+    envelope = {"id": f"evt_{number}", "source": "/test", "subject": conversation, "partitionkey": conversation}
+    return (ReplyRequested if program else ReplyGenerated)(**envelope, time=datetime.now(UTC), data=data)
+
+
+@asynccontextmanager
+async def delivering(kafka, mongo_url, sandbox_url):
+    """Run the service with little room for records in hand; yield what publishes, and the service's metrics."""
+    settings = Settings(
+        environment="development",
+        bootstrap_servers=kafka.bootstrap,
+        mongodb_url=SecretStr(mongo_url),
+        encryption_keys=(SecretStr("k" * 32),),
+        jwt_secret=SecretStr("a secret of the right length for HS256"),
+        graph_url=f"{sandbox_url}/graph/v25.0",
+        limits={**DEFAULTS, "message": PACE},
+        max_outstanding=48 * 5,
+        max_working=16,
+        unknown_deadline=30.0,
+    )
+    sealer = Sealer(["k" * 32])
+    async with AsyncMongoClient(mongo_url) as client, AsyncExitStack() as stack:
+        for account in (LOUD, QUIET):
+            merchant = Merchant(
+                id=f"shop{account[-1]}",
+                name="Shop",
+                account_id=account,
+                access_token=sealer.seal("token"),
+                routes=("graph",),
+            )
+            await client.get_default_database()[MERCHANTS].insert_one(merchant.to_document())
+        app = create_app(settings)
+        await stack.enter_async_context(app.lifespan())
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://delivery")
+        )
+        async with asyncio.timeout(30):
+            while (await http.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.1)
+        broker = kafka_broker(settings, client_id="test")
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+
+        async def metric(name):
+            text = (await http.get("/metrics")).text
+            return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)), 0.0)
+
+        yield lambda *events: publish(broker, events, timeout=20), metric
+
+
+async def test_a_broadcast_keeps_to_its_limit_and_delays_no_answer(kafka, mongo_url):
+    with running_sandbox(SandboxSettings(port=0, echoes=False)) as url:
+        async with delivering(kafka, mongo_url, url) as (send, metric), httpx2.AsyncClient() as client:
+            sandbox = SandboxClient(url, client)
+            await sandbox.limit_rates(send=(PACE.calls, PACE.seconds))
+            await send(*(said(LOUD, program=True) for _ in range(MANY)))
+            async with asyncio.timeout(30):
+                while not await metric("kafka_paused_partitions"):
+                    await asyncio.sleep(0.05)
+
+            async def answered(account):
+                event = said(account)
+                began = time.monotonic()
+                await send(event)
+                async with asyncio.timeout(30):
+                    while not (await sandbox.journal(contact=event.data.contact_id))["entries"]:
+                        await asyncio.sleep(0.01)
+                return time.monotonic() - began
+
+            anothers = [await answered(QUIET) for _ in range(ANSWERS)]
+            own = [await answered(LOUD) for _ in range(3)]
+            waiting = MANY - sum([e["text"].startswith("Sale") async for e in sandbox.whole_journal(kind="message")])
+            assert waiting > MANY / 3
+            assert sorted(anothers)[ANSWERS // 2] < 0.5
+            assert max(anothers) < 2.0
+            assert max(own) < PACE.seconds + 2.0
+            rates = await sandbox.rates()
+            assert rates["exceeded"] == 0
