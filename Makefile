@@ -1,6 +1,6 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage bench load fuzz clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage people bench load fuzz clean
 
 UV := scripts/uv
 RUN := $(UV) run --frozen --all-groups --no-group fuzz
@@ -48,6 +48,10 @@ crash: ## 25 kills under load, and that builds without their guarantees are caug
 KILLS := 200
 chaos: ## kill, freeze and cut everything under load: KILLS=200 SEED=… to repeat, MINUTES=… at least, SABOTAGE=…
 	@$(RUN) python tests/crash/run.py --kills=$(KILLS) $(if $(SEED),--seed=$(SEED)) $(if $(MINUTES),--minutes=$(MINUTES)) $(if $(SABOTAGE),--sabotage=$(SABOTAGE))
+
+COUNT := 200
+people: ## people who answer while replies are on their way: COUNT=200 SEED=… to repeat, SABOTAGE=no_lookout to see it caught
+	@$(RUN) python tests/crash/people.py --count=$(COUNT) $(if $(SEED),--seed=$(SEED)) $(if $(SABOTAGE),--sabotage=$(SABOTAGE))
 
 coverage: ## how much of the code the tests without servers reach
 	$(RUN) pytest libs services -m "not kafka and not mongo" --cov --cov-report=term

@@ -578,6 +578,7 @@ class World:
             echoes=self.echoes,
             reads=ReadReceipts(ledger=self.ledger, clock=self.clock, patience=self.patience),
             reports=reports,
+            stops=self.stops,
             clock=self.clock,
             metrics=self.metrics,
             patience=self.patience,

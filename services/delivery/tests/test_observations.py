@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from common.accounts import Standing
 from common.events import ANY_EVENT
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.interactions import INTERACTIONS
@@ -165,3 +166,30 @@ class TestDied:
         await buried(SimpleNamespace(topic=INTERACTIONS, key=b"k", value=b"no event"), "x")
         await buried(self.record(interaction(world, "echo.received", account="999", mid="m", text="x")), "x")
         assert (world.contacts.known, world.people.told, world.published) == ({}, [], [])
+
+
+async def test_an_account_whose_messaging_the_platform_takes_away_is_stopped_and_people_are_told(world):
+    await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="block", reason="spam"))
+    standing = await world.stops.standing(ACCOUNT)
+    assert (standing.state, standing.reason) == ("restricted", "policy_enforced")
+    assert [notice.reason for notice in world.people.told] == ["policy_enforced"]
+
+
+async def test_an_account_works_again_when_the_platform_lifts_its_restriction(world):
+    await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="block"))
+    world.clock.advance(timedelta(hours=1))
+    await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="unblock"))
+    assert (await world.stops.standing(ACCOUNT)).state == "active"
+
+
+async def test_a_lifted_restriction_gives_no_lost_token_back(world):
+    lost = Standing(ACCOUNT, "needs_reconnection", "token_expired", since=world.clock.now())
+    await world.standings.note_news(lost)
+    world.clock.advance(timedelta(hours=1))
+    await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="unblock"))
+    assert (await world.stops.standing(ACCOUNT)).state == "needs_reconnection"
+
+
+async def test_what_the_platform_enforces_on_a_foreign_account_is_counted_and_dropped(world):
+    await world.observer.observe(interaction(world, "policy.enforced", account="999", contact=None, action="block"))
+    assert world.standings.known == {}

@@ -1,5 +1,6 @@
 """Sending replies: what is called, what is written, what is published, and what never happens twice."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from common.events.replies import (
     PrivateReply,
     Typing,
 )
+from common.kafka.hold import hand
 from delivery.contacts import Contact
 from delivery.sending import ALREADY_ANSWERED, Refused
 
@@ -311,6 +313,34 @@ class TestOtherActions:
         assert world.platform.asked == [("typing", CONTACT, True), ("typing", CONTACT, False)]
         assert world.ledger.rows == {}
         assert [getattr(one.data, "reason", "") for one in world.published] == ["not_shown", "", "too_late"]
+
+    async def test_the_answer_that_waits_behind_it_makes_typing_pointless(self, world):
+        class AnswerBehind:
+            owned, partition = True, None
+
+            def later(self, wanted):
+                return wanted(world.reply())
+
+        hand(AnswerBehind())
+        await world.sender.deliver(world.reply(Typing()))
+        assert world.platform.asked == []
+        assert [one.data.reason for one in world.published] == ["too_late"]
+
+    async def test_a_platform_that_hangs_over_typing_holds_the_answer_up_no_longer_than_a_courtesy_may(
+        self, world, monkeypatch
+    ):
+        monkeypatch.setattr("delivery.sender.COURTESY_SECONDS", 0.01)
+        hung = asyncio.Event()
+
+        async def hangs(*_, **__):
+            hung.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(world.platform, "send", hangs)
+        async with asyncio.timeout(5):
+            await world.sender.deliver(world.reply(Typing()))
+        assert hung.is_set()
+        assert [one.data.reason for one in world.published] == ["not_shown"]
 
     async def test_typing_needs_an_access_token(self, world):
         world.directory.merchants = [world.merchant(access_token=None)]

@@ -142,6 +142,7 @@ def create_app(settings: Settings) -> Litestar:
         ),
         reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
         reports=reports,
+        stops=stops,
         clock=clock,
         metrics=metrics,
         patience=patience,

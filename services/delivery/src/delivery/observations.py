@@ -6,7 +6,7 @@ import structlog
 
 from common.clock import Clock
 from common.events.control import ControlEvent, ConversationTakenOver
-from common.events.interactions import EchoReceived, InteractionEvent, MessageRead
+from common.events.interactions import EchoReceived, InteractionEvent, MessageRead, PolicyEnforced
 from common.merchants import Merchants
 from delivery import permissions
 from delivery.contacts import Contacts
@@ -16,6 +16,7 @@ from delivery.operator import Notice
 from delivery.patience import Patience
 from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
+from delivery.stopping import Stops
 from delivery.subscribers import named_by
 
 log = structlog.get_logger("observations")
@@ -34,6 +35,7 @@ class Observer:
         echoes: EchoReader,
         reads: ReadReceipts,
         reports: Reports,
+        stops: Stops,
         clock: Clock,
         metrics: DeliveryMetrics,
         patience: Patience,
@@ -43,12 +45,16 @@ class Observer:
         self._echoes = echoes
         self._reads = reads
         self._reports = reports
+        self._stops = stops
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
 
     async def observe(self, event: InteractionEvent) -> None:
         """Take in one interaction. Raises Retryable where an echo or a receipt has to wait for a call to end."""
+        if isinstance(event, PolicyEnforced):
+            await self._policy_enforced(event)
+            return
         permits = permissions.concern(event)
         if event.data.contact_id is None or not (permits or isinstance(event, EchoReceived | MessageRead)):
             return
@@ -65,6 +71,12 @@ class Observer:
         subscriber = named_by(event)
         if subscriber is not None:
             await self._contacts.met_subscriber(event.data.conversation_id, subscriber)
+
+    async def _policy_enforced(self, event: PolicyEnforced) -> None:
+        if await self._merchants.of_account(event.data.account_id) is None:
+            self._metrics.foreign_accounts.inc()
+        else:
+            await self._stops.enforced(event.data.account_id, event.data.action or "", event.time)
 
     async def control(self, event: ControlEvent) -> None:
         """Note who answers a conversation from here on. A person's turn ends by itself after the quiet time."""

@@ -6,6 +6,7 @@ meanwhile, call, write what came of it, publish. What is known to have happened 
 by an owner that was overtaken; everything else is begun only while the record is still in hand.
 """
 
+import asyncio
 import time
 from contextlib import nullcontext
 from datetime import timedelta
@@ -19,7 +20,7 @@ from common.events.outcomes import Route
 from common.events.replies import ReplyGenerated, Typing
 from common.failpoints import failpoint, sabotaged
 from common.kafka.barrier import ReadBarrier
-from common.kafka.hold import refuse_if_lost
+from common.kafka.hold import hold, refuse_if_lost
 from common.merchants import Merchants
 from common.sealing import Sealer
 from delivery import ledger as rows
@@ -45,6 +46,9 @@ from delivery.work import Work
 log = structlog.get_logger("sender")
 
 GONE = "no_such_recipient"
+
+COURTESY_SECONDS = 1.0
+"""What showing that an answer is being typed may take: the answer waits behind it."""
 
 REPEATABLE = frozenset(
     {"hide_comment", "delete_comment", "reaction", "mark_seen", "subscriber_change", "operator_notification"}
@@ -362,20 +366,26 @@ class InstagramMessageSender:
             log.info("reply.redelivered", reply=row.reply_id, state=row.state)
 
     async def _show_typing(self, event: ReplyGenerated) -> None:
-        """Show the typing indicator once, if it still makes sense: it is not worth a row, a wait or a second try."""
+        """Show the typing indicator once, if it still makes sense: it is not worth a row, a wait or a second try.
+
+        The answer that it announces waits behind it in the lane, so it gets no more than COURTESY_SECONDS.
+        """
         plan = await self._planner.plan(event)
         reason = ""
-        if not isinstance(plan, Plan):
+        if hold().later(lambda _: True):
+            reason = "too_late"
+        elif not isinstance(plan, Plan):
             reason = plan.reason
         elif plan.token is None or event.data.contact_id is None or not isinstance(event.data.action, Typing):
             reason = "no_route"
         else:
             refuse_if_lost()
             try:
-                await self._outside.show_typing(
-                    plan.token, event.data.account_id, event.data.contact_id, on=event.data.action.on
-                )
-            except ProcessingError:
+                async with asyncio.timeout(COURTESY_SECONDS):
+                    await self._outside.show_typing(
+                        plan.token, event.data.account_id, event.data.contact_id, on=event.data.action.on
+                    )
+            except (ProcessingError, TimeoutError):
                 reason = "not_shown"
         await self._reports.publish(outcome_without_row(event, route="graph", reason=reason, at=event.time))
         self._metrics.replies.labels("suppressed" if reason else "delivered", "graph", "typing").inc()

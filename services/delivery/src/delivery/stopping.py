@@ -40,6 +40,12 @@ MOST_REMEMBERED = 10_000
 MOST_TOLD = 1_000
 REFRESH_SECONDS = 30.0
 
+ENFORCED = Refused(
+    "policy_enforced",
+    "Meta has taken messaging away from this account for breaking its policies: see the account's status in Instagram. "
+    "Jawab sends nothing until Meta lifts it or the account is connected again.",
+)
+
 Held = Literal["needs_reconnection", "restricted"]
 
 
@@ -131,6 +137,17 @@ class Stops:
                 await self._tell_once(account_id, refusal)
         except (PyMongoError, ProcessingError, MerchantNotReadable) as error:
             log.warning("account.not_stopped", account=account_id, reason=refusal.reason, error=type(error).__name__)
+
+    async def enforced(self, account_id: str, action: str, at: datetime) -> None:
+        """Do what a webhook about the platform's policies says: `block` stops the account, `unblock` frees it.
+
+        Only a restriction is lifted, never a lost token. Raises PyMongoError, Retryable.
+        """
+        if action == "block":
+            await self._stop(account_id, STOPS["restrict"], ENFORCED, at)
+        elif action == "unblock" and (await self._standings.of(account_id)).state == "restricted":
+            await self._standings.note_news(Standing(account_id, since=at))
+            log.info("account.restriction_lifted", account=account_id)
 
     def refuses_key(self, account_id: str, key: str) -> bool:
         """Tell whether ManyChat refused this key a short while ago."""
