@@ -28,7 +28,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 SERVICES = tuple(SETTINGS)
 SCALABLE = ("ingest", "ai", "delivery")
 
-SET_BY_THE_CHART = {"PORT", "KAFKA_DRAIN_TIMEOUT", "KAFKA_CA_FILE"}
+SET_BY_THE_CHART = {"PORT", "KAFKA_DRAIN_TIMEOUT", "KAFKA_CA_FILE", "DELIVERY_REPLICAS"}
 NOT_FOR_A_DEPLOYMENT = {"HOST", "KAFKA_GROUP_INSTANCE_ID"}
 """Every pod listens on all addresses, and an id of one replica cannot be that of several."""
 SECRET_THOUGH_PLAIN_TEXT = {"KAFKA_USERNAME", "OPERATOR_WEBHOOK_URL"}
@@ -149,6 +149,14 @@ def test_the_port_is_one_in_container_configuration_and_service(render, service:
     assert one(documents, "ConfigMap")["data"]["PORT"] == "9123"
     (port,) = one(documents, "Service")["spec"]["ports"]
     assert port["targetPort"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("values", "share"),
+    [({"replicas": 3}, "4"), ({"autoscaling": {"enabled": True, "maxReplicas": 6}}, "7")],
+)
+def test_the_limits_are_shared_by_as_many_as_there_can_be_with_the_one_that_a_rollout_adds(render, values, share):
+    assert one(render("delivery", values), "ConfigMap")["data"]["DELIVERY_REPLICAS"] == share
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -296,7 +304,8 @@ def test_a_changed_setting_makes_new_pods(render, service: str):
         template = one(render(service, values), "Deployment")["spec"]["template"]
         return str(template["metadata"]["annotations"]["checksum/config"])
 
-    assert checksum({}) == checksum({"replicas": 5})
+    # Delivery's replicas share the platforms' limits: where there are more of them, each has to know.
+    assert (checksum({}) == checksum({"replicas": 5})) == (service != "delivery")
     assert checksum({}) != checksum({"config": {"LOG_LEVEL": "debug"}})
 
 

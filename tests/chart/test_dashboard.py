@@ -15,7 +15,7 @@ from cleanup.metrics import CleanupMetrics
 from common.breaker import BreakerMetrics
 from common.kafka.metrics import KafkaMetrics
 from common.metrics import service_registry
-from delivery.metrics import DeliveryMetrics
+from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.pauses import PauseMetrics
 from delivery.stopping import StopMetrics
 from ingest.metrics import IngestMetrics
@@ -41,7 +41,7 @@ def shown() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     series = {"up": set[str]()}
     kinds = (IngestMetrics, AIMetrics, DeliveryMetrics, CleanupMetrics, KafkaMetrics, BreakerMetrics)
-    holders = [kind(registry) for kind in (*kinds, PauseMetrics, StopMetrics)]
+    holders = [kind(registry) for kind in (*kinds, PaceMetrics, PauseMetrics, StopMetrics)]
     for metric in metrics_of(*holders):
         for suffix in SUFFIXES[metric._type]:
             extra = {"le"} if suffix == "_bucket" else set()

@@ -130,7 +130,7 @@ async def test_without_an_answer_each_keeps_to_its_share_after_one_window(server
         now.ahead += rest + 0.1
         for each in (one, other):
             assert len(await taken(each, B)) == 5
-        assert one._metrics.shared._value.get() == 0
+        assert one._metrics.count_away._value.get() == 1
 
 
 async def test_an_hours_limit_goes_on_within_the_share_that_is_left(server):
@@ -160,7 +160,7 @@ async def test_a_count_that_comes_back_empty_is_told_what_every_replica_sent(ser
         await other.take(A)
         assert len(await taken(one, HOURLY)) == 0
         assert len(await taken(other, HOURLY)) == 0
-        assert one._metrics.shared._value.get() == 1
+        assert one._metrics.count_away._value.get() == 0
 
 
 async def test_a_server_that_hangs_delays_one_question_only(server):

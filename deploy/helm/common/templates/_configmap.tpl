@@ -11,6 +11,11 @@ data:
   {{- if .Values.kafkaCa.existingSecret }}
   KAFKA_CA_FILE: /etc/jawab/kafka/ca.crt
   {{- end }}
+  {{- if eq .Chart.Name "delivery" }}
+  {{- $most := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled }}
+  # And one: a rollout starts a new pod before it ends an old one.
+  DELIVERY_REPLICAS: {{ add1 $most | toString | quote }}
+  {{- end }}
   {{- range $name, $value := .Values.config }}
   {{ $name }}: {{ $value | quote }}
   {{- end }}

@@ -97,7 +97,6 @@ class Meters:
         self._counting: Counting = "shared"
         self._changed_at = -math.inf
         self._ask_at = -math.inf
-        self._metrics.shared.set(shared is not None)
 
     def limit(self, meter: Meter) -> Limit:
         """Return a meter's limit: the whole of it where it is shared, else this replica's part."""
@@ -201,7 +200,7 @@ class Meters:
             for own in self._own.values():
                 own.lost = True
         self._counting = "away"
-        self._metrics.shared.set(0)
+        self._metrics.count_away.set(1)
 
     def _answered(self) -> None:
         now = self._now()
@@ -210,7 +209,7 @@ class Meters:
             self._counting, self._changed_at = "returning", now
         elif self._counting == "returning" and now > self._changed_at + LONGEST_REST + LOOK_FOR_IT:
             self._counting = "shared"
-        self._metrics.shared.set(1)
+        self._metrics.count_away.set(0)
 
     def _place(self, meter: Meter, number: int) -> Place:
         return Place(meter, f"{self._name}-{number}")

@@ -96,7 +96,7 @@ class PaceMetrics:
         self.later = Counter(
             "delivery_paced_later", "Replies told to come back because of a limit", ["limit"], registry=registry
         )
-        # 1 while the limits are counted together with the other replicas; 0 while each keeps to its own share.
-        self.shared = Gauge(
-            "delivery_limits_shared", "Whether the limits are counted across replicas", registry=registry
+        # 1 while the count that all replicas share does not answer: each keeps to its own share of every limit.
+        self.count_away = Gauge(
+            "delivery_limits_count_away", "Whether the shared count of the limits does not answer", registry=registry
         )

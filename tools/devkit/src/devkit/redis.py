@@ -44,10 +44,8 @@ class EmbeddedRedis(EmbeddedServer):
         return f"redis://127.0.0.1:{self.port}"
 
     def _prepare(self) -> ChildProcess:
-        command = [
-            *(self._binary or redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--save", "", "--appendonly", "no"),
-        ]
+        options = f"--port {self.port} --bind 127.0.0.1 --appendonly no --save".split()
+        command: list[str | Path] = [self._binary or redis_binary(), *options, ""]
         return ChildProcess("redis", command, log=Path(tempfile.mkdtemp(prefix="jawab-redis-")) / "redis.log")
 
     def _await_service(self, process: ChildProcess, within: float) -> None:
