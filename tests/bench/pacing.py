@@ -27,12 +27,12 @@ from common.errors import Paced
 from common.events.replies import Action, DirectMessage, MediaMessage, PrivateReply
 from common.http_client import http_client
 from common.log import configure_logging
-from delivery.calls import OutsideApi
-from delivery.instagram import Graph
 from delivery.metrics import PaceMetrics
-from delivery.pacing import Pacing, pacing
-from delivery.rate_limits import Limit, LimitName, meters_of, parse_limits
-from delivery.shared_count import SharedCount
+from delivery.pace.pacing import Pacing, pacing
+from delivery.pace.rate_limits import Limit, LimitName, meters_of, parse_limits
+from delivery.pace.shared_count import SharedCount
+from delivery.platforms.calls import OutsideApi
+from delivery.platforms.instagram import Graph
 from devkit.redis import EmbeddedRedis
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox

@@ -16,7 +16,7 @@ from common.breaker import BreakerMetrics
 from common.kafka.metrics import KafkaMetrics
 from common.metrics import service_registry
 from delivery.metrics import DeliveryMetrics, PaceMetrics
-from delivery.pauses import PauseMetrics
+from delivery.pace.pauses import PauseMetrics
 from delivery.stopping import StopMetrics
 from ingest.metrics import IngestMetrics
 

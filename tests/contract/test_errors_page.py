@@ -5,7 +5,7 @@ from typing import get_args
 import yaml
 
 from delivery.errors_page import ALERTS, DONE, page
-from delivery.sending import Action
+from delivery.platforms.sending import Action
 
 
 def test_the_page_is_as_the_tables_are(project_root):

@@ -23,7 +23,7 @@ from common.kafka.topics import TOPICS
 from common.merchants import Merchant, Rule, Then, When
 from common.mongo import MERCHANTS
 from common.sealing import Sealer
-from delivery.tokens import issue_token
+from delivery.api.tokens import issue_token
 from devkit.sandbox.client import SandboxClient
 from devkit.simulator import Simulator, WebhookSender
 from devkit.stack import Stack

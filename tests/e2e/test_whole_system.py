@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from delivery.tokens import issue_token
+from delivery.api.tokens import issue_token
 from devkit.demo import Demo
 from devkit.scenes import scenes
 from devkit.simulator import Simulator

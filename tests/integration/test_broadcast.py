@@ -18,7 +18,7 @@ from common.merchants import Merchant
 from common.mongo import MERCHANTS
 from common.sealing import Sealer
 from delivery.app import create_app
-from delivery.rate_limits import DEFAULTS, Limit
+from delivery.pace.rate_limits import DEFAULTS, Limit
 from delivery.settings import Settings
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox

@@ -29,12 +29,12 @@ from common.kafka.broker import kafka_broker, publish
 from common.merchants import Merchant
 from common.mongo import ACCOUNTS, MERCHANTS, Database, database, mongo_client
 from common.sealing import Sealer
-from delivery import graph_errors, manychat_errors
 from delivery.app import create_app
 from delivery.errors_page import ALERTS
-from delivery.graph_errors import Meaning, name_of
+from delivery.platforms import graph_errors, manychat_errors
+from delivery.platforms.graph_errors import Meaning, name_of
+from delivery.platforms.usage import Usage, pace
 from delivery.settings import Settings
-from delivery.usage import Usage, pace
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.settings import SandboxSettings

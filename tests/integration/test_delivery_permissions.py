@@ -11,7 +11,7 @@ from common.mongo import database, ensure_indexes, mongo_client
 from common.settings import MongoSettings
 from delivery.contacts import MOST_HIDDEN, Contact
 from delivery.mongo import MongoContacts
-from delivery.opt_ins import MOST_KEPT, OptInToken
+from delivery.rules.opt_ins import MOST_KEPT, OptInToken
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CONVERSATION = "1:2"

@@ -28,14 +28,14 @@ from common.events.replies import (
     Typing,
 )
 from common.kafka.broker import kafka_broker, publish
-from delivery.app import create_app
-from delivery.settings import Settings
-from delivery.tokens import (
+from delivery.api.tokens import (
     CONTROL_CONVERSATIONS,
     READ_CONVERSATIONS,
     REPLY_IN_CONVERSATIONS,
     issue_token,
 )
+from delivery.app import create_app
+from delivery.settings import Settings
 from devkit.kafka import EmbeddedKafka
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox

@@ -30,7 +30,7 @@ from common.merchants import Account, Merchant
 from common.mongo import ACCOUNTS, CONVERSATIONS, DELIVERIES, MERCHANTS, Database, database, mongo_client
 from common.sealing import Sealer
 from common.settings import MongoSettings
-from delivery.tokens import issue_token
+from delivery.api.tokens import issue_token
 from devkit.kafka import EmbeddedKafka
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox

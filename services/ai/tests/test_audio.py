@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai.audio import format_of
+from ai.media.audio import format_of
 
 
 @pytest.mark.parametrize(

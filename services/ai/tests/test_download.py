@@ -6,8 +6,8 @@ import contextlib
 import httpcore2
 import pytest
 
-from ai.download import Downloads, NotFetched, PublicNetwork
-from ai.links import AllowedHosts
+from ai.media.download import Downloads, NotFetched, PublicNetwork
+from ai.media.links import AllowedHosts
 
 KINDS = ("audio/", "image/")
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ai.completion import ModelFailed
-from ai.download import Fetched, NotFetched
-from ai.hearing import MOST_RECORDINGS, Ears
 from ai.incoming import Incoming
+from ai.media.download import Fetched, NotFetched
+from ai.media.hearing import MOST_RECORDINGS, Ears
+from ai.media.transcription import AudioUsage, Transcribed
 from ai.messages import Stored
-from ai.transcription import AudioUsage, Transcribed
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.kafka.hold import OwnershipLost, hand

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai.links import LONGEST_LINK, AllowedHosts, Link
+from ai.media.links import LONGEST_LINK, AllowedHosts, Link
 from ai.settings import META_HOSTS
 
 META = AllowedHosts(META_HOSTS)

@@ -12,16 +12,16 @@ from ai.answer import Answer, Lead
 from ai.apology import APOLOGIES
 from ai.completion import ModelFailed, Usage
 from ai.decisions import Decision
-from ai.download import Fetched
-from ai.hearing import Ears
 from ai.history import Conversation, Line
 from ai.incoming import Incoming
 from ai.instagram_ai import ModelAnswer
-from ai.links import AllowedHosts
+from ai.media.download import Fetched
+from ai.media.hearing import Ears
+from ai.media.links import AllowedHosts
+from ai.media.sight import Sight
+from ai.media.transcription import AudioUsage, Transcribed
 from ai.messages import Stored
 from ai.orchestrator import ConversationAIOrchestrator
-from ai.sight import Sight
-from ai.transcription import AudioUsage, Transcribed
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, OperatorNotification

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from ai.completion import ModelFailed
 from ai.history import Line
-from ai.links import AllowedHosts
+from ai.media.links import AllowedHosts
+from ai.media.sight import MOST_SHOWN, RECENT, Sight, blind
 from ai.model import API, ModelLimits, OpenAIModel, openai_client
 from ai.prompt import Question, chat, without_images
 from ai.settings import META_HOSTS
-from ai.sight import MOST_SHOWN, RECENT, Sight, blind
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import ManualClock
 from common.merchants import Merchant

@@ -8,8 +8,7 @@ from openai.types.audio import Transcription
 from prometheus_client import CollectorRegistry
 
 from ai.completion import ModelFailed
-from ai.model import openai_client
-from ai.transcription import (
+from ai.media.transcription import (
     API,
     LONGEST_TRANSCRIPT,
     AudioUsage,
@@ -17,6 +16,7 @@ from ai.transcription import (
     Transcribed,
     read_transcription,
 )
+from ai.model import openai_client
 from common.breaker import BreakerMetrics, BreakerPolicy, Breakers
 from common.clock import ManualClock
 

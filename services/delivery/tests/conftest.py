@@ -39,23 +39,23 @@ from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contact, Owner
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
-from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import AHEAD, FLOW, IN_THE_THREAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.observations import Observer
-from delivery.operator import Notice
-from delivery.opt_ins import MOST_KEPT, OptInToken
-from delivery.outside import Outside
-from delivery.pacing import pacing
+from delivery.pace.pacing import pacing
+from delivery.pace.pauses import PauseMetrics, Pauses
+from delivery.pace.rate_limits import NAMES, Limit, Limits
 from delivery.patience import Patience
-from delivery.pauses import PauseMetrics, Pauses
-from delivery.rate_limits import NAMES, Limit, Limits
+from delivery.platforms.graph_requests import NORMAL, Manner
+from delivery.platforms.operator import Notice
+from delivery.platforms.outside import Outside
+from delivery.platforms.reading import Reading, Shown
+from delivery.platforms.sending import Refused, Sent
 from delivery.read_receipts import ReadReceipts
-from delivery.reading import Reading, Shown
 from delivery.reports import Reports
 from delivery.resolution import Eyes
+from delivery.rules.opt_ins import MOST_KEPT, OptInToken
 from delivery.sender import InstagramMessageSender
-from delivery.sending import Refused, Sent
 from delivery.stopping import StopMetrics, Stops
 from delivery.sweeper import Sweeper
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from delivery.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, retry_after
+from delivery.platforms.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

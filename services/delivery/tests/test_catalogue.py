@@ -31,12 +31,12 @@ from common.events.replies import (
     Typing,
 )
 from common.graph_accounts import proof_of
-from delivery.calls import OutsideApi
-from delivery.graph_requests import Manner
-from delivery.instagram import Graph
-from delivery.manychat import ManyChat
-from delivery.routing import able
-from delivery.sending import Refused, Sent
+from delivery.platforms.calls import OutsideApi
+from delivery.platforms.graph_requests import Manner
+from delivery.platforms.instagram import Graph
+from delivery.platforms.manychat import ManyChat
+from delivery.platforms.routing import able
+from delivery.platforms.sending import Refused, Sent
 from devkit.sandbox import SandboxSettings, create_sandbox
 from devkit.sandbox.world import subscriber_of
 

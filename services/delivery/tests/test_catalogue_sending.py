@@ -24,9 +24,9 @@ from common.events.replies import (
     SharedPost,
     SubscriberChange,
 )
-from delivery.graph_requests import Manner
-from delivery.opt_ins import OptInToken
-from delivery.sending import Refused
+from delivery.platforms.graph_requests import Manner
+from delivery.platforms.sending import Refused
+from delivery.rules.opt_ins import OptInToken
 
 ACCOUNT = "17841400000000001"
 CONTACT = "1000000000000007"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.events.replies import CommentReply, PrivateReply
-from delivery import comment_rules
+from delivery.rules import comment_rules
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MARGIN = timedelta(seconds=60)

@@ -7,12 +7,12 @@ import httpx2
 import pytest
 
 from common.errors import Finding, Retryable, Throttled, UnknownOutcome
-from delivery.calls import OutsideApi
 from delivery.consequences import Consequences
-from delivery.graph_errors import meaning
-from delivery.pauses import Bucket
-from delivery.sending import Refused
-from delivery.usage import Pace
+from delivery.pace.pauses import Bucket
+from delivery.platforms.calls import OutsideApi
+from delivery.platforms.graph_errors import meaning
+from delivery.platforms.sending import Refused
+from delivery.platforms.usage import Pace
 
 ACCOUNT = "17841400000000001"
 OTHER = "17841400000000002"

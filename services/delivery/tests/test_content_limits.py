@@ -22,8 +22,8 @@ from common.events.replies import (
     SharedPost,
     SubscriberChange,
 )
-from delivery.content_limits import ENDINGS, MEDIA_ENDINGS, breach
 from delivery.parts import pieces_of
+from delivery.platforms.content_limits import ENDINGS, MEDIA_ENDINGS, breach
 from delivery.split import MAX_BYTES
 
 HTTPS = "https://shop.example/a"

@@ -11,11 +11,11 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from common.events.ids import conversation_id
 from common.events.replies import DirectMessage
-from delivery.acceptance import Acceptance
-from delivery.conversation_routes import conversation_routes
-from delivery.conversations import Conversations
-from delivery.opt_ins import OptInToken
-from delivery.tokens import SCOPES, SEND_MESSAGES, issue_token
+from delivery.api.acceptance import Acceptance
+from delivery.api.conversation_routes import conversation_routes
+from delivery.api.conversations import Conversations
+from delivery.api.tokens import SCOPES, SEND_MESSAGES, issue_token
+from delivery.rules.opt_ins import OptInToken
 
 SECRET = "a secret of the right length for HS256"
 ACCOUNT = "17841400000000001"

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Permanent, ProcessingError, Retryable, Throttled, UnknownOutcome
-from delivery.calls import Answer, NoAnswer
-from delivery.graph_errors import KNOWN, meaning, name_of
-from delivery.sending import ALREADY_ANSWERED, Refused
+from delivery.platforms.calls import Answer, NoAnswer
+from delivery.platforms.graph_errors import KNOWN, meaning, name_of
+from delivery.platforms.sending import ALREADY_ANSWERED, Refused
 
 SECRET = "token EAAsecret of customer Layla"
 

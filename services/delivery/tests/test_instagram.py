@@ -7,10 +7,10 @@ import pytest
 
 from common.errors import Permanent, Retryable, UnknownOutcome
 from common.events.replies import DirectMessage, HideComment, MarkSeen
-from delivery.calls import Answer, OutsideApi
-from delivery.instagram import Graph
-from delivery.reading import Reading
-from delivery.sending import Refused
+from delivery.platforms.calls import Answer, OutsideApi
+from delivery.platforms.instagram import Graph
+from delivery.platforms.reading import Reading
+from delivery.platforms.sending import Refused
 
 BASE = "https://graph.example/v25.0"
 TEXT = DirectMessage(text="x")

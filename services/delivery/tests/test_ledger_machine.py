@@ -19,7 +19,7 @@ from common.events.replies import DirectMessage
 from common.kafka.hold import hand
 from delivery.fingerprints import text_key
 from delivery.ledger import TRANSITIONS
-from delivery.sending import Refused, Sent
+from delivery.platforms.sending import Refused, Sent
 
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
 MOST_ACTORS = 4

@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import DirectMessage, Flow, SubscriberChange
-from delivery.calls import OutsideApi
-from delivery.manychat import ManyChat
-from delivery.sending import Refused
+from delivery.platforms.calls import OutsideApi
+from delivery.platforms.manychat import ManyChat
+from delivery.platforms.sending import Refused
 
 BASE = "https://manychat.example"
 TEXT = DirectMessage(text="x")

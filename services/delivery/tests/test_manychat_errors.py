@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ProcessingError, Retryable, Throttled, UnknownOutcome
-from delivery.calls import Answer, NoAnswer
-from delivery.manychat_errors import KNOWN, meaning
-from delivery.sending import Refused
+from delivery.platforms.calls import Answer, NoAnswer
+from delivery.platforms.manychat_errors import KNOWN, meaning
+from delivery.platforms.sending import Refused
 
 SECRET = "key 99:secret of customer Layla"
 

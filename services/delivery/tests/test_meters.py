@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from delivery import meters as module
-from delivery.meters import Meters, Pass
 from delivery.metrics import PaceMetrics
-from delivery.rate_limits import DEFAULTS, Limit, Meter
-from delivery.shared_count import CountAway, Place, SharedCount
+from delivery.pace import meters as module
+from delivery.pace.meters import Meters, Pass
+from delivery.pace.rate_limits import DEFAULTS, Limit, Meter
+from delivery.pace.shared_count import CountAway, Place, SharedCount
 from devkit.redis import EmbeddedRedis
 from devkit.sandbox.rates import Rates
 
@@ -108,7 +108,7 @@ async def test_a_pass_ends_once(server):
 
 
 async def test_a_replica_that_died_holds_its_passes_no_longer_than_a_lease(server, monkeypatch):
-    monkeypatch.setattr("delivery.shared_count.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr("delivery.pace.shared_count.LEASE_SECONDS", 0.3)
     async with replicas(server.url, ("message", Limit(1, 1))) as (one, other):
         await taken(one, A)
         assert await taken(other, A) == []

@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from common.errors import Retryable, Throttled
 from common.merchants import Merchant
-from delivery.calls import Answer, NoAnswer, OutsideApi
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import TRIES, Notice, Operator, meaning
-from delivery.sending import Refused
+from delivery.platforms.calls import Answer, NoAnswer, OutsideApi
+from delivery.platforms.operator import TRIES, Notice, Operator, meaning
+from delivery.platforms.sending import Refused
 
 NOTICE = Notice(
     reason="escalated",

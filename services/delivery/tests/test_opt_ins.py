@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.events.interactions import OptIn, OptInReceived
-from delivery.opt_ins import OptInToken, given, serving
+from delivery.rules.opt_ins import OptInToken, given, serving
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MARGIN = timedelta(seconds=60)

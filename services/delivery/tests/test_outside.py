@@ -7,7 +7,7 @@ import pytest
 from common.breaker import BreakerOpen, BreakerPolicy
 from common.errors import Retryable, Throttled, UnknownOutcome
 from common.events.replies import OperatorNotification, Typing
-from delivery.sending import Refused
+from delivery.platforms.sending import Refused
 
 ACCOUNT = "17841400000000001"
 FAILURES = BreakerPolicy().failures

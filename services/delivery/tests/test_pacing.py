@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 from common.breaker import BreakerOpen
 from common.errors import Paced, Retryable
 from common.events.replies import DirectMessage, Flow, OperatorNotification, PrivateReply, Typing
-from delivery.lines import EARLY, LONGEST_AWAY, PATIENCE
 from delivery.metrics import PaceMetrics
-from delivery.pacing import pacing
-from delivery.rate_limits import DEFAULTS, Limit, Meter
+from delivery.pace.lines import EARLY, LONGEST_AWAY, PATIENCE
+from delivery.pace.pacing import pacing
+from delivery.pace.rate_limits import DEFAULTS, Limit, Meter
 from devkit.virtual_time import in_virtual_time
 
 A, B = Meter("message", "a"), Meter("message", "b")

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from common.clock import ManualClock
 from common.errors import Throttled
-from delivery.pauses import FIRST_PAUSE, LONGEST_PAUSE, PROBE_GAP, Bucket, PauseMetrics, Pauses
-from delivery.usage import Pace
+from delivery.pace.pauses import FIRST_PAUSE, LONGEST_PAUSE, PROBE_GAP, Bucket, PauseMetrics, Pauses
+from delivery.platforms.usage import Pace
 
 APP, SHOP, CALL = Bucket("graph"), Bucket("graph", "1"), Bucket("graph", "1", "send")
 

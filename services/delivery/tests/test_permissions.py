@@ -16,7 +16,7 @@ from common.events.replies import (
     PrivateReply,
 )
 from delivery import permissions
-from delivery.graph_requests import NORMAL, Manner
+from delivery.platforms.graph_requests import NORMAL, Manner
 
 ACCOUNT = "17841400000000001"
 CONTACT = "1000000000000007"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.kafka.hold import OwnershipLost, hand
-from delivery.places import Places
+from delivery.pace.places import Places
 
 
 async def settled():

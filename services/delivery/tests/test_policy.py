@@ -27,8 +27,8 @@ from common.events.replies import (
     Typing,
 )
 from delivery.contacts import JAWAB, Contact
-from delivery.opt_ins import OptInToken
-from delivery.policy import Allow, Withhold, is_human_agent, judge
+from delivery.rules.opt_ins import OptInToken
+from delivery.rules.policy import Allow, Withhold, is_human_agent, judge
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(hours=24)

@@ -21,7 +21,7 @@ from common.events.replies import (
     SubscriberChange,
     Typing,
 )
-from delivery.rate_limits import DEFAULTS, NAMES, Limit, Meter, meters_of, page_of, parse_limits
+from delivery.pace.rate_limits import DEFAULTS, NAMES, Limit, Meter, meters_of, page_of, parse_limits
 
 BUTTON = {"title": "Go", "url": "https://shop.example"}
 

@@ -25,7 +25,7 @@ from common.events.replies import (
     SubscriberChange,
     Typing,
 )
-from delivery.routing import ADDRESSED_TO_A_PERSON, able, ordered
+from delivery.platforms.routing import ADDRESSED_TO_A_PERSON, able, ordered
 
 URL = "https://shop.example/a"
 TABLE = [

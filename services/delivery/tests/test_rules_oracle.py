@@ -24,8 +24,8 @@ from common.events.replies import (
 )
 from delivery import permissions
 from delivery.contacts import Contact
-from delivery.opt_ins import OptInToken
-from delivery.policy import Allow, Withhold, judge
+from delivery.rules.opt_ins import OptInToken
+from delivery.rules.policy import Allow, Withhold, judge
 
 ZERO = datetime(2026, 3, 25, tzinfo=UTC)
 SECOND, HOUR = 1000, 3_600_000

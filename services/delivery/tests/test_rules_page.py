@@ -4,8 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
-from delivery import policy
-from delivery.sending import ALREADY_ANSWERED
+from delivery.platforms.sending import ALREADY_ANSWERED
+from delivery.rules import policy
 
 PAGE = (Path(__file__).parents[3] / "docs" / "rules.md").read_text(encoding="utf-8")
 

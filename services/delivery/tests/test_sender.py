@@ -17,7 +17,7 @@ from common.events.replies import (
 )
 from common.kafka.hold import hand
 from delivery.contacts import Contact
-from delivery.sending import ALREADY_ANSWERED, Refused
+from delivery.platforms.sending import ALREADY_ANSWERED, Refused
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30

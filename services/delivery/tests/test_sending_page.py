@@ -4,8 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
-from delivery import content_limits
-from delivery.routing import CAN
+from delivery.platforms import content_limits
+from delivery.platforms.routing import CAN
 
 PAGE = (Path(__file__).parents[3] / "docs" / "sending.md").read_text(encoding="utf-8")
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from delivery.rate_limits import DEFAULTS, Limit
+from delivery.pace.rate_limits import DEFAULTS, Limit
 from delivery.settings import Settings
 
 REQUIRED = {

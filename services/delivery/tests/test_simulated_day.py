@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from common.errors import Paced
 from delivery.metrics import PaceMetrics
-from delivery.pacing import Pacing, pacing
-from delivery.rate_limits import DEFAULTS, LimitName, Meter
+from delivery.pace.pacing import Pacing, pacing
+from delivery.pace.rate_limits import DEFAULTS, LimitName, Meter
 from devkit.sandbox.rates import Rates
 from devkit.virtual_time import in_virtual_time
 

@@ -10,7 +10,7 @@ from common.accounts import Standing
 from common.errors import Finding, Retryable
 from common.events.replies import DirectMessage, HideComment, OperatorNotification
 from common.merchants import MerchantNotReadable
-from delivery.sending import Refused
+from delivery.platforms.sending import Refused
 from delivery.stopping import HOLD, KEY_TRIED_AGAIN, SUSPENSION, TOKEN_AGE
 
 ACCOUNT = "17841400000000001"

@@ -8,7 +8,7 @@ import pytest
 from common.clock import ManualClock
 from common.errors import Retryable
 from delivery.contacts import Contact
-from delivery.sending import Refused
+from delivery.platforms.sending import Refused
 from delivery.subscribers import CONFIRMED_FOR, MISSES_KEPT, Page, Subscribers
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

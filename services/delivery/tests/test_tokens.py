@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from delivery.tokens import (
+from delivery.api.tokens import (
     CONTROL_CONVERSATIONS,
     READ_CONVERSATIONS,
     REPLY_IN_CONVERSATIONS,

@@ -10,7 +10,7 @@ from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, HideComment, Reply
 from delivery import fingerprints, ledger
 from delivery.patience import Patience
-from delivery.reading import Reading, Shown, oldest
+from delivery.platforms.reading import Reading, Shown, oldest
 from delivery.unknown_outcomes import (
     Absent,
     CannotTell,

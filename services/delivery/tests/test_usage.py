@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.usage import LONGEST, NOT_NAMED, SLOWEST, Pace, Usage, of_account, of_app, pace
+from delivery.platforms.usage import LONGEST, NOT_NAMED, SLOWEST, Pace, Usage, of_account, of_app, pace
 
 ACCOUNT = "17841400000000001"
 

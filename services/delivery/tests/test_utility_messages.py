@@ -10,10 +10,10 @@ from litestar import Litestar
 from pymongo.errors import ServerSelectionTimeoutError
 
 from common.merchants import Account, MerchantNotReadable
-from delivery.acceptance import Acceptance
-from delivery.routes import utility_message_routes
-from delivery.tokens import issue_token
-from delivery.utility_messages import UtilityMessagesService
+from delivery.api.acceptance import Acceptance
+from delivery.api.routes import utility_message_routes
+from delivery.api.tokens import issue_token
+from delivery.api.utility_messages import UtilityMessagesService
 
 SECRET = "a secret of the right length for HS256"
 CONTACT = "1000000000000007"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.events import ANY_EVENT
-from delivery import window
+from delivery.rules import window
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MARGIN = timedelta(seconds=60)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from delivery.tokens import SEND_MESSAGES, Forbidden, Unauthenticated, caller_of
+from delivery.api.tokens import SEND_MESSAGES, Forbidden, Unauthenticated, caller_of
 
 Jawab = Callable[..., tuple[int, str, str]]
 SECRET = "a secret of more than thirty-two characters"

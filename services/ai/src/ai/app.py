@@ -11,12 +11,15 @@ from litestar import Litestar
 from ai.announcing import Announcer
 from ai.conversations import MongoConversations
 from ai.decisions import MongoDecisions
-from ai.download import Downloads
 from ai.handlers import Handlers
-from ai.hearing import Ears
 from ai.held_back import HeldBack
 from ai.instagram_ai import InstagramAIService
-from ai.links import AllowedHosts
+from ai.media.download import Downloads
+from ai.media.hearing import Ears
+from ai.media.links import AllowedHosts
+from ai.media.sight import Sight
+from ai.media.transcription import API as AUDIO_API
+from ai.media.transcription import OpenAITranscription
 from ai.messages import MongoMessages
 from ai.metrics import AIMetrics
 from ai.model import API, ModelLimits, OpenAIModel, openai_client
@@ -26,9 +29,6 @@ from ai.ownership import MongoOwnership
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
 from ai.settings import OFF, Settings
-from ai.sight import Sight
-from ai.transcription import API as AUDIO_API
-from ai.transcription import OpenAITranscription
 from ai.turn import MOST_MESSAGES
 from ai.usage import UsageTally
 from common.accounts import MongoStandings

@@ -22,10 +22,10 @@ from ai.history import Conversation, Line
 from ai.incoming import Incoming
 from ai.instagram_ai import ModelAnswer
 from ai.language import Language, language_of
+from ai.media.sight import Sight, blind
 from ai.prompt import Question
 from ai.rules import RuleEngine
 from ai.ruling import RuleObserver, Rulings
-from ai.sight import Sight, blind
 from ai.turn import Turn
 from common.clock import Clock
 from common.errors import Retryable

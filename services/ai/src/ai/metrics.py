@@ -5,8 +5,8 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ai.completion import Usage
+from ai.media.transcription import AudioUsage
 from ai.rules import SkipCause
-from ai.transcription import AudioUsage
 
 Platform = Literal["instagram", "manychat"]
 Outcome = Literal[

@@ -10,7 +10,7 @@ answers and no answer is paid twice. Until the end the conversation says that it
 them finds the decision and publishes it again. Four calls of the database for an answer, two where nothing is answered
 or the answer is left to a later message.
 
-A message with a recording is heard before it gets its line (`ai.hearing`), at the price of one more call. What is
+A message with a recording is heard before it gets its line (`ai.media.hearing`), at the price of one more call. What is
 decided about a turn is `ai.deciding`'s to say.
 """
 
@@ -25,13 +25,13 @@ from ai.announcing import Announcer, Decisions, Publish, Spending
 from ai.courtesy import Courtesy
 from ai.deciding import MODEL_PATIENCE, Answering, Decider, Observer
 from ai.decisions import Decision
-from ai.hearing import Ears
 from ai.history import Conversation, Unanswered
 from ai.incoming import Incoming
 from ai.language import detect
+from ai.media.hearing import Ears
+from ai.media.sight import Sight
 from ai.messages import Stored
 from ai.rules import RuleEngine
-from ai.sight import Sight
 from ai.turn import MOST_MESSAGES, Turn, continues, next_turn, seconds_to_wait
 from common.clock import Clock
 from common.events.replies import ReplyGenerated

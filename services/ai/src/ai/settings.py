@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from ai.links import AllowedHosts
+from ai.media.links import AllowedHosts
 from common.settings import KafkaSettings, MerchantSettings, MongoSettings, OwnershipSettings, ServiceSettings, named
 
 META_HOSTS = ("lookaside.fbsbx.com", "*.fbcdn.net", "*.cdninstagram.com")

@@ -15,7 +15,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from ai.completion import Usage
-from ai.transcription import AudioUsage
+from ai.media.transcription import AudioUsage
 from common.mongo import USAGE, Database
 
 log = structlog.get_logger("ai")

@@ -32,37 +32,37 @@ from common.metrics import service_registry
 from common.mongo import check_mongo, database, ensure_indexes_once_reachable, mongo_client
 from common.sealing import Sealer
 from common.service import create_service
-from delivery.acceptance import Acceptance
-from delivery.calls import OutsideApi
+from delivery.api.acceptance import Acceptance
+from delivery.api.conversation_routes import conversation_routes
+from delivery.api.conversations import Conversations
+from delivery.api.routes import utility_message_routes
+from delivery.api.utility_messages import UtilityMessagesService
 from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contacts
-from delivery.conversation_routes import conversation_routes
-from delivery.conversations import Conversations
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
-from delivery.instagram import Graph
 from delivery.ledger import Ledger
-from delivery.manychat import ManyChat
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
-from delivery.operator import Operator
 from delivery.outcomes import Publish
-from delivery.outside import Outside
-from delivery.pacing import Pacing, pacing
+from delivery.pace.pacing import Pacing, pacing
+from delivery.pace.pauses import PauseMetrics, Pauses
+from delivery.pace.shared_count import SharedCount
 from delivery.patience import Patience
-from delivery.pauses import PauseMetrics, Pauses
+from delivery.platforms.calls import OutsideApi
+from delivery.platforms.instagram import Graph
+from delivery.platforms.manychat import ManyChat
+from delivery.platforms.operator import Operator
+from delivery.platforms.outside import Outside
 from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
 from delivery.resolution import Eyes
-from delivery.routes import utility_message_routes
 from delivery.sender import InstagramMessageSender
 from delivery.settings import Settings
-from delivery.shared_count import SharedCount
 from delivery.stopping import StopMetrics, Stops
 from delivery.sweeper import Sweeper
-from delivery.utility_messages import UtilityMessagesService
 
 log = structlog.get_logger("delivery")
 

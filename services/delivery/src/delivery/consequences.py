@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 from common.clock import Clock
 from common.errors import Finding, ProcessingError, Retryable
-from delivery import usage
-from delivery.calls import Answer, heard
 from delivery.metrics import DeliveryMetrics
-from delivery.pauses import Bucket, Pauses, Slot
-from delivery.sending import Refused
+from delivery.pace.pauses import Bucket, Pauses, Slot
+from delivery.platforms import usage
+from delivery.platforms.calls import Answer, heard
+from delivery.platforms.sending import Refused
 from delivery.stopping import Stops
 
 APIS = ("graph", "manychat")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from delivery.opt_ins import OptInToken
+from delivery.rules.opt_ins import OptInToken
 
 Owner = Literal["bot", "human"]
 

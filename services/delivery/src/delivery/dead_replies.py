@@ -14,8 +14,8 @@ from common.merchants import Merchants
 from delivery import ledger as rows
 from delivery.ledger import Ledger, put_or_read
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import Notice, notice_of
 from delivery.outcomes import DEAD_LETTERED, dead_letter_of, outcome_of
+from delivery.platforms.operator import Notice, notice_of
 from delivery.reports import Reports
 
 log = structlog.get_logger("dead_replies")

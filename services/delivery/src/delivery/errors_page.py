@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
-from delivery import graph_errors, manychat_errors
-from delivery.graph_errors import Meaning
-from delivery.sending import Action
+from delivery.platforms import graph_errors, manychat_errors
+from delivery.platforms.graph_errors import Meaning
+from delivery.platforms.sending import Action
 
 DONE: Mapping[Action, str] = {
     "retry": "made again: the call changes nothing, or never left",

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from common.events.replies import MessageReaction, Reply
 from common.failpoints import sabotaged
 from common.kafka.barrier import ReadBarrier, Watch
-from delivery.policy import BOT_ORIGINS, SPEAKING
+from delivery.rules.policy import BOT_ORIGINS, SPEAKING
 
 MOST_DISTURBED = 5
 """How often in a row a reply begins anew before it lets its lane wait."""

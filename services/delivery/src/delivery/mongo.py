@@ -24,7 +24,7 @@ from delivery.ledger import (
     Row,
     to_milliseconds,
 )
-from delivery.opt_ins import MOST_KEPT, OptInToken
+from delivery.rules.opt_ins import MOST_KEPT, OptInToken
 
 ROW_FIELDS = frozenset(field.name for field in fields(Row)) - {"reply_id", "parts"}
 PART_FIELDS = frozenset(field.name for field in fields(Part))

@@ -12,8 +12,8 @@ from delivery import permissions
 from delivery.contacts import Contacts
 from delivery.echoes import EchoReader, Foreign
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import Notice
 from delivery.patience import Patience
+from delivery.platforms.operator import Notice
 from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
 from delivery.stopping import Stops

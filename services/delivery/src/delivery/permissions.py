@@ -2,9 +2,9 @@
 
 from common.events.interactions import InteractionEvent, OptInReceived
 from common.events.replies import DeleteComment, HideComment, Reply
-from delivery import opt_ins, window
 from delivery.contacts import Contacts
 from delivery.ledger import Row
+from delivery.rules import opt_ins, window
 
 
 def concern(event: InteractionEvent) -> bool:

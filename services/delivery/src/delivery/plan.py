@@ -19,14 +19,15 @@ from common.events.replies import (
 )
 from common.merchants import Merchant, Merchants, RouteName
 from common.sealing import NotOpenable, Sealer
-from delivery import content_limits, policy, reasons, routing
 from delivery.contacts import Contact, Contacts
-from delivery.graph_requests import NORMAL, Manner
 from delivery.ledger import Row
-from delivery.manychat_errors import KEY
 from delivery.parts import pieces_of
-from delivery.policy import WINDOW_CLOSED, Allow, Withhold
-from delivery.sending import Refused
+from delivery.platforms import content_limits, routing
+from delivery.platforms.graph_requests import NORMAL, Manner
+from delivery.platforms.manychat_errors import KEY
+from delivery.platforms.sending import Refused
+from delivery.rules import policy, reasons
+from delivery.rules.policy import WINDOW_CLOSED, Allow, Withhold
 from delivery.stopping import Stops
 from delivery.subscribers import Page, SubscriberCalls, Subscribers
 

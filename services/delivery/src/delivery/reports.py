@@ -7,10 +7,10 @@ from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from delivery.ledger import Row
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import Notice
 from delivery.outcomes import Publish
-from delivery.outside import Notifier
-from delivery.sending import Refused
+from delivery.platforms.operator import Notice
+from delivery.platforms.outside import Notifier
+from delivery.platforms.sending import Refused
 
 log = structlog.get_logger("reports")
 

@@ -14,9 +14,9 @@ from delivery import ledger as rows
 from delivery import unknown_outcomes
 from delivery.ledger import Ledger, Row, put_or_read, write_about, write_arrival
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import notice_of
 from delivery.outcomes import outcome_of
 from delivery.patience import Patience
+from delivery.platforms.operator import notice_of
 from delivery.reports import Reports
 from delivery.unknown_outcomes import Place, Reader, Sight, place_of
 

@@ -28,18 +28,18 @@ from delivery import permissions
 from delivery.contacts import Contacts
 from delivery.ledger import CommentTaken, Ledger, Row, put_or_read, write_about, write_arrival
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
-from delivery.manychat_errors import NO_SUBSCRIBER
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
-from delivery.outside import Outside, Sending
-from delivery.pacing import Pacing
+from delivery.pace.pacing import Pacing
 from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
 from delivery.plan import Chosen, Impossible, Plan, Planner
-from delivery.policy import WINDOW_CLOSED, Withhold
+from delivery.platforms.manychat_errors import NO_SUBSCRIBER
+from delivery.platforms.outside import Outside, Sending
+from delivery.platforms.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
 from delivery.reports import Reports
 from delivery.resolution import Eyes, Resolver
-from delivery.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
+from delivery.rules.policy import WINDOW_CLOSED, Withhold
 from delivery.stopping import Stops
 from delivery.work import Work
 

@@ -20,8 +20,8 @@ from common.settings import (
     named,
     split_secrets,
 )
-from delivery.rate_limits import Limits, parse_limits
-from delivery.shared_count import SCHEMES
+from delivery.pace.rate_limits import Limits, parse_limits
+from delivery.pace.shared_count import SCHEMES
 from delivery.sweeper import MARGIN
 
 GRAPH_HOSTS = frozenset({"graph.instagram.com", "graph.facebook.com"})
@@ -52,7 +52,7 @@ class Settings(
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
     # How often the ledger is searched for replies whose record is gone.
     sweep_interval: float = named("DELIVERY_SWEEP_INTERVAL", default=300.0, gt=0)
-    # The platforms' limits where they differ from the defaults: name=calls/time, … (delivery.rate_limits).
+    # The platforms' limits where they differ from the defaults: name=calls/time, … (delivery.pace.rate_limits).
     limits: Annotated[Limits, NoDecode] = named("DELIVERY_LIMITS", default="", validate_default=True)
     # Redis or Valkey, where the replicas count their calls together; without it each keeps to its own share.
     limits_url: SecretStr | None = named("DELIVERY_LIMITS_URL", default=None)

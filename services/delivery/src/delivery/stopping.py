@@ -22,8 +22,8 @@ from common.clock import Clock
 from common.errors import ProcessingError
 from common.events.ids import conversation_id
 from common.merchants import Merchant, MerchantNotReadable, Merchants
-from delivery.operator import Notice
-from delivery.sending import Refused, Sent
+from delivery.platforms.operator import Notice
+from delivery.platforms.sending import Refused, Sent
 
 log = structlog.get_logger("stopping")
 
@@ -79,7 +79,7 @@ class Standings(Protocol):
 
 
 class Notifier(Protocol):
-    """The one call of `delivery.operator.Operator`."""
+    """The one call of `delivery.platforms.operator.Operator`."""
 
     async def notify(self, merchant: Merchant, notice: Notice) -> Sent:
         """Tell the merchant's people. Raises Refused where their address does not take it."""

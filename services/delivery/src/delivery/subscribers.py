@@ -23,8 +23,8 @@ from common.clock import Clock
 from common.errors import Retryable
 from common.events.interactions import InteractionEvent, MessageReceived
 from delivery.contacts import Contact, Contacts
-from delivery.manychat_errors import NO_SUBSCRIBER
-from delivery.sending import Refused
+from delivery.platforms.manychat_errors import NO_SUBSCRIBER
+from delivery.platforms.sending import Refused
 
 log = structlog.get_logger("subscribers")
 

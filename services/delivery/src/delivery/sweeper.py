@@ -23,8 +23,8 @@ from common.merchants import MerchantNotReadable
 from delivery import ledger as rows
 from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
-from delivery.operator import notice_of
 from delivery.outcomes import outcome_of_abandoned
+from delivery.platforms.operator import notice_of
 from delivery.reports import Reports
 from delivery.resolution import Eyes
 from delivery.unknown_outcomes import Found, Sight, place_in_thread

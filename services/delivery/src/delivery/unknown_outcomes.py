@@ -30,7 +30,7 @@ from common.events.replies import CommentReply, Reply
 from delivery.fingerprints import is_weak
 from delivery.ledger import FLOW, IN_THE_THREAD, MOST_UNKNOWN, Part, Row
 from delivery.patience import Patience
-from delivery.reading import Reading, Shown, oldest
+from delivery.platforms.reading import Reading, Shown, oldest
 
 CLOCKS_DIFFER = timedelta(seconds=60)
 

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.events.replies import Reply, ReplyGenerated
-from delivery.leave import Leave
 from delivery.lookout import Lookout
-from delivery.outside import Outside, kind_of
-from delivery.pacing import Turn
+from delivery.pace.leave import Leave
+from delivery.pace.pacing import Turn
+from delivery.pace.rate_limits import meters_of, page_of
 from delivery.plan import Chosen, Impossible, Plan
-from delivery.policy import Withhold
-from delivery.rate_limits import meters_of, page_of
+from delivery.platforms.outside import Outside, kind_of
+from delivery.rules.policy import Withhold
 
 
 @dataclass

@@ -8,7 +8,7 @@ from cli.environment import settings
 from cli.failures import Failure
 from cli.moments import in_words, parse_duration, written
 from common.settings import JwtSettings
-from delivery.tokens import SCOPES, SEND_MESSAGES, issue_token
+from delivery.api.tokens import SCOPES, SEND_MESSAGES, issue_token
 
 LONGEST = timedelta(days=366)
 

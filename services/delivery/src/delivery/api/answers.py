@@ -1,0 +1,144 @@
+"""What every route of the HTTP API answers alike: who may not, what is wrong with a body, what is away just now."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from litestar import Request, Response
+from litestar.datastructures import State
+from pydantic import BaseModel, ValidationError
+from pymongo.errors import PyMongoError
+
+from common.merchants import MerchantNotReadable
+from delivery.api.acceptance import KeyUsedOtherwise, NotAccepted, OwnAccount, UnknownAccount, UnknownMerchant
+from delivery.api.tokens import Caller, Forbidden, Unauthenticated, caller_of
+from delivery.ledger import Row
+
+RETRY_SECONDS = "5"
+
+NOT_DONE = (
+    UnknownMerchant,
+    UnknownAccount,
+    OwnAccount,
+    KeyUsedOtherwise,
+    NotAccepted,
+    PyMongoError,
+    MerchantNotReadable,
+)
+"""Why a request that is well formed may not be done; `answer_to` tells each."""
+
+AnyRequest = Request[Any, Any, State]
+Answer = Response[dict[str, Any]]
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def caller(request: AnyRequest, merchant_id: str, jwt_secret: str, now: datetime, *scopes: str) -> Caller | Answer:
+    """Return who calls, or the answer to a caller who may not do this for this merchant; one of `scopes` is enough."""
+    authorization = request.headers.get("authorization")
+    try:
+        return caller_of(authorization, secret=jwt_secret, merchant=merchant_id, now=now, scopes=scopes)
+    except Unauthenticated as error:
+        return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+    except Forbidden as error:
+        return problem(403, str(error))
+
+
+def answer_to(error: Exception, *, recipient: str = "recipientId") -> Answer:
+    """Return the answer to a request that could not be done; `recipient` is what names the customer in it."""
+    match error:
+        case UnknownMerchant():
+            return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
+        case UnknownAccount():
+            return problem(404, f"accountId: the merchant has no account {error}; `jawab merchants accounts` shows all")
+        case OwnAccount():
+            return problem(
+                400, f"{recipient}: {error} is the merchant's own account; give the customer's Instagram-scoped id"
+            )
+        case KeyUsedOtherwise():
+            return problem(409, "idempotencyKey: already used for another message; a new message needs a new one")
+        case NotAccepted():
+            return away("Kafka did not take it; nothing was accepted, try again with the same idempotencyKey")
+        case PyMongoError():
+            return away("MongoDB did not answer; try again, a message with the same idempotencyKey")
+        case _:
+            return problem(500, str(error))
+
+
+def read(body: bytes, model: type[Body], *, example: str, key: str | None = None) -> Body | Answer:
+    """Read a body; the answer that names each wrong field where it is not valid.
+
+    `key` is the header Idempotency-Key. Errors name fields and fixes, never what was written in them.
+    """
+    try:
+        fields = json.loads(body)
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return problem(400, "the body holds half a character (\\ud800 to \\udfff alone): send whole ones")
+    except (ValueError, RecursionError):
+        return problem(400, f"the body must be JSON, e.g. {example}")
+    if not isinstance(fields, dict):
+        return problem(400, f"the body must be a JSON object, e.g. {example}")
+    if key is not None:
+        if fields.get("idempotencyKey", key) != key:
+            return problem(400, "idempotencyKey: the body and the header Idempotency-Key differ; give one of them")
+        fields = {**fields, "idempotencyKey": key}
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        named = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        problems = [
+            {"field": _place(one["loc"]), "problem": _fix(one["type"], one["msg"], named)}
+            for one in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        detail = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in problems)
+        return problem(400, detail, extra=problems)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _fix(kind: str, message: str, named: str) -> str:
+    own: Mapping[str, str] = {
+        "missing": "is missing",
+        "extra_forbidden": f"is no field here: {named} are",
+        "string_pattern_mismatch": "must be an Instagram id: 1 to 32 digits in a string",
+        "string_type": "must be a string, in quotation marks",
+    }
+    return own.get(kind) or message.removeprefix("Value error, ")
+
+
+def described(row: Row) -> dict[str, Any]:
+    """Return a reply as the API shows it."""
+    attempted = [part.attempted_at for part in row.parts if part.attempted_at is not None]
+    return {
+        "replyId": row.reply_id,
+        "status": row.state,
+        "recipientId": row.contact_id,
+        "kind": row.kind,
+        "route": row.route,
+        "messageIds": list(row.message_ids),
+        "parts": [{"status": part.state, "messageId": part.message_id} for part in row.parts],
+        "reason": row.reason or None,
+        "detail": row.detail or None,
+        "createdAt": row.at.isoformat(),
+        "attemptedAt": max(attempted).isoformat() if attempted else None,
+        "finishedAt": row.finished_at.isoformat() if row.finished_at else None,
+        "seenAt": row.seen_at.isoformat() if row.seen_at else None,
+    }
+
+
+def problem(
+    status: int, detail: str, *, headers: dict[str, str] | None = None, extra: list[dict[str, str]] | None = None
+) -> Answer:
+    """Return an error in the shape that every service answers with."""
+    body: dict[str, Any] = {"status_code": status, "detail": detail}
+    if extra:
+        body["extra"] = extra
+    return Response(body, status_code=status, headers=headers)
+
+
+def away(detail: str) -> Answer:
+    """Return the answer while something delivery depends on is away."""
+    return problem(503, detail, headers={"Retry-After": RETRY_SECONDS})

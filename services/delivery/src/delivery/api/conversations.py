@@ -1,0 +1,152 @@
+"""What the merchant's people do in a conversation: answer it, take it over, give it back, close it, look at it.
+
+Everything that changes something becomes an event and takes effect where all else does, in the conversation's order:
+a takeover is in the log when it is answered with 202, so no bot message is announced after that (docs/decisions/0008).
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from common.clock import Clock
+from common.events import Event
+from common.events.control import (
+    Control,
+    ControlEvent,
+    ConversationReleased,
+    ConversationResolved,
+    ConversationTakenOver,
+)
+from common.events.ids import conversation_id, fingerprint
+from common.events.replies import Reply, ReplyGenerated
+from common.merchants import Merchant, Merchants
+from common.tracing import continued
+from delivery.api.acceptance import SOURCE, Acceptance, Accepted, NotAccepted, merchant_of
+from delivery.api.conversation_requests import ControlBody, ReplyBody
+from delivery.api.conversation_view import View
+from delivery.contacts import Contact, Contacts
+from delivery.ledger import Row
+from delivery.outcomes import Publish
+from delivery.platforms.content_limits import breach
+from delivery.platforms.routing import ordered
+
+log = structlog.get_logger("conversations")
+
+Change = type[ConversationTakenOver] | type[ConversationReleased] | type[ConversationResolved]
+
+
+class NotSendable(Exception):
+    """What a person wants to send keeps no limit of any route; the message names field and limit."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change of who answers that is in the log, and until when it holds by itself."""
+
+    event: ControlEvent
+    until: datetime | None
+
+
+class Conversations:
+    """The conversations of merchants, for their people."""
+
+    def __init__(
+        self,
+        *,
+        merchants: Merchants,
+        contacts: Contacts,
+        acceptance: Acceptance,
+        publish: Publish,
+        clock: Clock,
+        margin: timedelta,
+        human_pause: timedelta,
+    ) -> None:
+        self._merchants = merchants
+        self._contacts = contacts
+        self._acceptance = acceptance
+        self._publish = publish
+        self._clock = clock
+        self._margin = margin
+        self._human_pause = human_pause
+
+    async def change(self, change: Change, merchant_id: str, contact_id: str, body: ControlBody, *, by: str) -> Changed:
+        """Let a person or Jawab answer from now on. Raises like `merchant_of`, and NotAccepted."""
+        merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
+        now = self._clock.now()
+        event = _control(change, merchant, contact_id, by=by, reason=body.reason, now=now)
+        try:
+            await self._publish([event])
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("control.not_accepted", error=type(error).__name__, conversation=event.subject)
+            raise NotAccepted(type(error).__name__) from error
+        ends = isinstance(event, ConversationTakenOver)
+        return Changed(event, now + merchant.quiet_time(self._human_pause) if ends else None)
+
+    async def reply(self, merchant_id: str, contact_id: str, body: ReplyBody, *, by: str) -> Accepted:
+        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`, and NotSendable."""
+        merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
+        routes = ordered(body.said, merchant.routes)
+        breaches = [breach(body.said, route) for route in routes]
+        if breaches and breaches[0] is not None and all(breaches):
+            raise NotSendable(breaches[0].detail)
+
+        def events_of(reply: Reply, row: Row) -> Sequence[Event]:
+            generated = ReplyGenerated(
+                id=reply.reply_id,
+                source=SOURCE,
+                subject=reply.conversation_id,
+                time=row.at,
+                partitionkey=reply.conversation_id,
+                traceparent=continued(None),
+                data=reply,
+            )
+            if not body.takeover:
+                return [generated]
+            taken = _control(
+                ConversationTakenOver, merchant, contact_id, by=by, reason="replied", now=row.at, about=reply.reply_id
+            )
+            return [taken, generated]
+
+        return await self._acceptance.accept(
+            merchant, contact_id, body.said, origin="human", key=body.idempotency_key, events_of=events_of
+        )
+
+    async def status(self, merchant_id: str, contact_id: str, reply: str) -> Row | None:
+        """Return the row of a reply in the merchant's conversations with this contact, or None. Raises PyMongoError."""
+        row = await self._acceptance.status(merchant_id, reply)
+        return row if row is not None and row.contact_id in {contact_id, None} else None
+
+    async def view(self, merchant_id: str, contact_id: str, account_id: str | None) -> View:
+        """Return the conversation as it is now. Raises like `merchant_of`."""
+        merchant = await merchant_of(self._merchants, merchant_id, account_id, contact_id)
+        conversation = conversation_id(merchant.account_id, contact_id)
+        contact = await self._contacts.find(conversation) or Contact(conversation)
+        return View(merchant, contact, self._clock.now(), self._margin)
+
+
+def _control(
+    change: Change,
+    merchant: Merchant,
+    contact_id: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    about: str | None = None,
+) -> ControlEvent:
+    conversation = conversation_id(merchant.account_id, contact_id)
+    return change(
+        id="ctl_" + fingerprint([conversation, change.__name__, about or secrets.token_hex(16)]),
+        source=SOURCE,
+        subject=conversation,
+        time=now,
+        partitionkey=conversation,
+        traceparent=continued(None),
+        data=Control(
+            merchant_id=merchant.id, account_id=merchant.account_id, contact_id=contact_id, by=by, reason=reason
+        ),
+    )

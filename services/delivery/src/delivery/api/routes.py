@@ -1,0 +1,54 @@
+"""The HTTP API for programs: ask for a message to be sent, and see what became of it."""
+
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler
+
+from common.clock import Clock
+from delivery.api.answers import NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
+from delivery.api.tokens import SEND_MESSAGES
+from delivery.api.utility_messages import SendRequest, UtilityMessagesService
+
+PREFIX = "/api/utility-messages"
+EXAMPLE = '{"recipientId": "17841400000000002", "message": "..."}'
+
+
+def utility_message_routes(
+    service: UtilityMessagesService, *, jwt_secret: str, clock: Clock
+) -> list[ControllerRouterHandler]:
+    """Return the routes of the utility messages."""
+
+    @post(PREFIX + "/{merchant_id:str}/send", summary="Send a message to a customer", status_code=202)
+    async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
+        known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
+        if isinstance(known, Response):
+            return known
+        key = request.headers.get("idempotency-key")
+        body = read(await request.body(), SendRequest, example=EXAMPLE, key=key)
+        if isinstance(body, Response):
+            return body
+        try:
+            accepted = await service.send(merchant_id, body)
+        except NOT_DONE as error:
+            return answer_to(error)
+        location = f"{PREFIX}/{merchant_id}/{accepted.row.reply_id}"
+        return Response(described(accepted.row), status_code=202, headers={"Location": location})
+
+    @get(PREFIX + "/{merchant_id:str}/{reply_id:str}", summary="What became of a message")
+    async def status(
+        request: AnyRequest, merchant_id: FromPath[str], reply_id: FromPath[str]
+    ) -> Response[dict[str, Any]]:
+        known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
+        if isinstance(known, Response):
+            return known
+        try:
+            row = await service.status(merchant_id, reply_id)
+        except NOT_DONE as error:
+            return answer_to(error)
+        if row is None:
+            return problem(404, f"{merchant_id} has no reply {reply_id[:64]}")
+        return Response(described(row))
+
+    return [send, status]

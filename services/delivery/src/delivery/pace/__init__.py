@@ -1,0 +1,1 @@
+"""How many calls are made, and whose is next: limits, pauses, places."""

@@ -1,0 +1,1 @@
+"""The platforms' rules and the precedence of people, as pure functions."""
