@@ -14,12 +14,12 @@ it knows) and when the model has no eyes; the same is asked once more without th
 
 import asyncio
 import json
-import random
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import httpx2
 from openai import AsyncOpenAI
@@ -27,21 +27,13 @@ from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
 from ai.answer import Answer, schema
-from ai.completion import Completion, ModelFailed, Reason, Usage
-from ai.openai_errors import NOT_WELL, PASSING, reason_of, retry_after
+from ai.completion import Completion, ModelFailed, Usage
+from ai.openai_call import call, paused
 from ai.prompt import ChatMessage, without_images
-from common.breaker import BreakerOpen, Breakers
+from common.breaker import Breakers
 from common.http_client import http_client as bounded_client
 
 API = "openai"
-ACCOUNT = "service"
-"""All merchants' answers are asked for with one key."""
-
-TRIES = 2
-PAUSE_SECONDS = 0.3
-SHORTEST_TRY = 1.0
-"""Seconds below which another try is not worth beginning."""
-
 _REASONING = re.compile(r"^(?:o\d|gpt-[5-9])")
 
 
@@ -100,40 +92,22 @@ class OpenAIModel:
                     self._observer.images_refused()
                     messages = plain
                     continue
-                pause = failure.after if failure.after is not None else PAUSE_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 jitter is no secret
-                left = ends_at - time.monotonic() - pause
-                if failure.reason not in PASSING or attempt >= TRIES or left < SHORTEST_TRY:
+                if not await paused(failure, attempt=attempt, ends_at=ends_at):
                     raise ModelFailed(failure.reason, spent, after=failure.after) from None
-                await asyncio.sleep(pause)
                 attempt += 1
             else:
                 return Completion(completion.answer, completion.model, spent + completion.usage)
 
     async def _call(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
-        try:
-            permit = self._breakers.ask(ACCOUNT)
-        except BreakerOpen as held_back:
-            raise ModelFailed("held_back", after=held_back.after) from None
-        started = time.monotonic()
-        result: Literal["ok"] | Reason = "ok"
-        try:
-            async with asyncio.timeout(seconds):
-                response: ChatCompletion = await self._client.chat.completions.create(
-                    **parameters(self._limits, messages), timeout=seconds
-                )
-            return read_completion(response)
-        except ModelFailed as failure:
-            result = failure.reason
-            raise
-        except asyncio.CancelledError:
-            permit.withdrawn()
-            raise
-        except Exception as error:
-            result = reason_of(error)
-            raise ModelFailed(result, after=retry_after(error)) from error
-        finally:
-            (permit.failed if result in NOT_WELL else permit.worked)()
-            self._observer.called(result, time.monotonic() - started)
+        return await call(
+            self._breakers, partial(self._ask, messages, seconds), seconds=seconds, told=self._observer.called
+        )
+
+    async def _ask(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
+        response: ChatCompletion = await self._client.chat.completions.create(
+            **parameters(self._limits, messages), timeout=seconds
+        )
+        return read_completion(response)
 
 
 def openai_client(

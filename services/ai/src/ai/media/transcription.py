@@ -7,19 +7,17 @@ Of the models, `whisper-1` and the `gpt-4o-…transcribe` ones end on 2027-02-26
 `gpt-transcribe` follows them. All take the same request and give JSON; what they bill, they tell as seconds or tokens.
 """
 
-import asyncio
-import random
 import time
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import partial
+from typing import Protocol
 
 from openai import AsyncOpenAI
 from openai.types.audio import Transcription
 
-from ai.completion import ModelFailed, Reason
-from ai.model import ACCOUNT, PAUSE_SECONDS, SHORTEST_TRY, TRIES
-from ai.openai_errors import NOT_WELL, PASSING, reason_of, retry_after
-from common.breaker import BreakerOpen, Breakers
+from ai.completion import ModelFailed
+from ai.openai_call import call, paused
+from common.breaker import Breakers
 
 API = "openai_audio"
 
@@ -74,45 +72,26 @@ class OpenAITranscription:
     async def transcribe(self, recording: bytes, ending: str) -> Transcribed:
         """Return what is said in a recording; `ending` is its format's. Raises ModelFailed, and nothing else."""
         ends_at = time.monotonic() + self._timeout
-        for attempt in range(1, TRIES + 1):
+        attempt = 1
+        while True:
+            seconds = ends_at - time.monotonic()
             try:
-                return await self._call(recording, ending, ends_at - time.monotonic())
-            except ModelFailed as failure:
-                pause = failure.after if failure.after is not None else PAUSE_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 jitter is no secret
-                left = ends_at - time.monotonic() - pause
-                if failure.reason not in PASSING or attempt == TRIES or left < SHORTEST_TRY:
-                    raise
-                await asyncio.sleep(pause)
-        raise ModelFailed("unavailable")
-
-    async def _call(self, recording: bytes, ending: str, seconds: float) -> Transcribed:
-        try:
-            permit = self._breakers.ask(ACCOUNT)
-        except BreakerOpen as held_back:
-            raise ModelFailed("held_back", after=held_back.after) from None
-        started = time.monotonic()
-        result: Literal["ok"] | Reason = "ok"
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.audio.transcriptions.create(
-                    file=(f"voice.{ending}", recording),
-                    model=self._model,
-                    response_format="json",
-                    timeout=seconds,
+                return await call(
+                    self._breakers,
+                    partial(self._ask, recording, ending, seconds),
+                    seconds=seconds,
+                    told=self._observer.transcribed,
                 )
-            return read_transcription(response)
-        except ModelFailed as failure:
-            result = failure.reason
-            raise
-        except asyncio.CancelledError:
-            permit.withdrawn()
-            raise
-        except Exception as error:
-            result = reason_of(error)
-            raise ModelFailed(result, after=retry_after(error)) from error
-        finally:
-            (permit.failed if result in NOT_WELL else permit.worked)()
-            self._observer.transcribed(result, time.monotonic() - started)
+            except ModelFailed as failure:
+                if not await paused(failure, attempt=attempt, ends_at=ends_at):
+                    raise
+                attempt += 1
+
+    async def _ask(self, recording: bytes, ending: str, seconds: float) -> Transcribed:
+        response = await self._client.audio.transcriptions.create(
+            file=(f"voice.{ending}", recording), model=self._model, response_format="json", timeout=seconds
+        )
+        return read_transcription(response)
 
 
 def read_transcription(response: Transcription) -> Transcribed:
