@@ -106,6 +106,9 @@ async def test_a_redirect_inside_the_list_is_followed(status, to):
         "http://lookaside.fbsbx.com/x",
         "\\\\evil.example\\x",
         "javascript:alert(1)",
+        "http://[::1",
+        "//[",
+        "http://a]b/",
     ],
 )
 async def test_a_redirect_elsewhere_is_not_followed(to):

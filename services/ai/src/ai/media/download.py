@@ -88,7 +88,7 @@ class Downloads:
                     found = await self._hop(link, kinds)
                     if isinstance(found, Fetched):
                         return found
-                    url = urljoin(str(link), found)
+                    url = _joined(link, found)
         except (TimeoutError, httpcore2.TimeoutException):
             raise NotFetched("timeout") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError):
@@ -111,7 +111,8 @@ class Downloads:
             if response.status != _OK:
                 raise NotFetched(_meaning(response.status))
             media_type = told.get("content-type", "").partition(";")[0].strip().lower()
-            if not media_type.startswith(tuple(kinds)) or told.get("content-encoding", "identity") != "identity":
+            encoding = told.get("content-encoding", "identity").lower()
+            if not media_type.startswith(tuple(kinds)) or encoding != "identity":
                 raise NotFetched("wrong_type")
             length = told.get("content-length", "")
             if length.isdigit() and int(length) > self._most_bytes:
@@ -176,6 +177,14 @@ async def addresses_of(host: str, port: int) -> list[str]:
     """Return every address of a host, in the order in which they should be tried. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _joined(link: Link, location: str) -> str:
+    """Return where a redirect leads. Raises NotFetched for what is no address: urljoin refuses half a bracket."""
+    try:
+        return urljoin(str(link), location)
+    except ValueError:
+        raise NotFetched("not_allowed") from None
 
 
 def _meaning(status: int) -> NotFetchedReason:

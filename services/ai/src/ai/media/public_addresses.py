@@ -16,6 +16,7 @@ _NOT_PUBLIC_V4: Final = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carriers' own
         "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's host, which answers its machines with their configuration: public by number only
         "169.254.0.0/16",  # link-local, and where clouds answer with credentials
         "172.16.0.0/12",
         "192.0.0.0/24",
