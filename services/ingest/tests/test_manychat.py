@@ -66,6 +66,18 @@ async def test_a_contact_without_instagram_id_is_known_by_manychats(world):
     assert world.publisher.events[0].data.contact_id == "1234567"
 
 
+async def test_an_unfilled_placeholder_is_nobodys_id(world):
+    """It would be everybody's: strangers would share a conversation."""
+    answer = await post(world, contact(world, ig_id="{{ig_id}}", id="{{contact_id}}"))
+    assert answer.status_code == 400
+    assert world.publisher.events == []
+
+
+async def test_blanks_around_an_id_are_no_part_of_it(world):
+    await post(world, contact(world, ig_id=" 729300000000041\n"))
+    assert world.publisher.events[0].data.contact_id == "729300000000041"
+
+
 async def test_manychats_own_id_is_kept_beside_the_instagram_id(world):
     """Whoever answers through ManyChat then needs no look-up."""
     await post(world, contact(world))
@@ -73,7 +85,7 @@ async def test_manychats_own_id_is_kept_beside_the_instagram_id(world):
     assert (event.data.contact_id, event.data.subscriber_id) == ("729300000000041", "1234567")
 
 
-@pytest.mark.parametrize("nothing", [0, "0", "", None])
+@pytest.mark.parametrize("nothing", [0, "0", "", None, "{{ig_id}}", "null", "undefined", -1, "7.2e14"])
 async def test_an_instagram_id_that_is_none_is_not_taken_for_one(world, nothing):
     await post(world, contact(world) | {"ig_id": nothing})
     assert world.publisher.events[0].data.contact_id == "1234567"

@@ -41,8 +41,8 @@ def message_of(
     account = identifier(told("account_id")) or default_account
     if account is None:
         raise Incomplete("account_id is missing: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
-    subscriber = identifier(told("id")) or identifier(told("subscriber_id"))
-    contact = identifier(told("ig_id")) or subscriber
+    subscriber = _number(told("id")) or _number(told("subscriber_id"))
+    contact = _number(told("ig_id")) or subscriber
     if contact is None:
         raise Incomplete("ig_id is missing: choose 'Add Full Contact Data' as the External Request's body")
     said = text(body.get("last_input_text")) or text(contact_data.get("last_input_text"))
@@ -69,6 +69,16 @@ def message_of(
             subscriber_id=subscriber,
         ),
     )
+
+
+def _number(value: Any) -> str | None:
+    """Return an id of a person; both platforms' are numbers.
+
+    A flow may leave a placeholder unfilled (`{{ig_id}}`, `null`): taken for an id it would be everybody's, and
+    strangers would share a conversation.
+    """
+    told = (identifier(value) or "").strip()
+    return told if told.isascii() and told.isdigit() else None
 
 
 def _occasion(seen: datetime | None, received_at: datetime) -> int:
