@@ -131,11 +131,24 @@ def _items(entry: dict[str, Any]) -> Iterator[Any]:
     for section in ("messaging", "standby"):
         yield from _as_list(entry.get(section))
     for change in _as_list(entry.get("changes")):
-        inner = list(_listed_in(change.get("value"))) if isinstance(change, dict) else []
+        inner = _taken_apart(change.get("value")) if isinstance(change, dict) else []
         yield from inner or [change]
     if "field" in entry:
-        yield from list(_listed_in(entry.get("value"))) or [entry]
+        yield from _taken_apart(entry.get("value")) or [entry]
     yield from _listed_in(entry)
+
+
+def _taken_apart(value: Any) -> list[Any]:
+    """Return the guide's items of a change's value; none where the value has an id and is an item itself."""
+    if isinstance(value, dict) and any(_is_id(value.get(name)) for name in ("id", "comment_id", "media_id", "mid")):
+        return []
+    return list(_listed_in(value))
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip()) and len(value) <= 512
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 10**40
 
 
 def _listed_in(value: Any) -> Iterator[Any]:

@@ -226,6 +226,26 @@ def test_the_guides_mentions_are_mentions():
     assert first.id != second.id
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"mentions": [{"id": "9", "username": "noor"}]},
+        {"comments": [{"id": "c_2", "text": "answer"}]},
+        {"messages": [{"id": "m"}]},
+        {"message": {"text": "x"}},
+        {"reaction": {"like": 1}},
+    ],
+)
+def test_a_comment_is_a_comment_whatever_else_it_holds(beside):
+    event = event_of("comments", {"id": "c_1", "from": {"id": "u"}, "text": "Génial", **beside})
+    assert (kind(event), event.id, event.data.contact_id) == ("comment.received.v1", f"{SHOP}:cm:c_1", "u")
+
+
+def test_a_comment_marked_as_the_accounts_own_is_its_own_also_without_an_authors_id():
+    event = event_of("comments", {"id": "c_1", "from": {"username": "shop", "self_ig_scoped_id": "9"}, "text": "Merci"})
+    assert (event.data.from_account, event.data.contact_id) == (True, None)
+
+
 def test_a_guides_message_given_without_its_list_is_read():
     event = event_of("messages", {"id": "msg_1", "from": {"id": "user_1"}, "text": "Bonjour"})
     assert (kind(event), event.data.mid, event.data.text) == ("message.received.v1", "msg_1", "Bonjour")

@@ -21,7 +21,7 @@ from common.events.interactions import (
     StoryInsightsReceived,
 )
 from ingest.notifications.item import Item
-from ingest.notifications.messaging import from_messaging, is_messaging
+from ingest.notifications.messaging import from_messaging, holds_event, is_messaging
 from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
 from ingest.notifications.times import milliseconds, moment
 
@@ -48,6 +48,8 @@ def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
         event = reader(item, value) if reader else None
         if event is not None:
             return event
+        if holds_event(value):
+            return from_messaging(item, value)
     told = mapping(value)
     verb = (text(mapping(item.original).get("verb")) or text(told.get("verb")) or "").lower()
     if name and verb in PERMISSION_VERBS:
@@ -58,12 +60,18 @@ def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
 def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the items of the plural lists the guide describes, each with the name of the field it stands for.
 
-    The platform does not send these; the guide's examples do.
+    The platform does not send these; the guide's examples do. What has an id of its own is an item, whatever lists it
+    holds.
     """
     for name in ("messages", "comments", "mentions"):
         items = mapping(value).get(name)
         if isinstance(items, list):
             yield from ((name, item) for item in items)
+
+
+def names_itself(value: Any) -> bool:
+    """Tell whether a change's value says which comment, message or media it is about."""
+    return any(identifier(mapping(value).get(name)) for name in ("id", "comment_id", "media_id", "mid"))
 
 
 def mentioned(said: str | None) -> tuple[str, ...]:
@@ -82,7 +90,8 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
         author, media = mapping(value.get("from")), mapping(value.get("media"))
         contact, said = id_of(value.get("from")), text(value.get("text"))
         # Our own public replies come back as comments: by the id, or marked with a second one.
-        own = contact is not None and (contact == item.account or bool(identifier(author.get("self_ig_scoped_id"))))
+        by_account = contact is not None and contact == item.account
+        own = by_account or identifier(author.get("self_ig_scoped_id")) is not None
         return item.event(
             event,
             Comment,

@@ -45,6 +45,7 @@ MAX_LISTED = 100
 
 LONGEST_ACTION = 40
 
+PARTIES = frozenset({"sender", "recipient"})
 ABOUT_THE_ITEM = frozenset({"sender", "recipient", "timestamp", "is_self"})
 
 
@@ -115,7 +116,14 @@ def _unknown(item: Item, raw: Mapping[str, Any], occurrence: Occurrence) -> Inte
 
 
 def is_messaging(value: Mapping[str, Any]) -> bool:
-    """Tell whether the value of a change is a messaging item: then one of its event keys holds an object."""
+    """Tell whether the value of a change is a messaging item: it names a party, and one of its event keys holds an
+    object. A comment in which an object has such a name is still a comment.
+    """
+    return not PARTIES.isdisjoint(value) and holds_event(value)
+
+
+def holds_event(value: Mapping[str, Any]) -> bool:
+    """Tell whether one of the event keys holds an object."""
     return any(isinstance(value.get(key), dict) for key in READERS)
 
 
