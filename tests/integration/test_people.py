@@ -1,6 +1,7 @@
 """People on a real server: who answers a conversation, whatever comes first, and what goes when it is taken back."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -193,11 +194,17 @@ class TestTakenBack:
         decisions = MongoDecisions(shop.db)
         await decisions.store(decision)
         await shop.conversations.record_decision(decision, now=NOW)
-        learnt = await decisions.forget_lead(id_)
+        again = replace(decision, id=f"dec:{shop.contact}.2", covers=(f"1:msg:{shop.contact}.m2",))
+        await decisions.store(again)
+        learnt = await decisions.learnt_from(id_)
         assert learnt == ("phone",)
         await shop.conversations.forget_lead(shop.id, learnt)
         assert (await shop.document())["lead"] == {}
-        assert await decisions.forget_lead(id_) == ()
+        await decisions.forget_lead(id_)
+        assert await decisions.learnt_from(id_) == ()
+        repeated = await shop.db[DECISIONS].find_one({"_id": again.id})
+        assert repeated is not None
+        assert repeated["lead"] == {}
         kept = await decisions.covering(id_)
         assert kept is not None
         assert dict(kept.lead) == {}

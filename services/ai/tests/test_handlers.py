@@ -325,7 +325,7 @@ async def test_an_unsent_message_is_forgotten_in_both_places(scene):
 async def test_what_was_learnt_from_an_unsent_message_is_forgotten_too(scene):
     scene.decisions.answer = ("phone",)
     await scene.handlers.handle(event(MessageUnsent, Unsend(**who(mid="m"))))
-    assert scene.decisions.calls == [("forget_lead", ("1:msg:m",), {})]
+    assert scene.decisions.calls == [("learnt_from", ("1:msg:m",), {}), ("forget_lead", ("1:msg:m",), {})]
     assert scene.conversations.calls[1] == ("forget_lead", ("1:5", ("phone",)), {})
 
 

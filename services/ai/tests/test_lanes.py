@@ -211,7 +211,7 @@ class Decisions:
             lambda: next((d for d in self.world.decisions.values() if event_id in d.covers), None)
         )
 
-    async def forget_lead(self, event_id):
+    async def learnt_from(self, event_id):
         return ()
 
     async def store(self, decision):

@@ -99,12 +99,27 @@ class MongoDecisions:
         document = await self._collection.find_one({"covers": event_id})
         return Decision.from_document(document) if document is not None else None
 
-    async def forget_lead(self, event_id: str) -> tuple[str, ...]:
-        """Forget what the decision about an interaction had learnt of the customer; return under which names."""
-        document = await self._collection.find_one_and_update(
-            {"covers": event_id}, {"$set": {"lead": {}}}, projection={"lead": 1}
-        )
+    async def learnt_from(self, event_id: str) -> tuple[str, ...]:
+        """Return the names of what the decision about an interaction had learnt of the customer."""
+        document = await self._collection.find_one({"covers": event_id}, projection={"lead": 1})
         return tuple((document or {}).get("lead", ()))
+
+    async def forget_lead(self, event_id: str) -> None:
+        """Forget what the decision about an interaction had learnt of the customer.
+
+        Later decisions of the conversation were made with the interaction in view and may have learnt the same again.
+        """
+        learnt = await self._collection.find_one(
+            {"covers": event_id}, projection={"lead": 1, "conversation_id": 1, "at": 1}
+        )
+        if learnt is None:
+            return
+        for name, value in learnt["lead"].items():
+            later = {"conversation_id": learnt["conversation_id"], "at": {"$gte": learnt["at"]}}
+            await self._collection.update_many(
+                {**later, "_id": {"$ne": learnt["_id"]}, f"lead.{name}": value}, {"$unset": {f"lead.{name}": ""}}
+            )
+        await self._collection.update_one({"_id": learnt["_id"]}, {"$set": {"lead": {}}})
 
     async def store(self, decision: Decision) -> tuple[Decision, bool]:
         """Store a decision and return it with True, or the one stored before under its id with False."""

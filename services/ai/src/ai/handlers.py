@@ -190,8 +190,9 @@ class Handlers:
         message_id = interaction_id(data.account_id, "msg", data.mid)
         await self.messages.erase(message_id, about=_about(merchant, event))
         await self.conversations.erase(data.conversation_id, message_id)
-        if learnt := await self.decisions.forget_lead(message_id):
+        if learnt := await self.decisions.learnt_from(message_id):
             await self.conversations.forget_lead(data.conversation_id, learnt)
+            await self.decisions.forget_lead(message_id)  # last: a repetition has to find out what else is to go
         return "observed"
 
     async def on_referral_received(self, event: ReferralReceived) -> Outcome:
