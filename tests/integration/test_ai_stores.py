@@ -1,6 +1,7 @@
 """The ai service on the MongoDB wire: what is kept, that it is kept once, and how many calls that takes."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -356,11 +357,11 @@ async def stored_text(scene: Scene) -> str:
 
 async def test_an_edit_changes_the_message_and_its_line_and_an_older_one_does_not(scene: Scene):
     await scene.handle(message("old"))
-    assert await scene.handle(edit("new", 2)) == 2
+    assert await scene.handle(edit("new", 2)) == 3
     assert await scene.handle(edit("middle", 1)) == 1
     assert await stored_text(scene) == "new"
     assert (await scene.conversation())["recent"][0]["text"] == "new"
-    assert await scene.handle(edit("new", 2)) == 2  # redelivered: a crash may have come between its two writes
+    assert await scene.handle(edit("new", 2)) == 3  # redelivered: a crash may have come between its two writes
 
 
 async def test_an_edit_does_not_bring_back_what_was_taken_back(scene: Scene):
@@ -388,6 +389,53 @@ async def test_an_edit_that_overtook_its_message_wins(scene: Scene):
     stored = await scene.db[MESSAGES].find_one({"_id": "1:msg:m1"})
     assert stored is not None
     assert (stored["text"], stored["mid"]) == ("prix", "m1")
+
+
+async def test_an_edit_leaves_what_came_along_with_the_text(scene: Scene):
+    picture = {"type": "image", "url": "https://cdn.example/x"}
+    await scene.handle(message("prox", reply_to={"story_id": "9"}, attachments=(picture,)))
+    for number, text in ((1, "price"), (2, "the price")):
+        await scene.handle(edit(text, number))
+        line = (await scene.conversation())["recent"][0]
+        assert line["text"] == f"[story reply] [image] {text}"
+        assert line["text"][line["placeholder"] :] == text
+
+
+async def test_an_edit_that_overtook_its_message_costs_it_no_media(scene: Scene):
+    await scene.handle(edit("prix", 1))
+    await scene.handle(message("prox", attachments=({"type": "image", "url": "https://cdn.example/x"},)))
+    stored = await scene.db[MESSAGES].find_one({"_id": "1:msg:m1"})
+    assert stored is not None
+    assert (stored["text"], stored["attachments"]) == ("prix", [{"type": "image", "url": "https://cdn.example/x"}])
+
+
+async def test_what_is_taken_back_waits_no_more_also_when_its_line_has_grown_old(db: Database, count: CommandCount):
+    scene = Scene(db, count, history=2)
+    scene.standings.known["1"] = Standing("1", state="needs_reconnection")
+    for number in range(4):
+        await scene.handle(message(f"question {number}", mid=f"m{number}"))
+    await scene.handle(event(MessageUnsent, Unsend(**WHO, mid="m0"), "1:del:m0"))
+    assert [one["id"] for one in (await scene.conversation())["unanswered"]] == ["1:msg:m1", "1:msg:m2", "1:msg:m3"]
+
+
+async def test_what_was_learnt_goes_also_when_forgetting_it_was_interrupted_and_where_it_was_learnt_again(scene: Scene):
+    lead = Lead(phone="0770")
+    scene.model.answer = Completion(Answer(reply="answer", language="en", lead=lead), "m", Usage(10, 5))
+    await scene.handle(message("my number is 0770"))
+    await scene.handle(message("thanks", mid="m2"))  # the model sees the number above, and tells it again
+    unsent = event(MessageUnsent, Unsend(**WHO, mid="m1"), "1:del:m1")
+    for crash_at in (2, 3, 4):
+        steps = [0]
+        dying = replace(
+            scene.handlers,
+            decisions=Crashing(scene.handlers.decisions, steps, crash_at, after=False),  # type: ignore[arg-type]
+            conversations=Crashing(scene.handlers.conversations, steps, crash_at, after=False),  # type: ignore[arg-type]
+        )
+        with pytest.raises(AutoReconnect):
+            await dying.handle(unsent)
+    await scene.handle(unsent)
+    assert (await scene.conversation())["lead"] == {}
+    assert [one["lead"] async for one in scene.db[DECISIONS].find({})] == [{}, {}]
 
 
 async def test_an_unsent_message_is_gone_from_both_places(scene: Scene):

@@ -144,21 +144,27 @@ class MongoConversations:
         )
 
     async def reword(self, conversation_id: str, line_id: str, text: str) -> None:
-        """Replace the text of a line that its writer changed."""
+        """Replace what was typed in a line that its writer changed; what came along stays: "[story reply] "."""
+        conversation = await self.find(conversation_id)
+        line = next((one for one in conversation.recent if one.id == line_id), None) if conversation else None
+        if line is None:
+            return
+        told = f"{line.text[: line.placeholder].rstrip()} {text}".strip()
         await self._collection.update_one(
-            {"_id": conversation_id, "recent.id": line_id},
-            {"$set": {"recent.$.text": text[:LONGEST_LINE], "recent.$.placeholder": 0}},
+            # Only as it was read: what was taken back meanwhile stays empty.
+            {"_id": conversation_id, "recent": {"$elemMatch": {"id": line_id, "text": line.text}}},
+            {"$set": {"recent.$.text": told[:LONGEST_LINE], "recent.$.placeholder": len(told) - len(text)}},
         )
 
     async def erase(self, conversation_id: str, line_id: str) -> None:
         """Forget what a line that was taken back said; it waits for no answer any more."""
-        await self._collection.update_one(
+        no_answer = {"$pull": {"unanswered": {"id": line_id}}}
+        erased = await self._collection.update_one(
             {"_id": conversation_id, "recent.id": line_id},
-            {
-                "$set": {"recent.$.text": "", "recent.$.placeholder": 0, "recent.$.images": []},
-                "$pull": {"unanswered": {"id": line_id}},
-            },
+            {"$set": {"recent.$.text": "", "recent.$.placeholder": 0, "recent.$.images": []}, **no_answer},
         )
+        if not erased.matched_count:  # it may wait still when its line has grown old
+            await self._collection.update_one({"_id": conversation_id, "unanswered.id": line_id}, no_answer)
 
     async def forget_lead(self, conversation_id: str, names: Sequence[str]) -> None:
         """Forget what was learnt of a customer under these names."""

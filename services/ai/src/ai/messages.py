@@ -36,17 +36,25 @@ class MongoMessages:
         self._collection = db[MESSAGES]
 
     async def store(self, said: Incoming, *, merchant_id: str, now: datetime) -> Stored:
-        """Store a message and return how it is stored: one call, two for a redelivery. Raises PyMongoError."""
+        """Store a message and return how it is stored: one call, two for a redelivery, three for what was taken back
+        before it came. Raises PyMongoError.
+        """
+        facts = _facts(said, merchant_id, now)
+        unstored = {"_id": said.id, "stored_at": {"$exists": False}}
         try:
             waiting = await self._collection.find_one_and_update(
-                {"_id": said.id, "stored_at": {"$exists": False}},
-                # Text and attachments only where nothing waits: an unsend that came first must find nothing to show.
-                {"$set": _facts(said, merchant_id, now), "$setOnInsert": _contents(said)},
+                {**unstored, "unsent": {"$ne": True}},
+                # The text only where no edit waits; what was taken back gets neither text nor attachments.
+                {"$set": facts | _media(said), "$setOnInsert": {"text": said.text}},
                 upsert=True,
                 return_document=ReturnDocument.BEFORE,
             )
         except DuplicateKeyError:
-            return _stored(await self._collection.find_one({"_id": said.id}), said, now, fresh=False)
+            found = await self._collection.find_one({"_id": said.id})
+            fresh = found is not None and "stored_at" not in found
+            if fresh:
+                await self._collection.update_one(unstored, {"$set": facts})
+            return _stored(found, said, now, fresh=fresh)
         return _stored(waiting, said, now, fresh=True)
 
     async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> bool:
@@ -99,11 +107,8 @@ def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:
     return facts
 
 
-def _contents(said: Incoming) -> Document:
-    contents: dict[str, Any] = {"text": said.text}
-    if said.attachments:
-        contents["attachments"] = list(said.attachments)
-    return contents
+def _media(said: Incoming) -> Document:
+    return {"attachments": list(said.attachments)} if said.attachments else {}
 
 
 def _stored(document: Document | None, said: Incoming, now: datetime, *, fresh: bool) -> Stored:
