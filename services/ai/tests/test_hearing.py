@@ -218,6 +218,15 @@ async def test_of_several_recordings_what_was_understood_stays():
     assert len(many.fetches) == MOST_RECORDINGS
 
 
+async def test_a_recording_that_can_never_be_heard_does_not_cost_the_others():
+    world = World(fetched=[NotFetched("refused"), Fetched(b"<html>", "audio/mp4"), Fetched(MP4, "audio/mp4")])
+    said = await world.ears().hear(SHOP, voice("https://a/1", "https://a/2", "https://a/3"), stored())
+    assert (said.text, world.noted) == ("bikam?", ["ok"])
+    none = World(fetched=[NotFetched("refused"), NotFetched("too_big")])
+    await none.ears().hear(SHOP, voice("https://a/1", "https://a/2"), stored())
+    assert none.noted == ["refused"]
+
+
 async def test_nothing_is_begun_for_a_record_that_another_replica_has():
     class Lost:
         owned, partition = False, 0

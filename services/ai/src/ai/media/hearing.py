@@ -175,13 +175,19 @@ class Ears:
     async def _all(self, urls: Sequence[str]) -> Transcribed:
         """Return what is said in all recordings, one after another: only one of them is in memory. Raises NotHeard."""
         heard: list[Transcribed] = []
+        given_up: NotHeard | None = None
         for url in urls:
             try:
                 heard.append(await self._one(url))
-            except NotHeard:
-                if not heard:
+            except NotHeard as failure:
+                if failure.wait is None:
+                    given_up = given_up or failure  # what can never be heard does not cost the others
+                elif heard:
+                    break  # what was understood, and paid for, is better than nothing
+                else:
                     raise
-                break  # what was understood, and paid for, is better than nothing
+        if given_up is not None and not heard:
+            raise given_up
         usage = sum((one.usage for one in heard), AudioUsage())
         return Transcribed("\n".join(filter(None, (one.text for one in heard))), usage)
 
