@@ -9,7 +9,7 @@ from pymongo.errors import AutoReconnect, OperationFailure
 
 from common.errors import Paced, Permanent, Retryable
 from common.events import ANY_EVENT
-from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, backoff, cause, verdict
+from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, backoff, cause, verdict
 
 POLICY = RetryPolicy(first_delay=0.2, longest_delay=30, longest_age=60, bug_attempts=5)
 
@@ -64,3 +64,19 @@ def test_delays_grow_and_never_pass_the_bound(attempts):
 
 def test_an_exceptions_message_is_not_its_cause():
     assert cause(RuntimeError("Ahmed wrote: hello")) == "RuntimeError"
+
+
+def test_what_goes_wrong_after_an_hour_of_waiting_for_its_pace_has_all_its_patience_yet():
+    """A private reply behind 750 others meets its first outage when it is an hour old."""
+    tries, now = Tries(0.0), 0.0
+    for _ in range(100):
+        tries.begins(now)
+        tries.failed(Paced("750 an hour", after=60), now + 2)
+        now += 62
+    assert (tries.failures, tries.age) == (0, 0.0)
+    tries.begins(now)
+    tries.failed(Retryable("away"), now + 1)
+    assert (tries.failures, tries.age) == (1, 1.0)
+    tries.begins(now + 40)
+    tries.failed(Retryable("away"), now + 41)
+    assert (tries.failures, tries.age) == (2, 41.0)

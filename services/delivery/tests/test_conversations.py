@@ -406,3 +406,12 @@ class TestRefusing:
         world.directory.by_id = away
         assert (await api.get()).status_code == 503
         assert (await api.post("reply", {"text": "x"})).status_code == 503
+
+
+@pytest.mark.parametrize("what", ["takeover", "release", "resolve", "reply"])
+async def test_a_body_that_would_be_read_for_seconds_is_not_read(api, what):
+    """A hundred thousand quick replies held the whole process up for 1.5 seconds."""
+    body = {
+        "action": {"kind": "direct_message", "text": "x", "quick_replies": [{"title": "a", "payload": "b"}] * 10**5}
+    }
+    assert (await api.post(what, body)).status_code == 413

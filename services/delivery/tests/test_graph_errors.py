@@ -36,6 +36,8 @@ EXPECTED = {
     "80002": ("pause_account", "pause_account", None),
     "80006": ("pause_account", "pause_account", None),
     "368": ("hold", "hold", "blocked_for_policy"),
+    "4/2207051": ("hold", "hold", "blocked_for_policy"),  # one account's, though its code is the whole app's limit
+    "25/2207050": ("restrict", "restrict", "account_restricted"),
     "10/2534022": ("refuse", "refuse", "window_closed"),
     "10/2018278": ("refuse", "refuse", "window_closed"),
     "10/2018300": ("other_app", "other_app", "other_app_owns_thread"),
@@ -52,6 +54,7 @@ EXPECTED = {
     "10/2534077": ("reconnect", "reconnect", "permission_missing"),
     "200": ("reconnect", "reconnect", "permission_missing"),
     "200/2534041": ("reconnect", "reconnect", "permission_missing"),
+    "102": ("reconnect", "reconnect", "token_expired"),
     "190": ("reconnect", "reconnect", "token_expired"),
     "190/458": ("reconnect", "reconnect", "token_expired"),
     "190/460": ("reconnect", "reconnect", "token_expired"),

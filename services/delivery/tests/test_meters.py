@@ -200,3 +200,30 @@ async def test_two_replicas_reach_the_pace_and_never_exceed_it(server):
     (count,) = platform.told()
     assert count["exceeded"] == 0
     assert count["calls"] > 100
+
+
+@pytest.mark.parametrize("how", ["restarted", "emptied"])
+async def test_a_count_that_lost_all_in_a_moment_when_nobody_asked_is_told_what_was_sent(server, how):
+    """The client connects anew without a word, and an empty window looks like an hour in which nothing was sent."""
+    async with replicas(server.url, ("private_reply", Limit(10, 3600))) as (one, other):
+        for meters, most in ((one, 5), (other, 5)):
+            for sent in await taken(meters, HOURLY, most):
+                sent.used()
+            await told(meters)
+        if how == "restarted":
+            server.kill()
+            server.start()
+        else:
+            await one._shared._client.flushall()
+        again = [len(await taken(meters, HOURLY)) for meters in (other, one, other, one)]
+    assert sum(again) == 0
+
+
+async def test_a_count_that_forgot_nothing_is_told_nothing_again(server):
+    async with replicas(server.url, ("private_reply", Limit(1000, 3600))) as (one, other):
+        for _ in range(30):
+            for meters in (one, other):
+                (sent,) = await taken(meters, HOURLY, 1)
+                sent.used()
+        assert [meters._counting for meters in (one, other)] == ["shared", "shared"]
+        assert not any(own.lost for meters in (one, other) for own in meters._own.values())

@@ -116,3 +116,12 @@ async def test_an_address_that_refuses_is_not_tried_again():
 def test_what_an_addresss_answer_means(answer, kind):
     error = meaning(answer)
     assert (None if error is None else type(error)) is kind
+
+
+@pytest.mark.parametrize("webhook", ["http://exa\nmple/", "http://\u0663.example/", "https://h/" + "x" * 70_000])
+async def test_an_address_that_is_none_is_an_address_that_takes_nothing(webhook):
+    """It raised what nobody expected: the refusal that people were to be told of was lost with it."""
+    inbox = Inbox()
+    with pytest.raises(Refused, match="operator_unreachable"):
+        await inbox.operator.notify(merchant(webhook), NOTICE)
+    assert (inbox.asked, inbox.counted("unreachable")) == ([], 1)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from common.clock import ManualClock
-from common.errors import Throttled
-from delivery.pace.pauses import FIRST_PAUSE, LONGEST_PAUSE, PROBE_GAP, Bucket, PauseMetrics, Pauses
+from common.errors import Paced, Throttled
+from delivery.pace.pauses import FIRST_PAUSE, FOR_ANSWERS, LONGEST_PAUSE, PROBE_GAP, Bucket, PauseMetrics, Pauses
 from delivery.platforms.usage import Pace
 
 APP, SHOP, CALL = Bucket("graph"), Bucket("graph", "1"), Bucket("graph", "1", "send")
@@ -204,3 +204,31 @@ def test_whatever_happens_no_call_is_made_in_a_pause_and_every_wait_ends(steps):
             return
         rig.pass_time(wait)
     raise AssertionError("the wait never ends")
+
+
+def test_the_next_slot_of_a_slowed_account_is_kept_for_an_answer_that_waits(rig):
+    """Whoever comes first takes the slot, so a broadcast's hundreds would leave an answer none."""
+    rig.pauses.used(SHOP, Pace(gap=10.0))
+    assert rig.pauses.wait("graph", "1", "send", first=False) == 0
+    rig.pauses.ask("graph", "1", "send", first=False)
+    assert rig.pauses.wait("graph", "1", "send") == 10.0
+    rig.pass_time(10)
+    assert 0 < rig.pauses.wait("graph", "1", "send", first=False) <= FOR_ANSWERS
+    rig.pauses.ask("graph", "1", "send")
+    rig.pass_time(10)
+    assert rig.pauses.wait("graph", "1", "send", first=False) == 0
+
+
+def test_an_answer_that_does_not_come_back_holds_a_slot_no_longer_than_a_moment(rig):
+    rig.pauses.used(SHOP, Pace(gap=10.0))
+    rig.pauses.ask("graph", "1", "send", first=False)
+    rig.pauses.wait("graph", "1", "send")
+    rig.pass_time(10 + FOR_ANSWERS)
+    assert rig.pauses.wait("graph", "1", "send", first=False) == 0
+
+
+def test_waiting_out_a_pause_makes_nothing_too_old(rig):
+    """A pause may be named in hours, and after it one call a second tries."""
+    rig.pauses.throttled(SHOP, 2 * 3600.0)
+    with pytest.raises(Paced):
+        rig.pauses.ask("graph", "1", "send")

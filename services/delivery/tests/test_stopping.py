@@ -248,3 +248,19 @@ class TestReplies:
         assert await world.deliver_until_done(event) == 2
         assert len(world.platform.sends()) == 2
         assert world.published[0].data.reason == "bad_media"
+
+    async def test_a_send_that_waited_for_its_turn_with_an_old_token_does_not_stop_what_was_connected(self, make_world):
+        """The token is as old as the plan it stands in, however late the call begins."""
+        world = make_world(places=1)
+        await world.pacing._places.take("graph", ACCOUNT)
+        waiting = asyncio.create_task(world.sender.deliver(world.reply()))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        world.clock.advance(timedelta(seconds=5))
+        world.standings.connect(ACCOUNT, world.clock.now())
+        world.clock.advance(timedelta(seconds=30))
+        world.platform.script = [refusal("reconnect")]
+        world.pacing._places.leave("graph")
+        await waiting
+        assert world.kinds() == ["failed"]
+        assert (await world.stops.standing(ACCOUNT)).state == "active"

@@ -3,7 +3,8 @@
     ProcessingError
     ├── Retryable       nothing happened; the same record may be tried again, after `after` seconds if known
     │   ├── Throttled   the other side is well and asks for a pause (429): no reason to think that it is down
-    │   └── Paced       our own pace asks for it: nothing is wrong, however long it takes
+    │   ├── Paced       our own pace asks for it: nothing is wrong, however long it takes
+    │   └── Paused      both: a pause that the other side asked for is waited out, and nothing was asked of it
     ├── Permanent       it will never work; the record goes to its dead-letter topic, with `reason`
     └── UnknownOutcome  a send may or may not have happened; it must not be repeated blindly, `evidence` says why
 
@@ -54,6 +55,10 @@ class Throttled(Retryable):
 
 class Paced(Retryable):
     """So many were sent that this one's turn is later. Waiting for it makes no record too old."""
+
+
+class Paused(Throttled, Paced):
+    """The other side has asked for a pause, which is waited out before anything is asked of it again."""
 
 
 class Permanent(ProcessingError):

@@ -5,6 +5,7 @@ Every call of the two platforms is made inside `of`, which hears the answers and
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from common.clock import Clock
 from common.errors import Finding, ProcessingError, Retryable
@@ -27,13 +28,17 @@ class Consequences:
         self._clock = clock
         self._metrics = metrics
 
-    def wait(self, api: str, account: str, kind: str) -> float:
+    def wait(self, api: str, account: str, kind: str, *, first: bool = True) -> float:
         """Return the seconds for which a limit is waited out before a call of that kind, 0 where none is."""
-        return self._pauses.wait(api, account, kind) if api in APIS else 0.0
+        return self._pauses.wait(api, account, kind, first=first) if api in APIS else 0.0
 
-    def ask(self, api: str, account: str, kind: str) -> Slot | None:
-        """Return leave to make a call now, None where none is needed. Raises Throttled during a pause."""
-        return self._pauses.ask(api, account, kind) if api in APIS else None
+    def slowed(self, api: str, account: str, kind: str) -> bool:
+        """Tell whether a limit is waited out, or so near that calls are spaced."""
+        return self._pauses.slowed(api, account, kind)
+
+    def ask(self, api: str, account: str, kind: str, *, first: bool = True) -> Slot | None:
+        """Return leave to make a call now, None where none is needed. Raises Paused during a pause."""
+        return self._pauses.ask(api, account, kind, first=first) if api in APIS else None
 
     async def refuse_if_stopped(self, account: str) -> None:
         """Return where the account's token is of use. Raises Refused where it is known not to be, PyMongoError."""
@@ -42,15 +47,18 @@ class Consequences:
             raise Refused(standing.state, standing.detail)
 
     @asynccontextmanager
-    async def of(self, api: str, account: str, kind: str, *, key: str = "") -> AsyncIterator[None]:
+    async def of(
+        self, api: str, account: str, kind: str, *, key: str = "", since: datetime | None = None
+    ) -> AsyncIterator[None]:
         """Draw the consequences of the one call that is made inside; its error goes on as it is.
 
-        `kind` is what limits of single kinds of calls are about, `key` the secret the call is made with.
+        `kind` is what limits of single kinds of calls are about, `key` the secret the call is made with, `since` when
+        that was read, where it was not just now.
         """
         if api not in APIS:
             yield
             return
-        began = self._clock.now()
+        began = since or self._clock.now()
         with heard() as answers:
             try:
                 yield

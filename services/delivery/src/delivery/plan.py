@@ -1,7 +1,7 @@
 """How a reply can be sent: by whose keys, over which routes, to whom; or why it cannot be sent at all."""
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -53,6 +53,8 @@ class Plan:
     key: str | None = None
     only_tagged: bool = False
     manner: Manner = NORMAL
+    made_at: datetime | None = None
+    """When the keys were read: a send may wait for its turn for long."""
 
     def starting_at(self, row: Row) -> tuple[Route, ...]:
         """Return the routes to try: a message whose first parts went one way goes on that way.
@@ -104,6 +106,7 @@ class Planner:
     async def plan(self, event: ReplyGenerated) -> Plan | Withhold | Impossible:
         """Return the routes a reply may take, or why it may take none."""
         reply = event.data
+        began = self._clock.now()
         merchant = await self._merchant_of(reply)
         if merchant is None:
             return Withhold("unknown_merchant", "no merchant here has this id and account")
@@ -132,7 +135,7 @@ class Planner:
             return self._stopped(reply, planned, standing)
         if isinstance(planned, Plan) and planned.manner.opt_in_token is not None:
             await self._use_opt_in(reply, planned.manner.opt_in_token)
-        return planned
+        return replace(planned, made_at=began) if isinstance(planned, Plan) else planned
 
     async def _use_opt_in(self, reply: Reply, token: str) -> None:
         """Keep the token for this reply, also for its second try. Raises Retryable where another one was faster."""

@@ -37,11 +37,11 @@ class Work:
     async def take(self, chosen: Chosen) -> None:
         """Wait for the pace and a place on the chosen route, then ask leave for one call.
 
-        Raises Paced, OwnershipLost, BreakerOpen, Throttled.
+        Raises Paced, OwnershipLost, BreakerOpen, Paused.
         """
-        self.subscriber = chosen.subscriber
+        self.subscriber, first = chosen.subscriber, self.reply.origin != "api"
         self._give_back_permit()
-        self.outside.refuse_if_paused(chosen.route, self.reply.account_id, kind_of(self.reply))
+        self.outside.refuse_if_paused(chosen.route, self.reply.account_id, kind_of(self.reply), first=first)
         key = self.plan.key if isinstance(self.plan, Plan) else None
         await self.turn.take(
             chosen.route,
@@ -53,10 +53,10 @@ class Work:
                 page=page_of(key or ""),
                 subscriber=chosen.subscriber,
             ),
-            first=self.reply.origin != "api",
+            first=first,
             who=self.reply.reply_id,
         )
-        self.permit = self.outside.ask(chosen.route, self.reply.account_id, kind_of(self.reply))
+        self.permit = self.outside.ask(chosen.route, self.reply.account_id, kind_of(self.reply), first=first)
 
     def leave(self) -> None:
         """Give back the place, and the leave for a call that was not made."""

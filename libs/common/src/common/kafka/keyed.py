@@ -46,7 +46,7 @@ from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.progress import PartitionProgress
-from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, cause, verdict
+from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
 from common.kafka.slots import Slots
 from common.settings import KafkaSettings
 
@@ -244,19 +244,21 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         """Handle a record to its end. False when the lane is to be let go instead: drained, or no longer ours."""
         record = entry.record
         started = time.monotonic()
-        attempts = 0
+        tries = Tries(started)
         hand(_InHand(self, lane, entry))
         while self._may_begin(entry):
-            attempts += 1
+            tries.begins(time.monotonic())
             try:
                 if await self._process(entry):
                     self._count(entry, time.monotonic() - started)
                     return True
             except Exception as error:  # noqa: BLE001 a lane must outlive whatever its handler raises
-                decision = verdict(error, attempts=attempts, age=time.monotonic() - started, policy=self._retry)
+                tries.failed(error, time.monotonic())
+                decision = verdict(error, attempts=tries.failures, age=tries.age, policy=self._retry)
                 reason = cause(error)
             else:
                 return False
+            attempts = tries.failures
             where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             match decision:
                 case TryAgain(delay):

@@ -40,6 +40,31 @@ class GiveUp:
     cause: str
 
 
+class Tries:
+    """How often one record failed, and for how long. Waiting for our own pace is no failure and makes nothing too old:
+    the first thing that really goes wrong after an hour of it has the whole of the patience before it.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.failures = 0
+        self.age = 0.0
+        self._since = now
+        self._paced = False
+
+    def failed(self, error: BaseException, now: float) -> None:
+        """Note that a try, and what was waited before it, came to an error at `now`, a time that never falls."""
+        self._paced = isinstance(error, Paced)
+        if not self._paced:
+            self.failures += 1
+            self.age += now - self._since
+        self._since = now
+
+    def begins(self, now: float) -> None:
+        """Note that the next try begins."""
+        if self._paced:
+            self._since = now
+
+
 def passes(error: BaseException) -> bool:
     """Tell whether an error is known to pass: the outside world was away, the record is not to blame."""
     if isinstance(error, OperationFailure):  # the server answered, and refused: trying for an hour would not help
@@ -48,7 +73,7 @@ def passes(error: BaseException) -> bool:
 
 
 def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy) -> TryAgain | GiveUp:
-    """Decide about a record that failed `attempts` times and whose first try was `age` seconds ago."""
+    """Decide about a record that failed `attempts` times in `age` seconds, as `Tries` counts both."""
     if isinstance(error, Permanent | ValidationError):
         return GiveUp(cause(error))
     if passes(error):

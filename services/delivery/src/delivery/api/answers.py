@@ -17,6 +17,11 @@ from delivery.ledger import Row
 
 RETRY_SECONDS = "5"
 
+MOST_BYTES = 256 * 1024
+"""The most a body may have. Ten times what the longest message needs; a larger one is read for seconds, in which this
+process sends nothing.
+"""
+
 NOT_DONE = (
     UnknownMerchant,
     UnknownAccount,

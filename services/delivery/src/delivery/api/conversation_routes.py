@@ -1,6 +1,7 @@
 """The HTTP API for the merchant's people: look at a conversation, take it over, give it back, answer in it."""
 
 import re
+from functools import partial
 
 from litestar import Response, get, post
 from litestar.params import FromPath
@@ -8,7 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
-from delivery.api.answers import NOT_DONE, Answer, AnyRequest, answer_to, caller, described, problem, read
+from delivery.api.answers import MOST_BYTES, NOT_DONE, Answer, AnyRequest, answer_to, caller, described, problem, read
 from delivery.api.conversation_requests import INSTAGRAM_ID, ControlBody, ReplyBody
 from delivery.api.conversation_view import described as described_view
 from delivery.api.conversations import Change, Conversations, NotSendable
@@ -19,6 +20,8 @@ PREFIX = "/api/conversations"
 CONVERSATION = PREFIX + "/{merchant_id:str}/{contact_id:str}"
 CUSTOMER = "contactId"
 
+bounded_post = partial(post, status_code=202, request_max_body_size=MOST_BYTES)
+
 
 def conversation_routes(
     conversations: Conversations, *, jwt_secret: str, clock: Clock
@@ -26,19 +29,19 @@ def conversation_routes(
     """Return the routes of the conversations."""
     desk = _Desk(conversations, jwt_secret, clock)
 
-    @post(CONVERSATION + "/takeover", summary="Let a person answer; Jawab is silent", status_code=202)
+    @bounded_post(CONVERSATION + "/takeover", summary="Let a person answer; Jawab is silent")
     async def takeover(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
         return await desk.change(request, merchant_id, contact_id, ConversationTakenOver)
 
-    @post(CONVERSATION + "/release", summary="Let Jawab answer again", status_code=202)
+    @bounded_post(CONVERSATION + "/release", summary="Let Jawab answer again")
     async def release(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
         return await desk.change(request, merchant_id, contact_id, ConversationReleased)
 
-    @post(CONVERSATION + "/resolve", summary="Close the matter; Jawab answers what comes next", status_code=202)
+    @bounded_post(CONVERSATION + "/resolve", summary="Close the matter; Jawab answers what comes next")
     async def resolve(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
         return await desk.change(request, merchant_id, contact_id, ConversationResolved)
 
-    @post(CONVERSATION + "/reply", summary="Answer as a person", status_code=202)
+    @bounded_post(CONVERSATION + "/reply", summary="Answer as a person")
     async def reply(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
         return await desk.reply(request, merchant_id, contact_id)
 

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
-from delivery.api.answers import NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
+from delivery.api.answers import MOST_BYTES, NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
 from delivery.api.tokens import SEND_MESSAGES
 from delivery.api.utility_messages import SendRequest, UtilityMessagesService
 
@@ -20,7 +20,12 @@ def utility_message_routes(
 ) -> list[ControllerRouterHandler]:
     """Return the routes of the utility messages."""
 
-    @post(PREFIX + "/{merchant_id:str}/send", summary="Send a message to a customer", status_code=202)
+    @post(
+        PREFIX + "/{merchant_id:str}/send",
+        summary="Send a message to a customer",
+        status_code=202,
+        request_max_body_size=MOST_BYTES,
+    )
     async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
         known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
         if isinstance(known, Response):

@@ -59,6 +59,10 @@ class Allowance:
         yield from ((number, math.inf) for number in self._held)
         yield from ((number, until - now) for until, number in self._ended)
 
+    def latest_ended(self, now: float, least: float) -> int | None:
+        """Return the number of the latest call that ended, where it still counts for `least` seconds."""
+        return self._ended[-1][1] if self._ended and self._ended[-1][0] - now > least else None
+
     def wait(self, now: float, ahead: int = 0) -> float:
         """Return the seconds until there is room for somebody who has `ahead` others before them, at the soonest.
 

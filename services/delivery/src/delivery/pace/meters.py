@@ -6,7 +6,8 @@
 Each replica notes its own calls in any case. When the shared count goes away, nobody knows what the others have just
 sent; so a limit of seconds rests for its window first, and one of an hour, which nobody could wait out, counts what
 this replica sent itself. When it comes back, the others may not have noticed yet: until they must have, both have to
-agree, and each tells the count what it sent meanwhile.
+agree, and each tells the count what it sent meanwhile. One that was emptied in a moment when nobody asked is known by
+a call of this replica's that it should still count.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ import structlog
 from delivery.metrics import PaceMetrics
 from delivery.pace.allowance import Allowance, cooling_of
 from delivery.pace.rate_limits import Limit, Limits, Meter
-from delivery.pace.shared_count import CountAway, Place, SharedCount
+from delivery.pace.shared_count import CountAway, CountLost, Place, SharedCount
 
 log = structlog.get_logger("pacing")
 
@@ -34,6 +35,8 @@ LOOK_FOR_IT = 2.0
 """Seconds between two questions to a shared count that does not answer: so long a replica may not have noticed."""
 LONGEST_REST = 10.0
 """Seconds; windows above it are not waited out when the shared count goes away."""
+SURELY = 1.0
+"""Seconds for which a call must still count for its absence from the shared count to prove that this was emptied."""
 MOST_KEPT = 10_000
 MOST_LOOKED_AT = 10
 
@@ -162,10 +165,12 @@ class Meters:
 
     async def _take_shared(self, shared: SharedCount, meter: Meter) -> Pass | float:
         own, limit = self._own_of(meter), self._limits[meter.name]
-        also = None
+        also, witness = None, None
         if own.lost:
             counted = own.allowance.counted(self._now())
             also = {self._place(meter, number): None if left == math.inf else left for number, left in counted}
+        elif (latest := own.allowance.latest_ended(self._now(), SURELY)) is not None:
+            witness = self._place(meter, latest)
         both = self._counting != "shared" and self._now() < self._changed_at + self._until_all_know(limit)
         number = own.allowance.take(self._now(), beyond=not both)
         if number is None and also is None:
@@ -173,7 +178,11 @@ class Meters:
         place = self._place(meter, number or 0)
         calls = limit.calls if number is not None else 0  # none: only to tell what was sent meanwhile
         try:
-            wait = await shared.take(place, calls=calls, cooling=cooling_of(limit.seconds), also=also)
+            wait = await shared.take(place, calls=calls, cooling=cooling_of(limit.seconds), also=also, witness=witness)
+        except CountLost:
+            own.allowance.give_back(number or 0)
+            self._was_emptied()
+            return await self._take_shared(shared, meter)
         except BaseException:
             # It may count there all the same, until its lease ends: too much is safe.
             own.allowance.give_back(number or 0)
@@ -201,6 +210,13 @@ class Meters:
                 own.lost = True
         self._counting = "away"
         self._metrics.count_away.set(1)
+
+    def _was_emptied(self) -> None:
+        """Go on as with a count that was away and is back: it is told what was sent, and so the others will."""
+        log.warning("limits.count_emptied", replicas=self._replicas)
+        self._counting, self._changed_at = "returning", self._now()
+        for own in self._own.values():
+            own.lost = True
 
     def _answered(self) -> None:
         now = self._now()

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from common.clock import Clock
-from common.errors import Throttled
+from common.errors import Paused
 from delivery.platforms.usage import Pace
 
 log = structlog.get_logger("pauses")
@@ -33,6 +33,8 @@ LONGEST_PAUSE = 300.0
 SHORTEST_PAUSE = 0.1
 LONGEST_NAMED = 24 * 3600.0
 PROBE_GAP = 1.0
+FOR_ANSWERS = 1.0
+"""Seconds for which a slot of a slowed bucket is kept for an answer that was told to come back for it."""
 MOST_REMEMBERED = 10_000
 
 
@@ -58,6 +60,8 @@ class _State:
     probing: bool = False
     gap: float = 0.0
     next_at: datetime | None = None
+    answers_until: datetime | None = None
+    """Until when slots are for answers only: one waits."""
 
     @property
     def spacing(self) -> float:
@@ -106,19 +110,31 @@ class Pauses:
                 metrics.paused.labels(api, scope).set_function(partial(self.count, api, scope))
                 metrics.slowed.labels(api, scope).set_function(partial(self.count, api, scope, slowed=True))
 
-    def wait(self, api: str, account: str, kind: str) -> float:
-        """Return the seconds until a call of that kind may be made, 0 where it may be made now."""
-        now = self._clock.now()
-        return max((self._left(state, now) for state in self._about(api, account, kind)), default=0.0)
+    def wait(self, api: str, account: str, kind: str, *, first: bool = True) -> float:
+        """Return the seconds until a call of that kind may be made, 0 where it may be made now.
 
-    def ask(self, api: str, account: str, kind: str) -> "Slot":
+        `first` tells an answer from what a program asks for: the next slot of a slowed bucket is the answer's.
+        """
+        now, states = self._clock.now(), self._about(api, account, kind)
+        wait = max((self._left(state, now, first=first) for state in states), default=0.0)
+        if first and wait > 0:
+            for state in states:
+                state.answers_until = now + timedelta(seconds=wait + FOR_ANSWERS)
+        return wait
+
+    def slowed(self, api: str, account: str, kind: str) -> bool:
+        """Tell whether calls of that kind are held back or spaced: then there is none to spare for a courtesy."""
+        now = self._clock.now()
+        return any(now < state.until or state.spacing > 0 for state in self._about(api, account, kind))
+
+    def ask(self, api: str, account: str, kind: str, *, first: bool = True) -> "Slot":
         """Return leave to make a call now: the next one of a slowed bucket is then one gap away.
 
-        Raises Throttled with the time to wait.
+        Raises Paused with the time to wait.
         """
-        wait = self.wait(api, account, kind)
+        wait = self.wait(api, account, kind, first=first)
         if wait > 0:
-            raise Throttled(f"{api} asked for a pause", after=wait)
+            raise Paused(f"{api} asked for a pause", after=wait)
         now, taken = self._clock.now(), []
         for state in self._about(api, account, kind):
             before, state.next_at = state.next_at, now + timedelta(seconds=state.spacing)
@@ -189,10 +205,11 @@ class Pauses:
         return [state for bucket in _buckets(api, account, kind) if (state := self._each.get(bucket)) is not None]
 
     @staticmethod
-    def _left(state: _State, now: datetime) -> float:
-        if now < state.until:
-            return (state.until - now).total_seconds()
-        return max((state.next_at - now).total_seconds(), 0.0) if state.next_at is not None else 0.0
+    def _left(state: _State, now: datetime, *, first: bool) -> float:
+        moments = [state.until, state.next_at]
+        if not first and state.spacing > 0:
+            moments.append(state.answers_until)
+        return max(0.0, *((moment - now).total_seconds() for moment in moments if moment is not None))
 
 
 def _buckets(api: str, account: str, kind: str) -> tuple[Bucket, Bucket, Bucket]:

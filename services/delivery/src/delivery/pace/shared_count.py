@@ -21,12 +21,16 @@ LEASE_SECONDS = 60.0
 """How much longer than its window a call counts whose end is never told: its replica died."""
 
 MOST_CONNECTIONS = 16
+LOST = -2
 
 TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 4, #ARGV, 2 do
+if ARGV[4] ~= '' and not redis.call('ZSCORE', KEYS[1], ARGV[4]) then
+  return -2
+end
+for i = 5, #ARGV, 2 do
   redis.call('ZADD', KEYS[1], now + (tonumber(ARGV[i + 1]) or lease), ARGV[i])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -41,8 +45,8 @@ end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return math.max(math.floor((first[2] or now) - now), 0)
 """
-"""Takes a place in the window for the call named in ARGV[3], after adding those named behind it. Returns -1, or in how
-many milliseconds the first place may be free."""
+"""Takes a place in the window for the call named in ARGV[3], after adding those named behind ARGV[4]. Returns -1, or in
+how many milliseconds the first place may be free; -2, having done nothing, where the call in ARGV[4] is missing."""
 
 END = """
 local time = redis.call('TIME')
@@ -55,6 +59,10 @@ end
 
 class CountAway(Exception):
     """The shared count did not answer. The message is an error's class."""
+
+
+class CountLost(Exception):
+    """The shared count answers, but has forgotten calls that still count: it was emptied."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +93,25 @@ class SharedCount:
         self._end: Any = self._client.register_script(END)
 
     async def take(
-        self, place: Place, *, calls: int, cooling: float, also: Mapping[Place, float | None] | None = None
+        self,
+        place: Place,
+        *,
+        calls: int,
+        cooling: float,
+        also: Mapping[Place, float | None] | None = None,
+        witness: Place | None = None,
     ) -> float | None:
         """Count a call; None where it may be made, else the seconds until there may be room.
 
         `also` are calls that the count may not know, made while it was away, with the seconds for which they still
-        count: None for those under way.
+        count: None for those under way. `witness` is one that it must know: raises CountLost where it does not.
         """
         known = [word for one, left in (also or {}).items() for word in (one.name, "" if left is None else _ms(left))]
         lease = _ms(cooling + LEASE_SECONDS)
-        waits = await self._ask(self._take(keys=[place.key], args=[calls, lease, place.name, *known]))
+        must_know = witness.name if witness is not None else ""
+        waits = await self._ask(self._take(keys=[place.key], args=[calls, lease, place.name, must_know, *known]))
+        if int(waits) == LOST:
+            raise CountLost
         return None if int(waits) < 0 else int(waits) / 1000
 
     async def end(self, place: Place, *, cooling: float) -> None:

@@ -104,21 +104,26 @@ class OutsideApi:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Answer | NoAnswer:
-        """Make the call, once. Never raises for what the network or the other side does."""
+        """Make the call, once. Never raises for what the network or the other side does, nor for an address that is
+        none: a merchant's own may be anything.
+        """
         steps: list[str] = []
 
         async def note(step: str, _: Mapping[str, Any]) -> None:
             steps.append(step)
 
-        request = self._client.build_request(
-            method,
-            self._base_url + path,
-            params=params,
-            json=body,
-            headers={"authorization": f"Bearer {token}"} if token else None,
-            timeout=self._timeout,
-            extensions={"trace": note},
-        )
+        try:
+            request = self._client.build_request(
+                method,
+                self._base_url + path,
+                params=params,
+                json=body,
+                headers={"authorization": f"Bearer {token}"} if token else None,
+                timeout=self._timeout,
+                extensions={"trace": note},
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            return NoAnswer(left=False, evidence=type(error).__name__)
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._total):

@@ -69,6 +69,12 @@ RESTRICTED = Meaning(
     "Instagram has restricted this account. Read the account's status in the Instagram app, do what it asks, then "
     "connect the account again: `jawab merchants connect`.",
 )
+BLOCKED = Meaning(
+    "hold",
+    "blocked_for_policy",
+    "Instagram has blocked the account's messages for some hours because of its policies. Stop campaigns and read "
+    "the account's alerts; Jawab tries again by itself afterwards.",
+)
 PERMISSION = Meaning(
     "reconnect",
     "permission_missing",
@@ -120,6 +126,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
     (2, 1545133): UNCLEAR,
     (3, None): PERMISSION,
     (4, None): APP_LIMIT,
+    (4, 2207051): BLOCKED,
     (10, None): PERMISSION,
     (10, 1893063): RESTRICTED,
     (10, 2018108): UNAVAILABLE,
@@ -128,6 +135,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
     (10, 2534022): WINDOW,
     (10, 2534077): PERMISSION,
     (17, None): ACCOUNT_LIMIT,
+    (25, 2207050): RESTRICTED,
     (32, None): ACCOUNT_LIMIT,
     (100, None): CONTENT,
     (100, 33): NO_PERSON,
@@ -152,6 +160,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
     ),
     (100, 2534029): RESTRICTED,
     (100, 2534037): OTHER_APP,
+    (102, None): TOKEN,
     (190, None): TOKEN,
     (190, 458): _token("The app was removed from the account."),
     (190, 460): _token("The account's password was changed, which ended the access token."),
@@ -162,12 +171,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
     (200, 2534041): PERMISSION,
     (230, None): NO_PROFILE,
     (341, None): APP_LIMIT,
-    (368, None): Meaning(
-        "hold",
-        "blocked_for_policy",
-        "Instagram has blocked the account's messages for some hours because of its policies. Stop campaigns and read "
-        "the account's alerts; Jawab tries again by itself afterwards.",
-    ),
+    (368, None): BLOCKED,
     (506, None): Meaning(
         "refuse",
         "duplicate_content",
@@ -188,7 +192,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
 """What each error means, by (code, subcode); a subcode that is not listed falls back to its code alone."""
 
 PERMISSION_CODES = range(200, 300)
-TOKEN_CODE = 190
+TOKEN_CODES = frozenset({102, 190})
 
 REFUSED = Meaning(
     "refuse",
@@ -265,7 +269,7 @@ def _by_code(code: int, subcode: int | None) -> tuple[Meaning, str] | None:
     if of_code is None:
         return None
     label = name_of(code, None) if (code, None) in KNOWN else f"{PERMISSION_CODES.start}-{PERMISSION_CODES.stop - 1}"
-    if of_code.action == "reconnect" and subcode is not None and code != TOKEN_CODE:
+    if of_code.action == "reconnect" and subcode is not None and code not in TOKEN_CODES:
         # Others of its subcodes are about one message: what this one stops is tried again soon.
         of_code = replace(of_code, action="suspend")
     return of_code, label if subcode is None else f"{label}/other"

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from common.breaker import BreakerOpen, Breakers
-from common.errors import Paced, Throttled
+from common.errors import Paced, Paused
 from common.events.outcomes import Route
 from common.events.replies import Action, DirectMessage, Flow, OperatorNotification, Reply, Typing
 from common.merchants import Merchant
@@ -111,18 +111,21 @@ class Outside:
         # A merchant's own address has none: a notice must never hold up the replies behind it.
         self._breakers: Mapping[Route, Breakers] = {"graph": graph_breakers, "manychat": manychat_breakers}
 
-    def refuse_if_paused(self, route: Route, account: str, kind: str = SEND) -> None:
-        """Return where no limit is being waited out. Raises Throttled with the time to wait."""
-        wait = self._consequences.wait(route, account, kind)
-        if wait > 0:
-            raise Throttled(f"{route} asked for a pause", after=wait)
+    def refuse_if_paused(self, route: Route, account: str, kind: str = SEND, *, first: bool = True) -> None:
+        """Return where no limit is being waited out. Raises Paused with the time to wait.
 
-    def ask(self, route: Route, account: str, kind: str = SEND) -> Leave | None:
-        """Return leave for one send, None where none is needed. Raises BreakerOpen, or Throttled during a pause."""
+        `first` tells an answer from what a program asks for.
+        """
+        wait = self._consequences.wait(route, account, kind, first=first)
+        if wait > 0:
+            raise Paused(f"{route} asked for a pause", after=wait)
+
+    def ask(self, route: Route, account: str, kind: str = SEND, *, first: bool = True) -> Leave | None:
+        """Return leave for one send, None where none is needed. Raises BreakerOpen, or Paused during a pause."""
         breakers = self._breakers.get(route)
         if breakers is None:
             return None
-        slot = self._consequences.ask(route, account, kind)
+        slot = self._consequences.ask(route, account, kind, first=first)
         try:
             return Leave(breakers.ask(account), slot)
         except BreakerOpen:
@@ -134,7 +137,7 @@ class Outside:
         """Send one part. Raises Retryable, Refused or UnknownOutcome; whoever asked for leave tells the breaker."""
         key = (sending.plan.key if sending.route == "manychat" else sending.plan.token) or ""
         account, kind = sending.reply.account_id, kind_of(sending.reply)
-        async with self._consequences.of(sending.route, account, kind, key=key):
+        async with self._consequences.of(sending.route, account, kind, key=key, since=sending.plan.made_at):
             return await self._send(sending)
 
     async def _send(self, sending: Sending) -> Sent:
@@ -150,7 +153,7 @@ class Outside:
     async def show_typing(self, token: str, account: str, contact: str, *, on: bool) -> Sent:
         """Show or end the typing indicator. Raises ProcessingError."""
         async with self._pacing.at_once(Meter("message", account)) as free:
-            if not free:
+            if not free or self._consequences.slowed("graph", account, "typing"):
                 raise Paced("the limit of message is reached: messages come first")
             async with self._calling("graph", account, "typing"):
                 return await self._graph.send(token, account, contact, Typing(on=on))
@@ -183,7 +186,7 @@ class Outside:
     async def _calling(self, api: Route, account: str, kind: str, *meters: Meter, key: str = "") -> AsyncIterator[None]:
         """Make one call that no ledger knows of, at the pace that its meters allow.
 
-        Raises Paced, BreakerOpen, or Throttled during a pause, before it is made.
+        Raises Paced, BreakerOpen, or Paused during a pause, before it is made.
         """
         async with self._pacing.paced(*meters) as turn:
             with self.ask(api, account, kind) or nullcontext(), turn.calling():
