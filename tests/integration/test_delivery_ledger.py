@@ -370,14 +370,16 @@ async def test_what_was_left_behind_is_found_oldest_first_and_what_is_finished_o
         await store.insert(row)
     document = await db[DELIVERIES].find_one({"_id": "rep_7"})
     await db[DELIVERIES].update_one({"_id": "rep_7"}, stripped(document))
-    found = await store.left_behind(NOW - timedelta(hours=1), 10)
+    before, waiting_before = NOW - timedelta(hours=1), NOW - timedelta(hours=2, minutes=30)
+    found = await store.left_behind(before, 10, waiting_before=waiting_before)
     assert [row.reply_id for row in found] == ["rep_5", "rep_2", "rep_1", "rep_6"]
     assert found[0] == untold
-    assert [row.reply_id for row in await store.left_behind(NOW - timedelta(hours=1), 2)] == ["rep_5", "rep_2"]
+    two = await store.left_behind(before, 2, waiting_before=waiting_before)
+    assert [row.reply_id for row in two] == ["rep_5", "rep_2"]
 
 
 async def test_several_sweepers_end_each_abandoned_row_once_and_leave_no_trace_of_telling(db, store, clock):
-    long_ago = NOW - timedelta(hours=2)
+    long_ago = NOW - timedelta(hours=27)
     for number in range(6):
         row = opened(number, now=long_ago)
         await store.insert(row if number % 2 else ledger.begin(row, "graph", long_ago))
@@ -392,7 +394,7 @@ async def test_several_sweepers_end_each_abandoned_row_once_and_leave_no_trace_o
 
 
 async def test_a_row_is_swept_or_sent_but_never_both(store, clock):
-    row = opened(1, now=NOW - timedelta(hours=2))
+    row = opened(1, now=NOW - timedelta(hours=27))
     await store.insert(row)
     swept, begun = await asyncio.gather(
         sweeper(store, clock, Nobody()).sweep(), store.put(ledger.begin(row, "graph", NOW), over=row)

@@ -39,7 +39,17 @@ from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contact, Owner
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
-from delivery.ledger import AHEAD, FLOW, IN_THE_THREAD, LONGEST_LIFE, MOST_ROWS, TRANSITIONS, CommentTaken, Row
+from delivery.ledger import (
+    AHEAD,
+    FLOW,
+    IN_THE_THREAD,
+    LONGEST_LIFE,
+    MOST_ROWS,
+    TRANSITIONS,
+    CommentTaken,
+    Row,
+    only_waits,
+)
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.observations import Observer
 from delivery.pace.pacing import pacing
@@ -113,10 +123,14 @@ class MemoryLedger:
         del self.rows[row.reply_id]
         return True
 
-    async def left_behind(self, before: datetime, most: int) -> list[Row]:
+    async def left_behind(self, before: datetime, most: int, *, waiting_before: datetime) -> list[Row]:
         self._called("left_behind")
         untold = [row for row in self.rows.values() if row.untold]
-        unfinished = [row for row in self.rows.values() if not row.finished and row.at < before]
+        unfinished = [
+            row
+            for row in self.rows.values()
+            if not row.finished and row.at < (waiting_before if only_waits(row) else before)
+        ]
         return [*sorted(untold, key=lambda row: row.at), *sorted(unfinished, key=lambda row: row.at)][:most]
 
     async def around(self, conversation_id: str, at: datetime) -> list[Row]:

@@ -10,12 +10,14 @@ from common.errors import Retryable, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage
 from delivery import ledger
 from delivery.fingerprints import text_key
+from delivery.ledger import LONGEST_LIFE
 from delivery.parts import keys_of, pieces_of
 from delivery.sweeper import NEVER_SENT, step_for
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AFTER = timedelta(hours=1, minutes=6)
 LATER = AFTER + timedelta(seconds=1)
+MUCH_LATER = LONGEST_LIFE + timedelta(seconds=1)
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
 
 
@@ -34,7 +36,7 @@ async def begun(world, event, *, arrives):
 
 
 class TestDecision:
-    @given(opened=st.integers(0, 10_000), attempted=st.integers(0, 10_000), state=st.sampled_from(sorted(ledger.OPEN)))
+    @given(opened=st.integers(0, 200_000), attempted=st.integers(0, 10_000), state=st.sampled_from(sorted(ledger.OPEN)))
     def test_nothing_is_done_while_anybody_moved_the_row_lately(self, make_world, opened, attempted, state):
         reply = make_world().reply().data
         row = ledger.opened(reply, ("k",), NOW - timedelta(seconds=opened))
@@ -43,7 +45,7 @@ class TestDecision:
         if state == "unknown":
             row = ledger.lost_sight(row, "x", NOW - timedelta(seconds=attempted))
         moved = opened if state == "claimed" else min(opened, attempted)
-        left = timedelta(seconds=moved) < AFTER
+        left = timedelta(seconds=moved) < (LONGEST_LIFE if state == "claimed" else AFTER)
         assert (step_for(row, NOW, AFTER) == "leave") is left
 
     @pytest.mark.parametrize("state", sorted(ledger.TERMINAL))
@@ -56,7 +58,7 @@ class TestNeverSent:
     async def test_a_message_that_was_accepted_and_never_published_fails_and_a_person_is_told(self, world):
         event = world.reply(origin="api")
         claimed(world, event)
-        world.clock.advance(LATER)
+        world.clock.advance(MUCH_LATER)
         assert (await world.sweeper.sweep()).ended == 1
         row = world.row(event)
         assert (row.state, row.reason, row.untold) == ("failed", NEVER_SENT, False)
@@ -68,7 +70,7 @@ class TestNeverSent:
     async def test_its_record_that_comes_after_all_sends_nothing(self, world):
         event = world.reply(origin="api")
         claimed(world, event)
-        world.clock.advance(LATER)
+        world.clock.advance(MUCH_LATER)
         await world.sweeper.sweep()
         await world.sender.deliver(event)
         assert world.platform.asked == []
@@ -81,11 +83,19 @@ class TestNeverSent:
         assert (await world.sweeper.sweep()).ended == 0
         assert world.row(event).state == "claimed"
 
+    async def test_a_message_that_waits_behind_a_broadcast_for_hours_is_sent_when_its_turn_comes(self, world):
+        event = world.reply(origin="api")
+        claimed(world, event)
+        world.clock.advance(LATER)
+        assert (await world.sweeper.sweep()).read == 0
+        await world.sender.deliver(event)
+        assert world.kinds() == ["delivered"]
+
     async def test_a_row_without_a_merchant_is_ended_without_anybody_to_tell(self, world):
         event = world.reply(origin="api")
         claimed(world, event)
         world.directory.merchants = []
-        world.clock.advance(LATER)
+        world.clock.advance(MUCH_LATER)
         assert (await world.sweeper.sweep()).ended == 1
         assert world.people.told == []
 
@@ -143,7 +153,7 @@ class TestSeveralSweepers:
     async def test_a_death_before_anybody_was_told_only_leaves_the_telling_to_the_next_sweep(self, world, crash):
         event = world.reply(origin="api")
         claimed(world, event)
-        world.clock.advance(LATER)
+        world.clock.advance(MUCH_LATER)
 
         def die(step):
             if step == "publish":
@@ -167,8 +177,8 @@ class TestSeveralSweepers:
         world.clock.advance(LATER)
         original = world.ledger.left_behind
 
-        async def left_behind(before, most):
-            found = await original(before, most)
+        async def left_behind(before, most, **more):
+            found = await original(before, most, **more)
             row = world.row(event)
             world.ledger.rows[row.reply_id] = ledger.arrived(row, 0, "mid.1", world.clock.now(), by_text=True)
             return found

@@ -126,6 +126,13 @@ async def test_what_is_missing_is_named(world, changed, says):
     assert world.publisher.events == []
 
 
+async def test_an_unfilled_placeholder_is_no_account(world):
+    answer = await post(world, contact(world, account_id="{{account_id}}"))
+    assert answer.status_code == 400
+    assert "account_id is no number" in answer.text
+    assert world.publisher.events == []
+
+
 @pytest.mark.parametrize("settings", [{"account_id": None}], indirect=True)
 async def test_without_any_account_it_is_said_where_to_name_one(world):
     answer = await post(world, contact(world))

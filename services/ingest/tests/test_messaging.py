@@ -140,6 +140,10 @@ def test_a_message_without_id_is_recognised_by_its_content():
     assert first.data.mid == again.data.mid != other.data.mid
 
 
+def test_a_message_that_says_nothing_and_has_no_id_is_unknown():
+    assert kind(event_of({"message": {}})) == "unknown.received.v1"
+
+
 @pytest.mark.parametrize("echo", [True, "true", 1])
 def test_an_echo_belongs_to_the_conversation_of_its_recipient(echo):
     event = event_of(

@@ -256,6 +256,11 @@ def told(row: Row) -> Row:
     return replace(row, fence=row.fence + 1, untold=False)
 
 
+def only_waits(row: Row) -> bool:
+    """Tell whether nothing of a reply was sent and nothing is on its way."""
+    return row.state == "claimed" and not any(part.state == "delivered" for part in row.parts)
+
+
 def last_moved_at(row: Row) -> datetime:
     """Return when anybody last did something about the reply."""
     moments = [row.at, row.unknown_since, *(part.attempted_at for part in row.parts)]
@@ -312,9 +317,9 @@ class Ledger(Protocol):
         """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
         ...
 
-    async def left_behind(self, before: datetime, most: int) -> list[Row]:
+    async def left_behind(self, before: datetime, most: int, *, waiting_before: datetime) -> list[Row]:
         """Return up to `most` rows that were opened before `before` and are not finished, and rows whose end is
-        untold: the oldest first.
+        untold: the oldest first. Those that only wait count from `waiting_before`.
         """
         ...
 

@@ -128,11 +128,13 @@ class MongoLedger:
             {"$set": {"seen_at": at}, "$inc": {"fence": 1}},
         )
 
-    async def left_behind(self, before: datetime, most: int) -> list[Row]:
+    async def left_behind(self, before: datetime, most: int, *, waiting_before: datetime) -> list[Row]:
         """Return up to `most` rows that were opened before `before` and are not finished, and rows whose end is
-        untold: the oldest first.
+        untold: the oldest first. Those that only wait count from `waiting_before`.
         """
-        unfinished = {"state": {"$in": sorted(OPEN)}, "at": {"$lt": before}, "erased": {"$exists": False}}
+        waits = {"state": "claimed", "parts.state": {"$ne": "delivered"}}
+        begun = {"state": {"$in": sorted(OPEN)}, "at": {"$lt": before}, "$nor": [waits]}
+        unfinished = {"$or": [begun, {**waits, "at": {"$lt": waiting_before}}], "erased": {"$exists": False}}
         untold = await self._rows.find({"untold": True}).sort([("at", 1)]).limit(most).to_list()
         documents = await self._rows.find(unfinished).sort([("at", 1)]).limit(most).to_list()
         return [from_document(document) for document in (*untold, *documents)][:most]

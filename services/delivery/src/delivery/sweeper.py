@@ -32,6 +32,9 @@ from delivery.unknown_outcomes import Found, Sight, place_in_thread
 log = structlog.get_logger("sweeper")
 
 MARGIN = timedelta(minutes=5)
+WAITS = rows.LONGEST_LIFE
+"""How long a reply of which nothing was sent may wait: in its topic behind a broadcast, or for an account's pause."""
+
 MOST_AT_ONCE = 100
 NEVER_SENT = "never_sent"
 
@@ -57,7 +60,7 @@ def step_for(row: Row, now: datetime, abandoned_after: timedelta) -> Step:
         return "leave"
     if row.untold:
         return "tell"
-    if row.finished or now - rows.last_moved_at(row) < abandoned_after:
+    if row.finished or now - rows.last_moved_at(row) < (WAITS if rows.only_waits(row) else abandoned_after):
         return "leave"
     match row.state:
         case "claimed":
@@ -109,7 +112,8 @@ class Sweeper:
 
     async def sweep(self) -> Swept:
         """Bring what was left behind to its end, a bounded number of rows; the rest is for the next sweep."""
-        found = await self._ledger.left_behind(self._clock.now() - self._abandoned_after, MOST_AT_ONCE)
+        now = self._clock.now()
+        found = await self._ledger.left_behind(now - self._abandoned_after, MOST_AT_ONCE, waiting_before=now - WAITS)
         ended = 0
         for row in found:
             ended += await self._end(row)

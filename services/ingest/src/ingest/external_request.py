@@ -38,9 +38,11 @@ def message_of(
     def told(name: str) -> Any:
         return next((value for data in (body, contact_data) if (value := data.get(name)) not in NOTHING), None)
 
-    account = identifier(told("account_id")) or default_account
+    named = told("account_id")
+    account = default_account if named is None else _number(named)
     if account is None:
-        raise Incomplete("account_id is missing: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
+        problem = "is missing" if named is None else "is no number (an unfilled placeholder?)"
+        raise Incomplete(f"account_id {problem}: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
     subscriber = _number(told("id")) or _number(told("subscriber_id"))
     contact = _number(told("ig_id")) or subscriber
     if contact is None:

@@ -159,12 +159,18 @@ Reader = Callable[[str, Occurrence], InteractionEvent | None]
 """Makes the event of one key; None when the item lacks what that event is about."""
 
 
+CONTENT = ("text", "attachments", "quick_reply", "is_unsupported", "reply_to", "referral")
+"""What makes a message without an id one: without any of these nothing was said."""
+
+
 def _message(_: str, o: Occurrence) -> InteractionEvent | None:
     content = o.content
     mid = identifier(content.get("mid"))
     if flag(content.get("is_deleted")):
         return o.event(MessageUnsent, Unsend, "del", mid, mid=mid, from_account=o.own) if mid else None
     if o.contact is None:
+        return None
+    if mid is None and not any(content.get(key) for key in CONTENT):
         return None
     mid = mid or f"without-id-{fingerprint(o.item.original)}"
     said: dict[str, Any] = {
