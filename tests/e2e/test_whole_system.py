@@ -169,6 +169,15 @@ async def test_a_utility_message_is_sent_once_and_can_be_looked_up(stack, outsid
     assert [d.text for d in delivered].count("Votre commande est en route.") == 1
 
 
+async def test_a_voice_message_is_heard_and_answered_by_its_words(stack, outside):
+    simulator = Simulator(seed="voice", account=stack.environment()["INSTAGRAM_PAGE_ID"], media=stack.url("sandbox"))
+    contact = simulator.contact()
+    assert await outside.send(simulator.voice(contact, "How much is the red dress?")) == 200
+    await outside.settled()
+    (delivered,) = await outside.deliveries(contact)
+    assert stack.environment().get("JAWAB_PRICE_LINK", "https://example.com/prices") in delivered.text
+
+
 async def test_when_the_model_is_down_the_customer_gets_an_apology_and_a_person_is_told(outside, simulator):
     contact = simulator.contact()
     await outside.sandbox.add_fault(api="openai", behaviour="server_error")

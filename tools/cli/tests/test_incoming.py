@@ -17,6 +17,7 @@ TYPES = {
     "comment": "comment.received",
     "story-reply": "message.received",
     "image": "message.received",
+    "voice": "message.received",
     "postback": "postback.received",
     "reaction": "reaction.received",
     "echo": "echo.received",

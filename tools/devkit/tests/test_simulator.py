@@ -183,3 +183,18 @@ async def test_the_sender_can_carry_a_forged_signature():
         assert await sender.send_bytes(b"{}", headers={"X-Hub-Signature-256": "sha256=" + "0" * 64}) == 401
         assert await sender.send_bytes(b"{}", headers={}) == 401
     assert seen == ["sha256=" + "0" * 64, None]
+
+
+def test_a_voice_message_says_its_words_where_a_sandbox_world_serves_it():
+    simulator = Simulator(media="http://127.0.0.1:8090")
+    attachment = simulator.voice(simulator.contact(), "hi there").item["message"]["attachments"][0]
+    assert attachment == {
+        "type": "audio",
+        "payload": {"url": "http://127.0.0.1:8090/media/voice.wav?words=hi+there"},
+    }
+
+
+def test_without_a_sandbox_world_media_links_look_like_the_platforms():
+    simulator = Simulator()
+    attachment = simulator.voice(simulator.contact(), "hi there").item["message"]["attachments"][0]
+    assert attachment["payload"]["url"].startswith("https://lookaside.fbsbx.com/")

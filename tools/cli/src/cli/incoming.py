@@ -15,6 +15,7 @@ Kind = Literal[
     "comment",
     "story-reply",
     "image",
+    "voice",
     "postback",
     "reaction",
     "echo",
@@ -36,7 +37,9 @@ USUAL_CUSTOMER = Ids("the usual customer").contact()
 NEEDS_MID = frozenset({"reaction", "read", "edit", "unsend"})
 """Kinds that speak of an earlier message."""
 
-ANSWERED = frozenset({"dm", "comment", "story-reply", "image", "postback", "quick-reply", "live-comment", "batch"})
+ANSWERED = frozenset(
+    {"dm", "comment", "story-reply", "image", "voice", "postback", "quick-reply", "live-comment", "batch"}
+)
 """Kinds after which a reply is to be expected; `raw` may be anything."""
 
 WRONG_SECRET = "nobody-signs-with-this"  # noqa: S105 it is there to be refused
@@ -122,6 +125,7 @@ BUILDERS: Mapping[str, Builder] = {
     "comment": lambda s, w: (s.comment(w.contact, w.text or "Super, merci !", parent=w.parent or None),),
     "story-reply": lambda s, w: (s.story_reply(w.contact, w.text or "شكد حلو هذا 😍"),),
     "image": lambda s, w: (s.attachment(w.contact, w.attachment, text=w.text or None),),
+    "voice": lambda s, w: (s.voice(w.contact, w.text or "بيش هذا الفستان؟"),),
     "postback": lambda s, w: (s.postback(w.contact, w.text or "تتبع الطلب", w.payload or "TRACK_ORDER"),),
     "reaction": lambda s, w: (s.reaction(w.contact, w.mid, w.emoji),),
     "echo": lambda s, w: (s.echo(w.contact, w.text or "أني أجاوبك هسه", mid=w.mid or None),),

@@ -38,7 +38,7 @@ class Posted:
 
 async def simulate(
     kind: Kind,
-    file: Path | None = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     *,
     text: str = "",
     sender: Annotated[str, Parameter(name="--from")] = USUAL_CUSTOMER,
@@ -106,7 +106,9 @@ async def simulate(
         longest = parse_duration(patience).total_seconds()
     except ValueError as error:
         raise Failure(f"--patience: {error}") from None
-    made = _made(kind, file, secret, account, Wishes(sender, text, payload, emoji, mid, parent, attachment))
+    made = _made(
+        kind, file, secret, account, Wishes(sender, text, payload, emoji, mid, parent, attachment), sandbox=sandbox
+    )
     if show:
         _show_unsent(made, url, json=json)
         return 0
@@ -148,7 +150,9 @@ async def simulate(
     return 0
 
 
-def _made(kind: Kind, file: Path | None, secret: str | None, account: str | None, wishes: Wishes) -> Webhook:
+def _made(
+    kind: Kind, file: Path | None, secret: str | None, account: str | None, wishes: Wishes, *, sandbox: str
+) -> Webhook:
     signing = secret or needed(SIGNING_NAMES, "--secret")
     if kind == "raw":
         if file is None:
@@ -156,7 +160,11 @@ def _made(kind: Kind, file: Path | None, secret: str | None, account: str | None
         return raw_webhook(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes(), signing)
     if file is not None:
         raise Failure(f"{kind} takes no file", "say the words with --text, or post the file with `jawab simulate raw`")
-    simulator = Simulator(seed=secrets.token_hex(8), account=account or first_of(ACCOUNT_NAMES) or DEFAULT_ACCOUNT_ID)
+    simulator = Simulator(
+        seed=secrets.token_hex(8),
+        account=account or first_of(ACCOUNT_NAMES) or DEFAULT_ACCOUNT_ID,
+        media=sandbox.rstrip("/"),
+    )
     if not simulator.account.isdigit():
         raise Misconfigured("the account is not a number", "correct INSTAGRAM_PAGE_ID or --account")
     contact = simulator.contact() if wishes.contact == "new" else wishes.contact
@@ -233,7 +241,7 @@ def _show_answers(kind: str, made: Webhook, answers: list[Answer], *, follows: b
         about = f"{screen.OK} {answer.kind.replace('_', ' ')} over {answer.route} in {answer.seconds * 1000:.0f} ms: "
         screen.say(Text.assemble(about, screen.words(answer.text)))
     if wait and not made.answered:
-        screen.note(f"nothing is waited for: a {kind} is not answered")
+        screen.note(f"nothing is waited for: a {kind} need not be answered")
     if not follows and made.answered:
         screen.following(f"jawab simulate {kind} --wait", "jawab doctor")
     elif made.contacts:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import httpx2
 
@@ -213,17 +214,23 @@ def dashboard_test(update: Update) -> Body:
     }
 
 
+SERVED = {"audio": "voice.wav", "image": "image.png"}
+"""The kinds of attachments that a sandbox world can show or play."""
+
+
 @dataclass(slots=True)
 class Simulator:
     """Builders of updates for one account, ids by one seed.
 
-    `now` returns seconds since the epoch; a fixed one makes bodies reproducible to the byte.
+    `now` returns seconds since the epoch; a fixed one makes bodies reproducible to the byte. `media` is the address of
+    a sandbox world, whose pictures and recordings are linked then: the platform's own links lead nowhere.
     """
 
     seed: int | str = 0
     account: str = DEFAULT_ACCOUNT_ID
     username: str = DEFAULT_ACCOUNT_USERNAME
     now: Callable[[], float] = time.time
+    media: str = ""
     ids: Ids = field(init=False)
 
     def __post_init__(self) -> None:
@@ -248,6 +255,11 @@ class Simulator:
         content: Item = {} if text is None else {"text": text}
         content["attachments"] = [self._attachment(kind) for kind in kinds]
         return self._message(contact, content, kind=f"message.{kinds[0]}" if kinds else "message")
+
+    def voice(self, contact: str, words: str) -> Update:
+        """Return a voice message; it can be heard where `media` names a sandbox world."""
+        content: Item = {"attachments": [self._attachment("audio", words=words)]}
+        return self._message(contact, content, kind="message.audio")
 
     def shared_post_twice(self, contact: str) -> Update:
         """Return one shared post listed as both ``share`` and ``ig_post``, as once sent."""
@@ -580,9 +592,12 @@ class Simulator:
         contact = contacts[0] if contacts else ""
         return self._change(name, value, contact=contact, id_=id_, kind=f"plural.{name}")
 
-    def _attachment(self, kind: str) -> Item:
+    def _attachment(self, kind: str, *, words: str = "") -> Item:
         asset = self.ids.number(17)
         url = f"{_CDN}{asset}&signature={self._signature()}"
+        if self.media and kind in SERVED:
+            query = f"?{urlencode({'words': words})}" if words else ""
+            url = f"{self.media}/media/{SERVED[kind]}{query}"
         title = "وصل جديد: حقائب جلد طبيعي 👜"
         payloads: dict[str, Item | None] = {
             "like_heart": None,

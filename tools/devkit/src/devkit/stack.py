@@ -131,6 +131,7 @@ class Stack:
             "OPENAI_BASE_URL": f"{apis['openai']}/v1",
             "MANYCHAT_BASE_URL": f"{apis['manychat']}/manychat",
             "INSTAGRAM_GRAPH_URL": f"{apis['graph']}/graph/v25.0",
+            "AI_MEDIA_HOSTS": sandbox,
             "OPERATOR_WEBHOOK_URL": f"{sandbox}/operator/notifications",
             "PUBLIC_URL": self.url("ingest"),
             "PRIVACY_STATUS_URL": f"{self.url('cleanup')}/privacy",
