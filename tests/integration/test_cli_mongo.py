@@ -133,6 +133,19 @@ def test_how_people_and_tools_are_told_apart_is_the_merchants_wish(jawab: Jawab,
     assert (code, stored.quiet_hours, stored.other_apps, stored.tool_apps) == (0, 2.0, "ignore", ("991", "992"))
 
 
+def test_the_placeholder_of_the_price_link_is_pointed_out(jawab: Jawab) -> None:
+    assert "--price-link" in add(jawab, "dar", "111")[1]
+    assert "--price-link" not in add(jawab, "zay", "112", "--price-link", "https://zay.shop/prices")[1]
+
+
+def test_it_is_said_that_a_merchant_takes_over_the_environments_account(
+    jawab: Jawab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSTAGRAM_PAGE_ID", "111")
+    assert "the environment's merchant" in add(jawab, "dar", "111")[1]
+    assert "the environment's merchant" not in add(jawab, "zay", "112")[1]
+
+
 def test_a_manychat_key_without_the_field_that_finds_people_is_told(jawab: Jawab) -> None:
     assert "without --igsid-field" in add(jawab, "dar", "111", "--manychat-key", "env:TOKEN")[1]
     assert "without" not in add(jawab, "zay", "222", "--manychat-key", "env:TOKEN", "--igsid-field", "7")[1]

@@ -157,6 +157,19 @@ async def add(
             "the number of the custom field that holds a subscriber's Instagram-scoped id",
             style="yellow",
         )
+    if merchant.price_link == Merchant.model_fields["price_link"].default:
+        screen.say(
+            f"{screen.WARN} customers who ask for a price are sent to {merchant.price_link}: give your own with "
+            f"jawab merchants add {id} --update --price-link https://…",
+            style="yellow",
+        )
+    own = environment_merchant()
+    if own is not None and own.id != id and own.account_id in {one.account_id for one in merchant.accounts}:
+        screen.say(
+            f"{screen.WARN} the environment's merchant {own.id} has this account, too: {id} answers for it now, "
+            f"with its own keys and rules",
+            style="yellow",
+        )
     screen.following(f"jawab merchants connect {id}", f"jawab simulate dm --account {merchant.account_id}")
 
 

@@ -50,12 +50,19 @@ def shortened(text: str, cells: int) -> str:
     """Return `text` cut to `cells` columns of a terminal, with an ellipsis where something is missing."""
     if cell_len(text) <= cells:
         return text
-    kept, used = "", 0
-    for start, end, width in split_graphemes(text)[0]:
-        if used + width > cells - 1:
-            break
-        kept, used = kept + text[start:end], used + width
-    return kept.rstrip() + ELLIPSIS
+    kept, used = 0, 0
+    graphemes = split_graphemes(text)[0]
+    while kept < len(graphemes) and used + graphemes[kept][2] < cells:
+        used += graphemes[kept][2]
+        kept += 1
+    # Joiners make the width of a whole another than the sum of its parts'.
+    while kept and cell_len(_ending(text, graphemes[kept - 1][1])) > cells:
+        kept -= 1
+    return _ending(text, graphemes[kept - 1][1] if kept else 0)
+
+
+def _ending(text: str, end: int) -> str:
+    return text[:end].rstrip() + ELLIPSIS
 
 
 def isolated(text: str) -> str:
