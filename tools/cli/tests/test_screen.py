@@ -1,6 +1,6 @@
 """Customers' words on a terminal: never interpreted, never wider than their place, never turning their neighbours."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -11,6 +11,7 @@ TEXTS = st.text(st.sampled_from("abc é شَلونك؟ 😍👨‍👩‍👧 12
 WORDS = st.text(st.sampled_from("abcdefgh شلونك؟ 😍漢字 123[]"), max_size=120)
 
 
+@example(text="\u200d\u200d000", cells=2)
 @given(TEXTS, st.integers(min_value=2, max_value=60))
 def test_a_shortened_text_fits_its_columns(text: str, cells: int) -> None:
     assert cell_len(screen.shortened(screen.plain(text), cells)) <= cells
