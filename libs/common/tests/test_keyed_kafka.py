@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.partitioner import murmur2
 from prometheus_client import CollectorRegistry
 
@@ -715,6 +717,34 @@ async def test_an_intake_that_breaks_off_and_starts_again_loses_nothing(settings
         await until_committed(settings, topic, 5)
     in_a = [one for one in dict.fromkeys(handled) if one != "b:0"]
     assert in_a == [f"a:{n}" for n in range(4)]
+
+
+async def test_a_client_whose_metadata_is_never_refreshed_any_more_comes_back_by_itself(kafka, topic, monkeypatch):
+    monkeypatch.setattr("common.kafka.stall.PATIENCE_SECONDS", 1.0)
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05)
+    handled: set[str] = set()
+
+    async def handler(one: MessageReceived) -> None:
+        refuse_if_lost()
+        handled.add(one.id)
+
+    async with consuming(settings, topic, handler) as subscriber:
+        client = subscriber.consumer._client
+        client._sync_task.cancel()
+        client._md_update_fut = asyncio.get_running_loop().create_future()  # nobody will ever set it
+        subscriber.consumer._coordinator.coordinator_dead()
+        client.coordinator_lookup, found = _unavailable(client), client.coordinator_lookup
+        await until(lambda: not subscriber.lease_valid)
+        client.coordinator_lookup = found
+        await produce(settings, topic, [event("a", 0)])
+        await until(lambda: len(handled) == 1, within=20)
+
+
+def _unavailable(client: Any) -> Callable[..., Awaitable[int]]:
+    async def lookup(*_: object) -> int:
+        raise GroupCoordinatorNotAvailableError
+
+    return lookup
 
 
 async def test_an_intake_that_breaks_off_while_a_partition_is_paused_reads_it_again(kafka, topic):

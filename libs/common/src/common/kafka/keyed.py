@@ -48,6 +48,7 @@ from common.kafka.metrics import KafkaMetrics
 from common.kafka.progress import PartitionProgress
 from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
 from common.kafka.slots import Slots
+from common.kafka.stall import LOOK_SECONDS, Stall
 from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
@@ -121,6 +122,13 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             self._lease = lease_of(self.consumer, self._settings.session_timeout)
             self._lease.renew()
         self.add_task(self._commit_regularly)
+        self.add_task(self._watch_for_stalls)
+
+    async def _watch_for_stalls(self) -> None:
+        stall = Stall(self.consumer)
+        while self.running:
+            stall.look(well=self.lease_valid)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _run_consume_loop(self, consumer: AIOKafkaConsumer) -> None:
         self._intake = asyncio.current_task()
