@@ -39,7 +39,7 @@ from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.settings import SandboxSettings
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
-START_SECONDS = 4.0
+START_SECONDS = 8.0
 AT_ONCE = 40
 COUNTED_AS: dict[LimitName, str] = {"message": "send", "media": "send_media", "private_reply": "private_reply"}
 DEFAULT_LIMITS = "message=40/second, media=8/second, private_reply=12/3 seconds"
