@@ -127,7 +127,7 @@ def fuzz_here(arguments):
     with atheris.instrument_imports(include=["ingest", "common.events"]):
         import ingest.body
         import ingest.notifications
-        import ingest.size  # noqa: F401
+        import ingest.size  # noqa: F401 loaded to be instrumented
     from invariants import catalogue_bodies
 
     atheris.Setup([sys.argv[0], *arguments], webhook, custom_mutator=Changer(catalogue_bodies()))

@@ -255,4 +255,4 @@ class ReplyRequested(ReplyGenerated):
     """
 
     topic: ClassVar[str] = REQUESTED
-    type: Literal["com.jawab.reply.requested.v1"] = "com.jawab.reply.requested.v1"  # type: ignore[assignment]
+    type: Literal["com.jawab.reply.requested.v1"] = "com.jawab.reply.requested.v1"  # type: ignore[assignment]  # its own name

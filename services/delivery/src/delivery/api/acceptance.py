@@ -14,8 +14,9 @@ from aiokafka.errors import KafkaError
 from common.clock import Clock
 from common.events import Event
 from common.events.ids import fingerprint, reply_id
-from common.events.replies import InThread, Origin, Reply
+from common.events.replies import InThread, Origin, Reply, ReplyGenerated
 from common.merchants import Merchant, Merchants
+from common.tracing import continued
 from delivery.ledger import Ledger, Row, opened
 from delivery.outcomes import Publish
 from delivery.parts import keys_of, pieces_of
@@ -23,6 +24,19 @@ from delivery.parts import keys_of, pieces_of
 log = structlog.get_logger("acceptance")
 
 SOURCE = "/delivery/api"
+
+
+def event_of(kind: type[ReplyGenerated], reply: Reply, row: Row) -> ReplyGenerated:
+    """Return the event that asks for a reply; asked for again it is the same, because its row is."""
+    return kind(
+        id=reply.reply_id,
+        source=SOURCE,
+        subject=reply.conversation_id,
+        time=row.at,
+        partitionkey=reply.conversation_id,
+        traceparent=continued(None),
+        data=reply,
+    )
 
 
 class UnknownMerchant(Exception):

@@ -25,7 +25,7 @@ from common.events.ids import conversation_id, fingerprint
 from common.events.replies import Reply, ReplyGenerated
 from common.merchants import Merchant, Merchants
 from common.tracing import continued
-from delivery.api.acceptance import SOURCE, Acceptance, Accepted, NotAccepted, merchant_of
+from delivery.api.acceptance import SOURCE, Acceptance, Accepted, NotAccepted, event_of, merchant_of
 from delivery.api.conversation_requests import ControlBody, ReplyBody
 from delivery.api.conversation_view import View
 from delivery.contacts import Contact, Contacts
@@ -95,15 +95,7 @@ class Conversations:
             raise NotSendable(breaches[0].detail)
 
         def events_of(reply: Reply, row: Row) -> Sequence[Event]:
-            generated = ReplyGenerated(
-                id=reply.reply_id,
-                source=SOURCE,
-                subject=reply.conversation_id,
-                time=row.at,
-                partitionkey=reply.conversation_id,
-                traceparent=continued(None),
-                data=reply,
-            )
+            generated = event_of(ReplyGenerated, reply, row)
             if not body.takeover:
                 return [generated]
             taken = _control(

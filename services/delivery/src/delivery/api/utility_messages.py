@@ -8,10 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from common.events.replies import DirectMessage, Reply, ReplyRequested
+from common.events.replies import DirectMessage, ReplyRequested
 from common.merchants import Merchants
-from common.tracing import continued
-from delivery.api.acceptance import SOURCE, Acceptance, Accepted, merchant_of
+from delivery.api.acceptance import Acceptance, Accepted, event_of, merchant_of
 from delivery.ledger import Row
 from delivery.rules.policy import is_human_agent
 
@@ -70,21 +69,9 @@ class UtilityMessagesService:
             DirectMessage(text=request.message, message_tag=request.message_tag),
             origin="api",
             key=request.idempotency_key,
-            events_of=lambda reply, row: [_event(reply, row)],
+            events_of=lambda reply, row: [event_of(ReplyRequested, reply, row)],
         )
 
     async def status(self, merchant_id: str, reply: str) -> Row | None:
         """Return the row of a merchant's reply; None where there is none, or it is another merchant's."""
         return await self._acceptance.status(merchant_id, reply)
-
-
-def _event(reply: Reply, row: Row) -> ReplyRequested:
-    return ReplyRequested(
-        id=reply.reply_id,
-        source=SOURCE,
-        subject=reply.conversation_id,
-        time=row.at,
-        partitionkey=reply.conversation_id,
-        traceparent=continued(None),
-        data=reply,
-    )
