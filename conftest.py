@@ -1,8 +1,12 @@
 """What tests of several packages share: a real Kafka and a MongoDB server, started when first asked for."""
 
+import asyncio
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from socket import socket
+from typing import Any
 
 import pytest
 
@@ -37,6 +41,26 @@ def mongo_url(mongo: EmbeddedMongo) -> str:
 def _a_shell_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands say how they are called next by how they were called: tests are called in several ways."""
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sockets_of_cancelled_connects_closed() -> Iterator[None]:
+    """Close what PyMongo 4.20 forgets when its client is closed while it connects (PYTHON-5867).
+
+    The socket would be found unclosed minutes later, by the garbage collector, in the middle of another test.
+    """
+    connect = BaseSelectorEventLoop.sock_connect
+
+    async def connect_or_close(loop: BaseSelectorEventLoop, sock: socket, address: Any) -> None:
+        try:
+            await connect(loop, sock, address)
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseSelectorEventLoop, "sock_connect", connect_or_close)
+        yield
 
 
 @pytest.fixture(scope="session")
