@@ -1,8 +1,10 @@
 """Which partitions are not read for a while, because enough of their records are in hand already.
 
-Pure. Each assigned partition has the same share of the records a replica may hold, so one that fills up (an outage, a
-conversation that hangs while its customer goes on writing) takes no room of another; above all the observations that
-a waiting send depends on are always read.
+Pure. A partition may hold as many records as there is room left in the replica: the dynamic threshold that switches
+divide their buffers by (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches",
+IEEE/ACM Transactions on Networking 6(2), 1998). One that fills up alone (an outage, a post that everybody comments on)
+may take half of the room, n of them take n parts of n + 1, and a partition that holds nothing is always read: above
+all the observations that a waiting send depends on.
 """
 
 from collections.abc import Mapping
@@ -11,16 +13,13 @@ from typing import TypeVar
 P = TypeVar("P")
 
 
-def share_of(bound: int, partitions: int) -> int:
-    """Return how many records of each of `partitions` may be in hand where `bound` may be in all."""
-    return max(1, bound // max(1, partitions))
-
-
-def to_pause(outstanding: Mapping[P, int], paused: frozenset[P], *, share: int) -> tuple[set[P], set[P]]:
+def to_pause(outstanding: Mapping[P, int], paused: frozenset[P], *, bound: int) -> tuple[set[P], set[P]]:
     """Return the partitions to pause and those to resume: full ones, and paused ones that are half empty again.
 
-    The distance between the two keeps aiokafka from throwing away what it has fetched ahead at every record.
+    `bound` is how many records may be in hand in all. The distance between the two answers keeps aiokafka from throwing
+    away what it has fetched ahead at every record.
     """
-    full = {partition for partition, held in outstanding.items() if held >= share} - paused
-    roomy = {partition for partition in paused if outstanding.get(partition, 0) <= share // 2}
+    room = max(1, bound - sum(outstanding.values()))
+    full = {partition for partition, held in outstanding.items() if held >= room} - paused
+    roomy = {partition for partition in paused if outstanding.get(partition, 0) <= room // 2}
     return full, roomy

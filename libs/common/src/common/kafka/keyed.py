@@ -6,7 +6,7 @@ around it:
 
 - a lane per `lane_of(record)`, by default the record's key; a record without a key has a lane of its own;
 - a bound on what is worked on at once, which a record that waits for its turn or for a retry does not count in, and a
-  wider bound on the records in hand: a partition that has its share of them is paused, while polling goes on;
+  wider bound on the records in hand: a partition that holds too many of them is paused, while polling goes on;
 - a failed record is tried again inside its lane, so later records of the conversation wait and nobody else does;
 - what cannot be handled goes to its dead-letter topic, and its offset moves only after that append is acknowledged;
   where too large a share of a partition dies, the partition is stopped instead;
@@ -37,7 +37,7 @@ from faststream.kafka.subscriber.usecase import DefaultSubscriber
 
 from common.clock import Clock
 from common.failpoints import failpoint
-from common.kafka.back_pressure import share_of, to_pause
+from common.kafka.back_pressure import to_pause
 from common.kafka.burial import Burial
 from common.kafka.commits import Commits
 from common.kafka.dead_letter_limit import DeadLetterLimit
@@ -219,9 +219,8 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     def _pause_what_is_full(self, consumer: AIOKafkaConsumer) -> None:
         outstanding = {partition: progress.outstanding for partition, progress in self._progress.items()}
-        share = share_of(self._settings.max_outstanding, len(outstanding))
         paused = frozenset(consumer.paused())
-        full, roomy = to_pause(outstanding, paused, share=share)
+        full, roomy = to_pause(outstanding, paused, bound=self._settings.max_outstanding)
         full |= self._stopped - paused
         roomy -= self._stopped
         if full:
