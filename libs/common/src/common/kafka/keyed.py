@@ -40,7 +40,7 @@ from common.failpoints import failpoint
 from common.kafka.back_pressure import to_pause
 from common.kafka.burial import Burial
 from common.kafka.commits import Commits
-from common.kafka.dead_letter_limit import DeadLetterLimit
+from common.kafka.dead_letter_limit import DeadLetterLimit, account_of
 from common.kafka.hold import OwnershipLost, Wanted, hand
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
@@ -302,7 +302,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     def _count(self, entry: Entry, seconds: float) -> None:
         if self.owns(entry):
-            self._limits[entry.partition].handled(time.monotonic())
+            self._limits[entry.partition].handled(account_of(entry.record.key), time.monotonic())
         self._handled[entry.record.topic] += 1
         self._seconds[entry.record.topic].observe(seconds)
 
@@ -313,11 +313,11 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     def _may_bury(self, entry: Entry) -> bool:
         """Count a death; False, and the partition stopped, when it is one too many."""
-        limit, now = self._limits.get(entry.partition), time.monotonic()
+        limit, account, now = self._limits.get(entry.partition), account_of(entry.record.key), time.monotonic()
         if limit is None:
             return False
-        if entry.partition not in self._stopped and not limit.would_exceed(now):
-            limit.died(now)
+        if entry.partition not in self._stopped and not limit.would_exceed(account, now):
+            limit.died(account, now)
             return True
         if entry.partition not in self._stopped:
             self._stopped.add(entry.partition)
