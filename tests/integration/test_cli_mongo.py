@@ -348,6 +348,43 @@ def test_a_conversation_is_told_in_order_with_what_became_of_each_reply(jawab: J
     assert [moment["who"] for moment in told["moments"]] == ["customer", "jawab", "person"]
 
 
+def test_who_waits_for_a_person_is_listed_the_longest_waiting_first(jawab: Jawab, on_database: Stored[Any]) -> None:
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+    waits: list[dict[str, Any]] = [
+        {"_id": "111:new", "merchant_id": "dar", "attention": "escalated", "attention_at": now - hour},
+        {"_id": "111:old", "merchant_id": "dar", "attention": "window_closed", "attention_at": now - 3 * hour},
+        {"_id": "222:5", "merchant_id": "zay", "attention": "mentioned", "attention_at": now - 2 * hour},
+    ]
+    fine = [{"_id": "111:fine", "merchant_id": "dar", "attention": None}, {"_id": "111:calm", "merchant_id": "dar"}]
+    assert "no conversation waits" in jawab("waiting")[1]
+    on_database(lambda db: db[CONVERSATIONS].insert_many([*waits, *fine]))
+    code, out, err = jawab("waiting")
+    assert code == 0, err
+    places = [out.index(one) for one in ("111:old", "222:5", "111:new", "Next:")]
+    assert places == sorted(places)
+    assert ("3 h" in out, "window_closed" in out, "Next: jawab conversation 111:old" in out) == (True, True, True)
+    assert "111:fine" not in out + jawab("waiting", "--limit", "2")[1]
+    assert "1 more" in jawab("waiting", "--limit", "2")[1]
+    told = json.loads(jawab("waiting", "--limit", "1", "--json")[1])
+    assert (told["count"], [one["conversation"] for one in told["conversations"]]) == (3, ["111:old"])
+    assert datetime.fromisoformat(told["conversations"][0]["since"]) < now - 2 * hour
+
+
+def test_who_waits_can_be_asked_of_one_merchant_and_shows_who_is_taken_care_of(
+    jawab: Jawab, on_database: Stored[Any]
+) -> None:
+    add(jawab)
+    now = datetime.now(UTC)
+    about = {"attention": "escalated", "attention_at": now}
+    taken = {"_id": "111:5", "merchant_id": "dar", "human_until": now + timedelta(hours=1), **about}
+    on_database(lambda db: db[CONVERSATIONS].insert_many([taken, {"_id": "222:5", "merchant_id": "zay", **about}]))
+    out = jawab("waiting", "--merchant", "dar")[1]
+    assert ("111:5" in out, "a person is at it" in out, "222:5" in out) == (True, True, False)
+    code, _, err = jawab("waiting", "--merchant", "nix")
+    assert (code, "there is no merchant nix" in err) == (1, True)
+
+
 def test_an_unknown_conversation_is_said(jawab: Jawab) -> None:
     code, out, err = jawab("conversation", "111:404")
     assert (code, out) == (1, "")

@@ -37,6 +37,7 @@ COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
     ("topics", "cli.topics:app", RUNNING, "Create and list the Kafka topics."),
     ("merchants", "cli.merchants:app", RUNNING, "Add, change and list merchants and their rules."),
     ("token", "cli.tokens:token", RUNNING, "Make a token for the HTTP API of one merchant."),
+    ("waiting", "cli.waiting:waiting", LOOKING, "List the conversations that wait for a person."),
     ("conversation", "cli.conversation:conversation", LOOKING, "Show one conversation and what became of each reply."),
     ("replay", "cli.replay:replay", LOOKING, "Compare what was decided with what would be decided now."),
     ("dlq", "cli.dead_letters:app", LOOKING, "List and show dead letters."),
