@@ -518,6 +518,31 @@ async def test_a_resolved_matter_is_no_context_any_more_and_is_resolved_once(sce
     assert len((await scene.conversation())["recent"]) == 2
 
 
+async def test_what_failed_before_the_matter_was_closed_calls_nobody_when_it_is_told_after(scene: Scene):
+    failed = outcome(ReplyFailed, Failed, "rep_persons_own", route="graph", reason="window_closed")
+    await scene.handle(message())
+    resolved_at = NOW + timedelta(seconds=1)
+    control = Control(merchant_id="dar", by="ali", **WHO)
+    await scene.handle(event(ConversationResolved, control, "x1", resolved_at))
+    await scene.handle(failed)
+    assert (await scene.conversation())["attention"] is None
+    await scene.handle(failed.model_copy(update={"time": resolved_at + timedelta(seconds=1)}))
+    assert (await scene.conversation())["attention"] == "window_closed"
+
+
+async def test_a_person_is_called_no_more_when_a_persons_answer_through_jawab_arrived(scene: Scene):
+    await scene.handle(comment("Super déçu"))
+    assert (await scene.conversation())["attention"] == "negative_comment"
+    delivered = outcome(ReplyDelivered, Delivered, "rep_p", route="graph", message_ids=("p1",), origin="human")
+    program = outcome(ReplyDelivered, Delivered, "rep_a", route="graph", message_ids=("p2",), origin="api")
+    early = delivered.model_copy(update={"time": NOW - timedelta(seconds=1)})
+    for changes_nothing in (program, early):
+        await scene.handle(changes_nothing)
+        assert (await scene.conversation())["attention"] == "negative_comment"
+    assert await scene.handle(delivered) == 1
+    assert (await scene.conversation())["attention"] is None
+
+
 async def test_what_became_of_a_reply_is_noted_once(scene: Scene):
     await scene.handle(message())
     reply = scene.published[0].id

@@ -161,6 +161,8 @@ class TestAnswering:
         await api.take_effect()
         said = await api.look(response.headers["location"])
         assert (said["status"], said["messageIds"]) == ("delivered", ["mid.1"])
+        (outcome,) = world.published
+        assert (outcome.type, outcome.data.origin) == ("com.jawab.reply.delivered.v1", "human")
         bot = world.reply()
         await world.sender.deliver(bot)
         assert world.row(bot).reason == "human_owns"

@@ -227,10 +227,21 @@ class MongoConversations:
                 array_filters=line,
             )
 
+    async def answered(self, conversation_id: str, reply_id: str, *, at: datetime, now: datetime) -> None:
+        """Note that what a person wrote through Jawab arrived `at`: nobody has to be called for what was before."""
+        called_before = [{"attention_at": {"$lte": at}}, {"attention_reply": reply_id}]
+        await self._collection.update_one(
+            {"_id": conversation_id, "$or": called_before},
+            {"$set": {"attention": None, "attention_reply": None, "updated_at": now}},
+        )
+
     async def not_delivered(
-        self, conversation_id: str, reply_id: str, *, state: str, reason: str | None, now: datetime
+        self, conversation_id: str, reply_id: str, *, state: str, reason: str | None, at: datetime, now: datetime
     ) -> None:
-        """Mark what became of a reply, and that a person is needed for `reason`, if one is."""
+        """Mark what became of a reply `at`, and that a person is needed for `reason`, if one is.
+
+        Nobody is needed for what belongs to a matter that was closed after it.
+        """
         attention = (
             {"attention": reason, "attention_at": now, "attention_reply": reply_id, "updated_at": now}
             if reason is not None
@@ -242,7 +253,8 @@ class MongoConversations:
         )
         if not marked.matched_count and reason is not None:
             await self._collection.update_one(
-                {"_id": conversation_id, "recent.id": {"$ne": reply_id}}, {"$set": attention}
+                {"_id": conversation_id, "recent.id": {"$ne": reply_id}, "resolved_at": {"$not": {"$gte": at}}},
+                {"$set": attention},
             )
 
     async def opened_by(self, conversation_id: str, referral: Document, *, now: datetime) -> None:

@@ -59,8 +59,10 @@ log = structlog.get_logger("ai")
 
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 
-NOBODYS_BUSINESS = frozenset({"human_owns"})
-"""Reasons for which a reply is withheld that need no person: one is there already."""
+NOBODYS_BUSINESS = frozenset({("failed", "human_owns"), ("suppressed", "human_owns")}) | {
+    ("suppressed", "comment_already_answered")
+}
+"""Ends of a reply that need no person: one is there already, or another reply answers."""
 
 COURTESIES = frozenset({"typing", "mark_seen"})
 """Kinds of replies that say nothing: no line shows them, and nobody misses them."""
@@ -209,6 +211,9 @@ class Handlers:
         if data.kind in COURTESIES:
             return "ignored"
         match event:
+            case ReplyDelivered(data=delivered) if delivered.origin == "human":
+                await self.conversations.answered(data.conversation_id, data.reply_id, at=event.time, now=now)
+                return "observed"
             case ReplyDelivered(data=delivered):
                 await self.conversations.delivered(data.conversation_id, data.reply_id, delivered.message_ids, now=now)
                 return "observed"
@@ -218,8 +223,10 @@ class Handlers:
                 state, reason = "suppressed", suppressed.reason
             case ReplyOutcomeUnknown():
                 state, reason = "unknown", "outcome_unknown"
-        needed = None if reason in NOBODYS_BUSINESS else reason
-        await self.conversations.not_delivered(data.conversation_id, data.reply_id, state=state, reason=needed, now=now)
+        needed = None if (state, reason) in NOBODYS_BUSINESS else reason
+        await self.conversations.not_delivered(
+            data.conversation_id, data.reply_id, state=state, reason=needed, at=event.time, now=now
+        )
         return "observed"
 
     async def on_human_replied(self, merchant: Merchant, event: HumanReplied) -> Outcome:

@@ -51,6 +51,7 @@ def outcome_of_abandoned(row: Row) -> OutcomeEvent:
         "reply_id": row.reply_id,
         "decision_id": row.decision_id,
         "kind": row.kind,
+        "origin": row.origin or None,
     }
     return _outcome(row, subject, _Cause(row.conversation_id), row.received_at_ms)
 
@@ -131,6 +132,7 @@ def _subject(event: ReplyGenerated) -> dict[str, Any]:
         "reply_id": reply.reply_id,
         "decision_id": reply.decision_id,
         "kind": reply.action.kind,
+        "origin": reply.origin,
     }
 
 

@@ -35,7 +35,7 @@ class Waiting:
 async def waiting(*, merchant: str | None = None, limit: PositiveInt = 50, json: bool = False) -> None:
     """List the conversations that wait for a person, the longest-waiting first.
 
-    One waits no more when a person has answered it, or it was released or resolved.
+    One waits no more when a person has answered it, given it back or resolved it.
 
     Parameters
     ----------

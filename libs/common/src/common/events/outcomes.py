@@ -6,6 +6,7 @@ from pydantic import Field
 
 from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
+from common.events.replies import Origin
 
 OUTCOMES = "replies.delivered.v1"
 
@@ -31,6 +32,7 @@ class ReplyOutcome(Outcome):
     reply_id: str
     decision_id: str | None = None
     kind: str = Field(description="The kind of action: direct_message, comment_reply, ...")
+    origin: Origin | None = Field(default=None, description="Who wanted it, where that is known.")
 
 
 class Delivered(ReplyOutcome):
