@@ -1,0 +1,104 @@
+"""The partitions of one epoch: taken up where their last owner committed, committed as far as they are done, let go.
+
+A commit says in its metadata what is done beyond its offset, so a partition is taken up with both: read from the
+offset, and without what its last owner had finished behind it (docs/decisions/0009).
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from common.clock import Clock
+from common.kafka.commits import Commits
+from common.kafka.metrics import KafkaMetrics
+from common.kafka.ownership import Ownership
+from common.kafka.progress import PartitionProgress
+from common.kafka.stopped import StoppedPartitions
+
+log = structlog.get_logger("kafka")
+
+
+class Assignment:
+    """How far each assigned partition is: read, done, committed."""
+
+    def __init__(self, ownership: Ownership, stopped: StoppedPartitions, metrics: KafkaMetrics) -> None:
+        self.progress: dict[TopicPartition, PartitionProgress] = {}
+        self._ownership = ownership
+        self._stopped = stopped
+        self._metrics = metrics
+        self._commits = Commits(metrics)
+        self._read = asyncio.Event()
+
+    async def take_up(self, consumer: AIOKafkaConsumer) -> int:
+        """Read on from what is committed, knowing what is done beyond it; returns the epoch that was begun.
+
+        When the epoch ends meanwhile nothing is taken up.
+        """
+        epoch = self._ownership.epoch
+        partitions = list(consumer.assignment())
+        # `consumer.committed` tells only the offset; the metadata says what is done (pinned by a canary test).
+        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+        oldest = await consumer.beginning_offsets(partitions)
+        if not self._ownership.owns(epoch):
+            return epoch
+        for partition in partitions:
+            offset, note = committed.get(partition, OffsetAndMetadata(0, ""))
+            start = max(offset, oldest[partition])
+            consumer.seek(partition, start)
+            self.progress[partition] = PartitionProgress(start, note if start == offset else "")
+            self._stopped.begin(partition)
+            self._commits.begin(partition, offset if partition in committed else start, note)
+        self.more_was_read()
+        return epoch
+
+    def went_back(self, partition: TopicPartition, offset: int) -> PartitionProgress:
+        """Go back with a log that was cut off or made anew: its offsets mean other records now."""
+        log.error("partition.went_back", topic=partition.topic, partition=partition.partition, offset=offset)
+        progress = self.progress[partition] = PartitionProgress(offset)
+        return progress
+
+    def more_was_read(self) -> None:
+        """Tell those who wait for what is read to look again."""
+        self._read.set()
+        self._read = asyncio.Event()
+
+    async def has_read(self, ends: Mapping[TopicPartition, int], within: float) -> None:
+        """Wait until everything before these offsets was read. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while not all(tp in self.progress and self.progress[tp].next >= end for tp, end in ends.items()):
+                await self._read.wait()
+
+    async def commit(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit what is done. Raises KafkaError when the offsets are not ours to commit any more."""
+        await self._commits.commit(consumer, self.progress)
+
+    async def commit_or_warn(self, consumer: AIOKafkaConsumer, *, within: float | None = None) -> None:
+        """Commit what is done; what does not work, or takes longer than `within` seconds, is logged."""
+        await self._commits.commit_or_warn(consumer, self.progress, within=within)
+
+    def outstanding(self) -> dict[TopicPartition, int]:
+        """Return how many records of each partition are begun and not finished."""
+        return {partition: progress.outstanding for partition, progress in self.progress.items()}
+
+    def let_go(self) -> None:
+        """End the epoch: a commit under way is given up, and nothing is known of any partition any more."""
+        self._ownership.end()
+        self._commits.forget()
+        self._metrics.lag.clear()
+        self.progress.clear()
+        self._stopped.forget()
+
+    def measure(self, consumer: AIOKafkaConsumer | None, clock: Clock) -> None:
+        """Tell Prometheus how far the partitions are."""
+        oldest = [progress.oldest_ms for progress in self.progress.values() if progress.oldest_ms is not None]
+        age = clock.now().timestamp() - min(oldest) / 1000 if oldest else 0.0
+        self._metrics.watermark_age.set(max(age, 0.0))
+        self._metrics.outstanding.set(sum(self.outstanding().values()))
+        if consumer is None:
+            return
+        for partition in self.progress.keys() & consumer.assignment():
+            lag = (consumer.highwater(partition) or 0) - self.progress[partition].next
+            self._metrics.lag.labels(partition.topic, str(partition.partition)).set(max(lag, 0))
