@@ -229,6 +229,17 @@ class TestAnswering:
         assert "`human_agent`" in said["detail"]
         assert world.platform.sends() == []
 
+    async def test_what_is_withheld_leaves_the_conversation_to_the_bot(self, api, world):
+        await wrote(world, ago=timedelta(hours=30))
+        await api.post("reply", {"text": "Hello"})
+        await api.take_effect()
+        assert [event.type for event in world.published] == ["com.jawab.reply.suppressed.v1"]
+        assert (await api.get()).json()["answeredBy"] == "bot"
+        await wrote(world)
+        spoken = world.reply()
+        await world.sender.deliver(spoken)
+        assert world.row(spoken).state == "delivered"
+
     async def test_without_kafka_nothing_is_accepted_and_the_key_can_be_used_again(self, api, world):
         world.publish_fails = [KafkaConnectionError()]
         assert (await api.post("reply", {"text": "Hello"}, key="k1")).status_code == 503

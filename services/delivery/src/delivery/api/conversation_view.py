@@ -38,8 +38,12 @@ class View:
             origin=origin,
             action=DirectMessage(text="a text"),
         )
+        return self.verdict_on(text)
+
+    def verdict_on(self, reply: Reply) -> Allow | Withhold:
+        """Return what the rules say of a reply in this conversation now."""
         return policy.judge(
-            text,
+            reply,
             decided_at=self.now,
             contact=self.contact,
             now=self.now,

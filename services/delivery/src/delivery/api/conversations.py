@@ -33,6 +33,7 @@ from delivery.ledger import Row
 from delivery.outcomes import Publish
 from delivery.platforms.content_limits import breach
 from delivery.platforms.routing import ordered
+from delivery.rules.policy import Withhold
 
 log = structlog.get_logger("conversations")
 
@@ -87,16 +88,21 @@ class Conversations:
         return Changed(event, now + merchant.quiet_time(self._human_pause) if ends else None)
 
     async def reply(self, merchant_id: str, contact_id: str, body: ReplyBody, *, by: str) -> Accepted:
-        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`, and NotSendable."""
+        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`, and NotSendable.
+
+        What the rules withhold takes nothing over: nobody would be answered by anybody then.
+        """
         merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
         routes = ordered(body.said, merchant.routes)
         breaches = [breach(body.said, route) for route in routes]
         if breaches and breaches[0] is not None and all(breaches):
             raise NotSendable(breaches[0].detail)
 
+        view = await self._view(merchant, contact_id)
+
         def events_of(reply: Reply, row: Row) -> Sequence[Event]:
             generated = event_of(ReplyGenerated, reply, row)
-            if not body.takeover:
+            if not body.takeover or isinstance(view.verdict_on(reply), Withhold):
                 return [generated]
             taken = _control(
                 ConversationTakenOver, merchant, contact_id, by=by, reason="replied", now=row.at, about=reply.reply_id
@@ -114,7 +120,9 @@ class Conversations:
 
     async def view(self, merchant_id: str, contact_id: str, account_id: str | None) -> View:
         """Return the conversation as it is now. Raises like `merchant_of`."""
-        merchant = await merchant_of(self._merchants, merchant_id, account_id, contact_id)
+        return await self._view(await merchant_of(self._merchants, merchant_id, account_id, contact_id), contact_id)
+
+    async def _view(self, merchant: Merchant, contact_id: str) -> View:
         conversation = conversation_id(merchant.account_id, contact_id)
         contact = await self._contacts.find(conversation) or Contact(conversation)
         return View(merchant, contact, self._clock.now(), self._margin)
