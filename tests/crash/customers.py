@@ -25,7 +25,9 @@ from steps import (
 
 from devkit.sandbox.client import SandboxClient
 from devkit.signing import serialise, signed_headers
-from devkit.simulator import Simulator, Update, WebhookSender, body_of
+from devkit.simulator import Simulator
+from devkit.updates import Update, body_of
+from devkit.webhook_sender import WebhookSender
 
 WORDS = ("is it still there", "do you have it in black", "which days are you open", "can I come by tomorrow")
 SENTENCE = "here is more about it than anybody would ever want to read in one message " * 9

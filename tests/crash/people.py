@@ -35,8 +35,9 @@ from pymongo import AsyncMongoClient
 from common.failpoints import SABOTAGES
 from common.mongo import DELIVERIES
 from devkit.sandbox.client import SandboxClient
-from devkit.simulator import Simulator, WebhookSender
+from devkit.simulator import Simulator
 from devkit.stack import Stack
+from devkit.webhook_sender import WebhookSender
 
 COUNT = 200
 REHEARSALS = 24

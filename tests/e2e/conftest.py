@@ -9,8 +9,10 @@ import pytest
 
 from devkit.demo import Delivery, deliveries_in
 from devkit.sandbox.client import SandboxClient
-from devkit.simulator import Simulator, Update, WebhookSender
+from devkit.simulator import Simulator
 from devkit.stack import Stack
+from devkit.updates import Update
+from devkit.webhook_sender import WebhookSender
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from common.merchants import Merchant, Rule, Then, When
 from common.mongo import MERCHANTS
 from common.sealing import Sealer
 from devkit.demo import deliveries_in
-from devkit.simulator import Simulator, WebhookSender
+from devkit.simulator import Simulator
+from devkit.webhook_sender import WebhookSender
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.timeout(300)]
 

@@ -25,8 +25,9 @@ from common.mongo import MERCHANTS
 from common.sealing import Sealer
 from delivery.api.tokens import issue_token
 from devkit.sandbox.client import SandboxClient
-from devkit.simulator import Simulator, WebhookSender
+from devkit.simulator import Simulator
 from devkit.stack import Stack
+from devkit.webhook_sender import WebhookSender
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.timeout(300)]
 

@@ -18,8 +18,9 @@ from rich.console import Console
 from devkit.demo import deliveries_in
 from devkit.sandbox.client import SandboxClient
 from devkit.signing import serialise, signed_headers
-from devkit.simulator import Simulator, Update, body_of
+from devkit.simulator import Simulator
 from devkit.stack import Stack
+from devkit.updates import Update, body_of
 
 CONNECTIONS = 32
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devkit.ids import Ids
 from devkit.sandbox import SandboxSettings, create_sandbox
 from devkit.sandbox.calls import Request
 from devkit.sandbox.instagram import GraphRoom
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.world import Account, World
-from devkit.simulator import Ids, Simulator
+from devkit.simulator import Simulator
 
 ACCOUNT = "17841405309211844"
 PERSON = "118354031656615"

@@ -3,12 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devkit.ids import Ids
+from devkit.one_of_each import one_of_each
 from devkit.sandbox.bounded import Bounded
 from devkit.sandbox.graph_fields import parse_fields
 from devkit.sandbox.observation import observe
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.world import Account, World, contact_of, subscriber_of
-from devkit.simulator import Ids, Simulator, one_of_each
+from devkit.simulator import Simulator
 
 NOW = 1_760_000_000.0
 

@@ -7,18 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devkit.attachments import ATTACHMENT_KINDS
+from devkit.ids import DEFAULT_ACCOUNT_ID, Ids, username_of
+from devkit.one_of_each import one_of_each
 from devkit.signing import sign
-from devkit.simulator import (
-    ATTACHMENT_KINDS,
-    DEFAULT_ACCOUNT_ID,
-    Ids,
-    Simulator,
-    WebhookSender,
-    body_of,
-    dashboard_test,
-    one_of_each,
-    username_of,
-)
+from devkit.simulator import Simulator
+from devkit.updates import body_of, dashboard_test
+from devkit.webhook_sender import WebhookSender
 
 NOW = 1_760_000_000.25
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from devkit.attachments import ATTACHMENT_KINDS
+from devkit.ids import Ids
 from devkit.signing import serialise, signed_headers
-from devkit.simulator import ATTACHMENT_KINDS, Ids, Simulator, Update, body_of
+from devkit.simulator import Simulator
+from devkit.updates import Update, body_of
 
 Kind = Literal[
     "dm",

@@ -9,7 +9,7 @@ import httpx2
 
 from cli.failures import Failure
 from devkit.sandbox.client import SandboxClient
-from devkit.simulator import Update
+from devkit.updates import Update
 
 LONGEST_POLL = 5.0
 BEYOND_EVERY_ENTRY = 2**53

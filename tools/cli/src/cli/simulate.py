@@ -21,7 +21,8 @@ from cli.failures import Failure, Misconfigured
 from cli.incoming import USUAL_CUSTOMER, Kind, Webhook, Wishes, raw_webhook, webhook
 from cli.moments import in_words, parse_duration
 from cli.sandbox import Answer, Sandbox
-from devkit.simulator import DEFAULT_ACCOUNT_ID, Simulator
+from devkit.ids import DEFAULT_ACCOUNT_ID
+from devkit.simulator import Simulator
 
 POST_TIMEOUT = 15.0
 ACCOUNT_NAMES = ("INSTAGRAM_PAGE_ID",)

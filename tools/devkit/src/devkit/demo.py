@@ -18,7 +18,8 @@ from rich.text import Text
 from devkit.sandbox.client import SandboxClient
 from devkit.scenes import Kind, Scene, Webhook
 from devkit.signing import serialise, signed_headers
-from devkit.simulator import WebhookSender, body_of
+from devkit.updates import body_of
+from devkit.webhook_sender import WebhookSender
 
 ANSWERED_WITHIN = 30.0
 """Seconds a scene may take, a killed service's restart included."""

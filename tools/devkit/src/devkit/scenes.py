@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from devkit.simulator import Simulator, Update
+from devkit.simulator import Simulator
+from devkit.updates import Update
 
 Kind = Literal["message", "comment_reply", "private_reply", "notification"]
 

@@ -1,221 +1,18 @@
-"""Build the webhook bodies Instagram sends, and send them signed: nobody needs a real account to try Jawab.
+"""Build what Instagram tells of customers: nobody needs a real account to try Jawab.
 
-Everything but :class:`WebhookSender` is pure: the same seed gives the same ids and the same bodies. A builder
-returns an :class:`Update`, one thing that happened; :func:`body_of` packs one or many of them into a webhook
-body of the shape the platform uses for it. The shapes, and who uses them:
-
-* ``messaging`` and ``standby``: direct messages; times in **milliseconds**;
-* ``changes``: comments, mentions, insights; the entry's time in **seconds**;
-* ``flat``: the ``field``/``value`` pair right in the entry, as documented for Instagram-Login comments;
-* the guide's plural lists (:meth:`Simulator.plural_messages` …), which the platform never sends;
-* the dashboard's test button (:func:`dashboard_test`), a messaging item in ``changes`` under entry "0".
+Pure: the same seed gives the same ids and the same bodies. A builder returns an :class:`~devkit.updates.Update`, one
+thing that happened; the guide's plural lists (:meth:`Simulator.plural_messages` …) are among them, though the platform
+never sends them.
 """
 
-import base64
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-from urllib.parse import urlencode
+from typing import Literal
 
-import httpx2
-
-from devkit.signing import Style, serialise, signed_headers
-
-Section = Literal["messaging", "standby", "changes", "flat"]
-Item = dict[str, Any]
-Body = dict[str, Any]
-
-ATTACHMENT_KINDS = (
-    "image",
-    "video",
-    "audio",
-    "file",
-    "share",
-    "ig_post",
-    "ig_reel",
-    "reel",
-    "ig_story",
-    "story_mention",
-    "like_heart",
-    "ephemeral",
-    "template",
-    "fallback",
-    "unsupported_type",
-)
-"""Every attachment type a builder exists for; the platform's own list is open."""
-
-DASHBOARD_ENTRY_ID = "0"
-DEFAULT_ACCOUNT_ID = "17841405309211844"
-DEFAULT_ACCOUNT_USERNAME = "dar.zaytoon"
-
-_CDN = "https://lookaside.fbsbx.com/ig_messaging_cdn/?asset_id="
-_NAMES = (
-    "zainab.kadhim",
-    "mustafa_jabbar",
-    "noor.alhuda",
-    "ali.basra",
-    "sara.karrada",
-    "hussein_najaf",
-    "maryam.erbil",
-    "omar_mosul",
-    "camille.rdt",
-    "julien.lyon",
-    "emily.ward",
-    "jack_moore",
-)
-
-
-class Ids:
-    """Make ids of the platform's look, one after another, the same for the same seed."""
-
-    def __init__(self, seed: int | str = 0) -> None:
-        self._seed = str(seed)
-        self._counter = 0
-
-    def account(self) -> str:
-        """Return a professional account's id: 17 digits, above 2^53."""
-        return "178414" + self._digits("account", 11)
-
-    def contact(self) -> str:
-        """Return an Instagram-scoped user id (IGSID): 15 to 17 digits."""
-        return self._digits("contact", 15 + self._counter % 3)
-
-    def comment(self) -> str:
-        """Return a comment's id: 17 digits."""
-        return "180" + self._digits("comment", 14)
-
-    def media(self) -> str:
-        """Return a post's, reel's or story's id: 17 digits."""
-        return "179" + self._digits("media", 14)
-
-    def app(self) -> str:
-        """Return an app's id: 15 or 16 digits."""
-        return self._digits("app", 15 + self._counter % 2)
-
-    def trace(self) -> str:
-        """Return a Graph ``fbtrace_id``: ``A`` and 22 letters or digits."""
-        return "A" + base64.urlsafe_b64encode(self._digest("trace"))[:22].decode().replace("-", "x")
-
-    def message(self, account: str = DEFAULT_ACCOUNT_ID) -> str:
-        """Return a message's id (mid): some 160 characters beginning ``aWdfZAG1f``, ending ``ZD``."""
-        thread = "340282366841710301" + self._digits("thread", 21)
-        number = "32" + self._digits("message", 33)
-        return "aWdfZAG1f" + _mid_base64(f"item:1:IGMessageID:{account}:{thread}:{number}")
-
-    def number(self, digits: int) -> str:
-        """Return a plain number of that many digits, for links and tokens."""
-        return self._digits("number", digits)
-
-    def _digest(self, kind: str) -> bytes:
-        self._counter += 1
-        return hashlib.sha256(f"{self._seed}:{kind}:{self._counter}".encode()).digest()
-
-    def _digits(self, kind: str, count: int) -> str:
-        digits = str(int.from_bytes(self._digest(kind), "big"))[1 : count + 1]
-        return "1" + digits[1:] if digits[0] == "0" else digits
-
-
-def _mid_base64(text: str) -> str:
-    """Encode as the platform does its message ids: base64 in which Z is an escape and `=` is ZD."""
-    return base64.b64encode(text.encode()).decode().replace("Z", "ZA").replace("=", "ZD")
-
-
-def username_of(contact: str) -> str:
-    """Return the user name the sandbox world knows this person by; the same for the same id."""
-    digest = hashlib.sha256(contact.encode()).digest()
-    return f"{_NAMES[digest[0] % len(_NAMES)]}{digest[1] % 90 + 10}"
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """One thing that happened, and where the platform would put it.
-
-    `at_ms` is when it happened, in milliseconds. `id` is the message's, comment's or media's id, empty where
-    the platform gives none. `contact` is the customer it concerns, empty where there is none.
-    """
-
-    kind: str
-    section: Section
-    account: str
-    item: Item
-    at_ms: int
-    contact: str = ""
-    id: str = ""
-
-    def body(self) -> Body:
-        """Return the webhook body carrying this update alone."""
-        return body_of(self)
-
-    def standby(self) -> "Update":
-        """Return the same update as an app sees it that does not control the conversation.
-
-        The platform leaves out a postback's payload there.
-        """
-        item = dict(self.item)
-        if "postback" in item:
-            item["postback"] = {k: v for k, v in item["postback"].items() if k != "payload"}
-        return replace(self, kind=f"standby.{self.kind}", section="standby", item=item)
-
-    def flat(self) -> "Update":
-        """Return the same change with ``field`` and ``value`` right in the entry."""
-        return replace(self, section="flat")
-
-    def later(self, milliseconds: int) -> "Update":
-        """Return the same update, delivered and stamped that much later."""
-        item = dict(self.item)
-        if "timestamp" in item:
-            item["timestamp"] = self.at_ms + milliseconds
-        return replace(self, item=item, at_ms=self.at_ms + milliseconds)
-
-
-def body_of(*updates: Update, object_: str = "instagram") -> Body:
-    """Pack updates into one webhook body, neighbours of one account and section into one entry.
-
-    Order is kept. A flat update always has an entry of its own. The entry's time is a little after its last
-    item, in milliseconds for messaging and in seconds for changes.
-    """
-    entries: list[Body] = []
-    previous: Update | None = None
-    for update in updates:
-        joins = (
-            previous is not None
-            and update.section != "flat"
-            and (previous.account, previous.section) == (update.account, update.section)
-        )
-        if not joins:
-            entries.append({"id": update.account})
-        entry = entries[-1]
-        if update.section == "flat":
-            entry["time"] = update.at_ms // 1000
-            entry.update(update.item)
-        else:
-            entry["time"] = update.at_ms // 1000 if update.section == "changes" else update.at_ms + 412
-            entry.setdefault(update.section, []).append(update.item)
-        previous = update
-    return {"object": object_, "entry": entries}
-
-
-def dashboard_test(update: Update) -> Body:
-    """Return the body the app dashboard's test button sends for a message: a change of the account "0"."""
-    value = {**update.item, "timestamp": str(update.at_ms // 1000)}
-    fields = {"postback": "messaging_postbacks", "read": "messaging_seen", "reaction": "message_reactions"}
-    name = next((fields[key] for key in fields if key in value), "messages")
-    return {
-        "object": "instagram",
-        "entry": [
-            {
-                "id": DASHBOARD_ENTRY_ID,
-                "time": update.at_ms // 1000,
-                "changes": [{"field": name, "value": value}],
-            }
-        ],
-    }
-
-
-SERVED = {"audio": "voice.wav", "image": "image.png"}
-"""The kinds of attachments that a sandbox world can show or play."""
+from devkit.attachments import attachment, link, unsigned_link
+from devkit.ids import DEFAULT_ACCOUNT_ID, DEFAULT_ACCOUNT_USERNAME, Ids, username_of
+from devkit.updates import Item, Update
 
 
 @dataclass(slots=True)
@@ -253,17 +50,17 @@ class Simulator:
     def attachments(self, contact: str, kinds: Sequence[str], *, text: str | None = None) -> Update:
         """Return a message carrying several attachments."""
         content: Item = {} if text is None else {"text": text}
-        content["attachments"] = [self._attachment(kind) for kind in kinds]
+        content["attachments"] = [attachment(kind, self.ids, media=self.media) for kind in kinds]
         return self._message(contact, content, kind=f"message.{kinds[0]}" if kinds else "message")
 
     def voice(self, contact: str, words: str) -> Update:
         """Return a voice message; it can be heard where `media` names a sandbox world."""
-        content: Item = {"attachments": [self._attachment("audio", words=words)]}
+        content: Item = {"attachments": [attachment("audio", self.ids, media=self.media, words=words)]}
         return self._message(contact, content, kind="message.audio")
 
     def shared_post_twice(self, contact: str) -> Update:
         """Return one shared post listed as both ``share`` and ``ig_post``, as once sent."""
-        post = self._attachment("ig_post")
+        post = attachment("ig_post", self.ids, media=self.media)
         twin = {"type": "share", "payload": dict(post["payload"])}
         return self._message(contact, {"attachments": [twin, post]}, kind="message.share")
 
@@ -274,7 +71,7 @@ class Simulator:
     def story_reply(self, contact: str, text: str, *, story: str | None = None) -> Update:
         """Return an answer to one of the account's stories."""
         story = story or self.ids.media()
-        reply_to = {"story": {"id": story, "url": f"{_CDN}{story}&signature={self._signature()}"}}
+        reply_to = {"story": {"id": story, "url": link(story, self.ids)}}
         return self._message(contact, {"text": text, "reply_to": reply_to}, kind="message.story_reply")
 
     def reply(self, contact: str, text: str, to_mid: str) -> Update:
@@ -295,8 +92,8 @@ class Simulator:
             "type": "OPEN_THREAD",
             "ads_context_data": {
                 "ad_title": "تشكيلة الشتاء",
-                "photo_url": f"{_CDN}{self.ids.number(17)}",
-                "video_url": f"{_CDN}{self.ids.number(17)}",
+                "photo_url": unsigned_link(self.ids.number(17)),
+                "video_url": unsigned_link(self.ids.number(17)),
             },
         }
         if ref is not None:
@@ -327,7 +124,7 @@ class Simulator:
         if text is not None:
             content["text"] = text
         if attachments:
-            content["attachments"] = [self._attachment(kind) for kind in attachments]
+            content["attachments"] = [attachment(kind, self.ids, media=self.media) for kind in attachments]
         if app_id is not None:
             content["app_id"] = app_id
         if metadata is not None:
@@ -552,9 +349,6 @@ class Simulator:
     def _seconds(self) -> str:
         return str(int(self.now()))
 
-    def _signature(self) -> str:
-        return "Ab" + base64.urlsafe_b64encode(self.ids.number(32).encode()).decode().rstrip("=")
-
     def _message(
         self,
         contact: str,
@@ -591,116 +385,3 @@ class Simulator:
         id_ = listed[0]["id"] if listed else ""
         contact = contacts[0] if contacts else ""
         return self._change(name, value, contact=contact, id_=id_, kind=f"plural.{name}")
-
-    def _attachment(self, kind: str, *, words: str = "") -> Item:
-        asset = self.ids.number(17)
-        url = f"{_CDN}{asset}&signature={self._signature()}"
-        if self.media and kind in SERVED:
-            query = f"?{urlencode({'words': words})}" if words else ""
-            url = f"{self.media}/media/{SERVED[kind]}{query}"
-        title = "وصل جديد: حقائب جلد طبيعي 👜"
-        payloads: dict[str, Item | None] = {
-            "like_heart": None,
-            "ephemeral": None,
-            "share": {"url": url, "ig_post_media_id": asset, "title": title},
-            "ig_post": {"url": url, "ig_post_media_id": asset, "title": title},
-            "ig_reel": {"url": url, "reel_video_id": asset, "title": title},
-            "reel": {"url": url, "reel_video_id": asset, "title": title},
-            "ig_story": {"story_media_id": asset, "story_media_url": url},
-            "template": {"generic": {"elements": [{"title": title, "subtitle": "دار الزيتون"}]}},
-            "fallback": {"title": "دليل القياسات", "url": "https://example.com/sizes"},
-        }
-        payload = payloads.get(kind, {"url": url})
-        return {"type": kind} if payload is None else {"type": kind, "payload": payload}
-
-
-class WebhookSender:
-    """Deliver webhook bodies signed as Meta signs them."""
-
-    def __init__(
-        self,
-        url: str,
-        secret: str,
-        client: httpx2.AsyncClient,
-        *,
-        timeout_seconds: float = 10.0,
-        style: Style = "compact",
-        escape_slashes: bool = True,
-    ) -> None:
-        self._url = url
-        self._secret = secret
-        self._client = client
-        self._timeout = timeout_seconds
-        self._style: Style = style
-        self._escape_slashes = escape_slashes
-
-    async def send(self, *updates: Update) -> int:
-        """Post the updates as one signed webhook and return the HTTP status.
-
-        Raises `httpx2.TransportError` when nobody answers in time.
-        """
-        return await self.send_body(body_of(*updates))
-
-    async def send_body(self, body: Mapping[str, Any]) -> int:
-        """Post a whole webhook body, signed, and return the HTTP status."""
-        return await self.send_bytes(serialise(body, style=self._style, escape_slashes=self._escape_slashes))
-
-    async def send_bytes(self, raw: bytes, *, headers: Mapping[str, str] | None = None) -> int:
-        """Post exactly these bytes; `headers` replace the signed ones, to try a forged signature."""
-        sent = signed_headers(raw, self._secret) if headers is None else dict(headers)
-        response = await self._client.post(self._url, content=raw, headers=sent, timeout=self._timeout)
-        return response.status_code
-
-
-def one_of_each(simulator: Simulator, contact: str) -> Iterable[Update]:
-    """Yield one update of every kind the simulator can build, standby and flat variants included."""
-    first = simulator.text(contact, "هلو، شلونكم؟")
-    yield first
-    for kind in ATTACHMENT_KINDS:
-        yield simulator.attachment(contact, kind)
-    yield simulator.attachments(contact, ["image", "image", "video"])
-    yield simulator.shared_post_twice(contact)
-    yield simulator.unsupported(contact)
-    yield simulator.story_reply(contact, "روعة 😍")
-    yield simulator.reply(contact, "هذا اللي أريده", first.id)
-    yield simulator.quick_reply(contact, "القياسات", "SIZES")
-    yield simulator.quick_reply(contact, "القياسات", "SIZES", with_text=False)
-    yield simulator.ad_message(contact, "شفت الإعلان، بعده متوفر؟", ref="winter")
-    yield simulator.product_message(contact, "Is this in stock?")
-    yield simulator.edit(contact, first.id, "هلو، شلونكم اليوم؟")
-    yield simulator.reaction(contact, first.id)
-    yield simulator.unreact(contact, first.id)
-    yield simulator.read(contact, first.id)
-    yield simulator.unsend(contact, first.id)
-    yield simulator.echo(contact, "أهلاً بيك")
-    yield simulator.echo(contact, attachments=["image"], app_id=simulator.ids.app(), metadata="m")
-    yield simulator.self_message("note")
-    yield simulator.postback(contact, "تتبع الطلب", "TRACK")
-    yield simulator.postback(contact, "تتبع الطلب", "TRACK", with_mid=False)
-    yield simulator.referral(contact, "bio-link")
-    yield simulator.optin(contact)
-    yield simulator.pass_thread_control(contact, simulator.ids.app(), simulator.ids.app())
-    yield simulator.take_thread_control(contact, simulator.ids.app(), simulator.ids.app())
-    yield simulator.request_thread_control(contact, int(simulator.ids.app()))
-    yield simulator.app_roles({simulator.ids.app(): ["primary_receiver"]})
-    yield simulator.unknown(contact)
-    yield simulator.text(contact, "أكو توصيل؟").standby()
-    yield simulator.postback(contact, "تتبع الطلب", "TRACK").standby()
-    parent = simulator.comment(contact, "السعر؟")
-    yield parent
-    yield simulator.comment(contact, "خاص لو سمحتم", parent=parent.id, product="REELS")
-    yield simulator.comment(contact, "بيش هذا؟", product="AD")
-    yield simulator.comment(contact, "Super !", id_key="comment_id")
-    yield simulator.comment(contact, "love it").flat()
-    yield simulator.own_comment("شكراً إلك", parent=parent.id)
-    yield simulator.live_comment(contact, "متوفر أسود؟")
-    yield simulator.mention()
-    yield simulator.mention(comment=simulator.ids.comment())
-    yield simulator.story_insights()
-    yield simulator.feed(contact, "حلو")
-    yield simulator.feed(contact, "", verb="remove")
-    yield simulator.unknown_change()
-    yield simulator.message_change(simulator.text(contact, "Bonjour"))
-    yield simulator.plural_messages((contact, "salut"), (contact, "prix ?"))
-    yield simulator.plural_comments((contact, "génial"), (contact, "nul"))
-    yield simulator.plural_mentions(contact)

@@ -10,6 +10,7 @@ import httpx2
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
+from devkit.ids import Ids
 from devkit.sandbox.calls import Room
 from devkit.sandbox.control import ModelLatency, control_router, health_route
 from devkit.sandbox.door import MAX_BODY_BYTES, RoomDoor
@@ -24,7 +25,6 @@ from devkit.sandbox.rates import Rates
 from devkit.sandbox.settings import SandboxSettings
 from devkit.sandbox.webhooks import EchoSettings, WebhookPoster, retry_waits
 from devkit.sandbox.world import Account, World
-from devkit.simulator import Ids
 
 MAX_WEBHOOK_CONNECTIONS = 16
 MAX_MODEL_BYTES = 32 * 1024 * 1024

@@ -8,7 +8,7 @@ from email.policy import HTTP
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
-from devkit.simulator import Update
+from devkit.updates import Update
 
 if TYPE_CHECKING:
     from devkit.sandbox.faults import FaultRule

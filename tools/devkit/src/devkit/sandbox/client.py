@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from devkit.simulator import Update, body_of
+from devkit.updates import Update, body_of
 
 TIMEOUT_SECONDS = 10.0
 

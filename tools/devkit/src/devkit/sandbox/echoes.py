@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from devkit.sandbox.world import Comment, Message, World
-from devkit.simulator import Simulator, Update
+from devkit.simulator import Simulator
+from devkit.updates import Update
 
 
 def of_message(

@@ -13,7 +13,7 @@ from devkit.sandbox.manychat_content import checked_content, kinds_of, words, wo
 from devkit.sandbox.manychat_subscribers import SubscriberActs
 from devkit.sandbox.rates import Rates
 from devkit.sandbox.world import HUMAN_WINDOW_SECONDS, Account, Person, World, subscriber_of
-from devkit.simulator import Update
+from devkit.updates import Update
 
 MAX_TEXT_BYTES = 1000
 TAGS = frozenset({"HUMAN_AGENT", "ACCOUNT_UPDATE", "CONFIRMED_EVENT_UPDATE", "POST_PURCHASE_UPDATE"})

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from devkit.simulator import DEFAULT_ACCOUNT_ID, DEFAULT_ACCOUNT_USERNAME
+from devkit.ids import DEFAULT_ACCOUNT_ID, DEFAULT_ACCOUNT_USERNAME
 
 Seconds = Annotated[float, Field(ge=0, le=600)]
 Share = Annotated[float, Field(ge=0, le=1)]

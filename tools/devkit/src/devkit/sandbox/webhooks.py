@@ -18,7 +18,7 @@ import structlog
 
 from devkit.sandbox.journal import Journal
 from devkit.signing import serialise, signed_headers
-from devkit.simulator import Update, body_of
+from devkit.updates import Update, body_of
 
 log = structlog.get_logger(__name__)
 

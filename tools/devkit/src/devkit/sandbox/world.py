@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from devkit.ids import Ids, username_of
 from devkit.sandbox.bounded import Bounded
-from devkit.simulator import Ids, username_of
 
 WINDOW_SECONDS = 24 * 3600
 HUMAN_WINDOW_SECONDS = 7 * 24 * 3600
