@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from cleanup.erasure import stripped
 from common.clock import ManualClock
-from common.events.replies import DirectMessage, PrivateReply, Reply
+from common.events.replies import CommentReply, DirectMessage, MentionReply, PrivateReply, Reply
 from common.merchants import Merchant
 from common.mongo import DELIVERIES, database, ensure_indexes, mongo_client
 from common.settings import MongoSettings
@@ -19,6 +19,7 @@ from delivery.ledger import CommentTaken
 from delivery.metrics import DeliveryMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.reports import Reports
+from delivery.row_writes import write_fact
 from delivery.sweeper import Sweeper
 from delivery.unknown_outcomes import CannotTell
 
@@ -142,7 +143,7 @@ async def test_a_fact_is_written_onto_what_another_owner_made_of_the_row(store):
     begun = ledger.begin(opened(), "graph", NOW)
     await store.insert(begun)
     assert await store.put(ledger.lost_sight(begun, "found begun", NOW), over=begun)
-    row = await ledger.write_fact(store, begun, lambda latest: ledger.after_arrival(latest, 0, "mid.1", NOW))
+    row = await write_fact(store, begun, lambda latest: ledger.after_arrival(latest, 0, "mid.1", NOW))
     assert (row.state, row.message_ids) == ("claimed", ("mid.1",))
     assert await store.find("rep_1") == row
 
@@ -156,6 +157,16 @@ async def test_a_comment_is_answered_privately_once_whatever_decided_it(store):
     assert await store.insert(opened(3, PrivateReply(comment_id="c2", text="Hi"))) is None
     assert await store.insert(opened(4)) is None
     assert await store.insert(opened(5)) is None
+
+
+async def test_a_comment_is_answered_in_public_once_whichever_webhook_told_of_it(store):
+    ways = [CommentReply(comment_id="c1", text="Hi"), MentionReply(media_id="m", comment_id="c1", text="Hi")] * 4
+    there = await asyncio.gather(*(store.insert(opened(number, way)) for number, way in enumerate(ways)))
+    assert there.count(None) == 1
+    assert there.count(CommentTaken()) == len(ways) - 1
+    assert await store.insert(opened(9, PrivateReply(comment_id="c1", text="Hi"))) is None
+    for number in (10, 11):
+        assert await store.insert(opened(number, MentionReply(media_id="m", text="Hi"))) is None
 
 
 async def test_a_private_reply_that_is_withheld_from_the_start_leaves_its_comment_free(store):

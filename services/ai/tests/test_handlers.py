@@ -354,6 +354,13 @@ async def test_a_referral_is_noted(scene):
         (event(ReplyFailed, Failed(**outcome(route="graph", reason="token_expired"))), "failed", "token_expired"),
         (event(ReplySuppressed, Suppressed(**outcome(reason="window_closed"))), "suppressed", "window_closed"),
         (event(ReplySuppressed, Suppressed(**outcome(reason="human_owns"))), "suppressed", None),
+        (event(ReplyFailed, Failed(**outcome(route="graph", reason="human_owns"))), "failed", None),
+        (event(ReplySuppressed, Suppressed(**outcome(reason="comment_already_answered"))), "suppressed", None),
+        (
+            event(ReplyFailed, Failed(**outcome(route="graph", reason="comment_already_answered"))),
+            "failed",
+            "comment_already_answered",
+        ),
         (
             event(ReplyOutcomeUnknown, OutcomeUnknown(**outcome(route="graph", evidence="reset"))),
             "unknown",

@@ -1,5 +1,6 @@
 """Mentions, feed changes and stories' figures: one decision each, however often they come."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from ai.decisions import Decision
 from ai.messages import Stored
 from ai.metrics import AIMetrics
 from ai.notices import Notices
+from ai.notices import mention as said_by
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
 from common.clock import ManualClock
@@ -36,6 +38,7 @@ class World:
         self.messages, self.lines, self.decisions, self.published = {}, [], {}, []
         self.publish_fails = False
         self.registry = CollectorRegistry()
+        self.rulings = Rulings(RuleEngine(), observer=AIMetrics(CollectorRegistry()), clock=ManualClock(NOW))
         self.notices = self.process()
 
     def process(self):
@@ -98,7 +101,7 @@ class Decisions:
         self.world = world
 
     async def covering(self, event_id):
-        return None
+        return next((one for one in self.world.decisions.values() if event_id in one.covers), None)
 
     async def store(self, decision):
         if decision.id in self.world.decisions:
@@ -179,6 +182,26 @@ async def test_a_mention_that_comes_again_says_the_same_again(world):
     first, second = world.published
     assert first.to_json() == second.to_json()
     assert len(world.decisions) == 1
+
+
+async def test_a_mention_in_a_comment_that_is_answered_already_asks_for_nothing(world):
+    about = SHOP, replace(said_by(mention(comment_id="c2")), id="1:cm:c2", channel="comment")
+    await Decisions(world).store(world.rulings.told("praise", *about, "en"))
+    for shop in (SHOP, thanking()):
+        assert await world.notices.handle(shop, mention(comment_id="c2")) == "observed"
+    assert world.published == []
+    assert await world.notices.handle(SHOP, mention(comment_id="c3")) == "answered"
+
+
+async def test_a_mention_that_was_decided_about_before_its_comment_is_said_again(world):
+    world.publish_fails = True
+    with pytest.raises(ConnectionError):
+        await world.notices.handle(thanking(), mention(comment_id="c2"))
+    about = SHOP, replace(said_by(mention(comment_id="c2")), id="1:cm:c2", channel="comment")
+    await Decisions(world).store(world.rulings.told("praise", *about, "en"))
+    world.publish_fails = False
+    await world.process().handle(thanking(), mention(comment_id="c2"))
+    assert [action.kind for action in world.actions()] == ["mention_reply"]
 
 
 async def test_a_mention_whose_telling_failed_is_told_when_it_comes_again(world):

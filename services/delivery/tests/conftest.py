@@ -81,7 +81,7 @@ class Crash(BaseException):
 
 
 class MemoryLedger:
-    """The ledger's rules without a database: compare-and-set, unique ids, one private reply per comment."""
+    """The ledger's rules without a database: compare-and-set, unique ids, one reply of a kind per comment."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
@@ -96,8 +96,10 @@ class MemoryLedger:
         self._called("insert")
         if row.reply_id in self.rows:
             return self.rows[row.reply_id]
-        if row.private_reply_to and any(r.private_reply_to == row.private_reply_to for r in self.rows.values()):
-            return CommentTaken()
+        for way in ("private_reply_to", "public_reply_to"):
+            comment = getattr(row, way)
+            if comment and any(getattr(one, way) == comment for one in self.rows.values()):
+                return CommentTaken()
         self.rows[row.reply_id] = row
         return None
 

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from common.errors import Permanent
-from common.events.replies import DirectMessage, PrivateReply, Reply
+from common.events.replies import CommentReply, DirectMessage, MentionReply, PrivateReply, Reply
 from delivery import fingerprints, ledger
-from delivery.ledger import FactConflict, IllegalTransition, Row
+from delivery.ledger import IllegalTransition, Row
+from delivery.platforms.sending import ALREADY_ANSWERED
+from delivery.row_writes import MOST_TRIES, FactConflict, write_fact
 from delivery.unnamed import find_unnamed
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -82,13 +84,57 @@ def test_a_delivered_part_cannot_arrive_again():
         ledger.arrived(ledger.begin(row, "graph", NOW), 0, "mid.1", NOW)
 
 
-def test_a_private_reply_keeps_its_comment_unless_it_was_withheld():
-    row = ledger.opened(reply(PrivateReply(comment_id="c9", text="Hi")), ("k",), NOW)
-    assert row.private_reply_to == "1:c9"
-    assert ledger.withheld(row, "human_owns", "", NOW).private_reply_to is None
-    assert ledger.refused(ledger.begin(row, "graph", NOW), "bad_request", "", NOW).private_reply_to == "1:c9"
-    unknown = ledger.lost_sight(ledger.begin(row, "graph", NOW), "timeout", NOW)
-    assert ledger.handed_over(unknown, "", NOW).private_reply_to == "1:c9"
+def in_private():
+    return ledger.opened(reply(PrivateReply(comment_id="c9", text="Hi")), ("k",), NOW)
+
+
+def in_public(action=None, decision="dec_1"):
+    return ledger.opened(reply(action or CommentReply(comment_id="c9", text="Hi"), decision_id=decision), ("k",), NOW)
+
+
+ANSWERS = [in_private(), in_public()]
+
+
+def kept(row):
+    return row.private_reply_to or row.public_reply_to
+
+
+@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row.kind)
+def test_an_answer_keeps_its_comment_while_it_was_or_may_have_been_sent(row):
+    begun = ledger.begin(row, "graph", NOW)
+    unknown = ledger.lost_sight(begun, "timeout", NOW)
+    again = ledger.begin(unknown, "graph", NOW)
+    ways = [row, begun, unknown, again, ledger.arrived(begun, 0, "mid", NOW), ledger.handed_over(unknown, "", NOW)]
+    ways += [ledger.refused(unknown, "window_closed", "", NOW), ledger.refused(again, "bad_request", "", NOW)]
+    ways += [ledger.withheld(ledger.nothing_sent(again), "human_owns", "", NOW)]
+    assert {kept(way) for way in ways} == {"1:c9"}
+
+
+@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row.kind)
+def test_an_answer_that_certainly_was_not_sent_leaves_its_comment_to_another(row):
+    begun = ledger.begin(row, "graph", NOW)
+    for end in (
+        ledger.withheld(row, "human_owns", "", NOW),
+        ledger.refused(row, "no_route", "", NOW),
+        ledger.refused(begun, "bad_request", "", NOW),
+        ledger.given_up(ledger.nothing_sent(begun), "never_sent", "", NOW),
+    ):
+        assert kept(end) is None
+
+
+def test_a_comment_that_the_platform_calls_answered_is_left_to_nobody():
+    begun = ledger.begin(in_private(), "graph", NOW)
+    assert kept(ledger.refused(begun, ALREADY_ANSWERED, "", NOW)) == "1:c9"
+
+
+def test_one_comment_has_one_name_whether_it_is_told_as_a_comment_or_as_a_mention():
+    mention = in_public(MentionReply(media_id="m1", comment_id="c9", text="Hi"))
+    assert mention.public_reply_to == in_public().public_reply_to == "1:c9"
+    assert in_public(MentionReply(media_id="m1", text="a caption")).public_reply_to is None
+
+
+def test_what_a_person_or_a_program_says_below_a_comment_is_not_counted():
+    assert in_public(decision=None).public_reply_to is None
 
 
 def test_texts_that_platforms_trim_or_compose_have_one_fingerprint():
@@ -176,21 +222,19 @@ class Unsteady:
 async def test_a_fact_is_not_written_for_ever_onto_a_row_that_keeps_changing():
     store = Unsteady(attempting())
     with pytest.raises(FactConflict):
-        await ledger.write_fact(store, attempting(), lambda row: ledger.arrived(row, 0, "m", NOW))
-    assert store.puts == ledger.MOST_TRIES
+        await write_fact(store, attempting(), lambda row: ledger.arrived(row, 0, "m", NOW))
+    assert store.puts == MOST_TRIES
 
 
 async def test_a_row_that_vanished_while_it_was_sent_is_never_sent_again():
     with pytest.raises(Permanent, match="vanished"):
-        await ledger.write_fact(Unsteady(None), attempting(), lambda row: ledger.arrived(row, 0, "m", NOW))
+        await write_fact(Unsteady(None), attempting(), lambda row: ledger.arrived(row, 0, "m", NOW))
 
 
 async def test_a_fact_is_written_onto_what_the_row_has_become():
     lost = ledger.lost_sight(attempting(), "x", NOW)
     delivered = ledger.arrived(lost, 0, "m", NOW)
-    row = await ledger.write_fact(
-        Unsteady(delivered), attempting(), lambda latest: ledger.after_arrival(latest, 0, "m", NOW)
-    )
+    row = await write_fact(Unsteady(delivered), attempting(), lambda latest: ledger.after_arrival(latest, 0, "m", NOW))
     assert row == delivered
 
 

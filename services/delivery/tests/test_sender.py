@@ -11,6 +11,7 @@ from common.events.replies import (
     CommentReply,
     DirectMessage,
     HideComment,
+    MentionReply,
     OperatorNotification,
     PrivateReply,
     Typing,
@@ -273,6 +274,35 @@ class TestOtherActions:
         await world.sender.deliver(late)
         await world.sender.deliver(world.reply(PrivateReply(comment_id="c1", text="Hello again")))
         assert world.kinds() == ["suppressed", "delivered"]
+
+    @pytest.mark.parametrize("mention_first", [True, False])
+    async def test_a_comment_that_is_told_as_a_mention_too_gets_one_public_answer(self, world, mention_first):
+        comment = world.reply(CommentReply(comment_id="c1", text="Thank you"))
+        mention = world.reply(MentionReply(media_id="m1", comment_id="c1", text="Thanks"), contact_id=None)
+        both = [mention, comment] if mention_first else [comment, mention]
+        for event in (*both, *both):
+            await world.sender.deliver(event)
+        assert len(world.platform.asked) == 1
+        assert [world.row(event).state for event in both] == ["delivered", "suppressed"]
+        assert world.row(both[1]).reason == ALREADY_ANSWERED
+
+    async def test_a_comment_is_answered_once_although_whoever_answered_it_first_died_over_it(self, world, crash):
+        world.platform.script = [crash()]
+        mention = world.reply(MentionReply(media_id="m1", comment_id="c1", text="Thanks"), contact_id=None)
+        with pytest.raises(crash):
+            await world.sender.deliver(mention)
+        comment = world.reply(CommentReply(comment_id="c1", text="Thank you"))
+        await world.sender.deliver(comment)
+        assert (len(world.platform.asked), world.row(comment).reason) == (1, ALREADY_ANSWERED)
+
+    @pytest.mark.parametrize(
+        "action", [PrivateReply(comment_id="c1", text="Hello"), CommentReply(comment_id="c1", text="Hello")]
+    )
+    async def test_an_answer_that_was_refused_leaves_its_comment_to_another(self, world, action):
+        world.platform.script = [Refused("bad_request")]
+        await world.sender.deliver(world.reply(action))
+        await world.sender.deliver(world.reply(action))
+        assert world.kinds() == ["failed", "delivered"]
 
     async def test_a_private_reply_refused_at_its_first_attempt_is_not_taken_for_delivered(self, world):
         """Somebody else answered the comment, or it is too old: nothing of this reply was sent."""

@@ -90,6 +90,8 @@ COLLECTIONS: tuple[Collection, ...] = (
             IndexModel([("untold", ASCENDING)], name="untold", sparse=True),
             # Only private replies have the field: one per comment, whatever decided them.
             IndexModel([("private_reply_to", ASCENDING)], name="private_reply_to", unique=True, sparse=True),
+            # Only public answers of rules and the model: one per comment, whether it is told as a comment or a mention.
+            IndexModel([("public_reply_to", ASCENDING)], name="public_reply_to", unique=True, sparse=True),
         ),
     ),
     Collection(CONTACTS, ("delivery",), (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),

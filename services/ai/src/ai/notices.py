@@ -2,7 +2,8 @@
 
 **Mentions** come through Facebook Login only, mostly with nothing but ids (with Instagram Login a mention is a comment
 and answered as one). A merchant's rule for the channel `mention` may answer: publicly, and nobody can delete that
-answer later. Where no rule applies a person is told, once, for the model knows nothing of what was said.
+answer later. Where no rule applies a person is told, once, for the model knows nothing of what was said. A mention in
+a comment under one of the account's own posts comes as a comment, too; that is answered once, in whichever order.
 
 **Feed changes** are about a Facebook page. Its comments cannot be answered from here: their ids are the page's, and the
 Instagram API, with an Instagram token, knows neither. So nobody answers them; the merchant's comment rules are asked
@@ -112,6 +113,8 @@ class Notices:
         said = mention(event)
         if said is None:
             return "ignored"
+        if await self._is_answered_as_comment(said):
+            return "observed"
         language = language_of(said.text, None)
         # Without its media there is nothing to write under.
         rule = self._rulings.rule_for(merchant, said) if said.media_id is not None else None
@@ -122,6 +125,17 @@ class Notices:
         decision = await self._announcer.store(decision)
         await self._announcer.say(decision)
         return "answered"
+
+    async def _is_answered_as_comment(self, said: Incoming) -> bool:
+        """Tell whether the comment that mentions the account came as a comment of its own, and was decided about.
+
+        Nobody need be told of it then. Where both are decided at once, or the mention first, the ledger of delivery
+        sees to it that the bot answers in public once.
+        """
+        if said.comment_id is None or await self._announcer.covering(said.id) is not None:
+            return False
+        comment = interaction_id(said.account_id, "cm", said.comment_id)
+        return await self._announcer.covering(comment) is not None
 
     async def feed_changed(self, merchant: Merchant, event: FeedChanged) -> NoticeOutcome:
         """Do what a change of the page's feed asks for. Raises PyMongoError, KafkaError, Retryable."""

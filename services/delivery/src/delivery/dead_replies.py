@@ -12,11 +12,12 @@ from common.events.replies import OperatorNotification, ReplyGenerated, Typing
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from delivery import ledger as rows
-from delivery.ledger import Ledger, put_or_read
+from delivery.ledger import Ledger
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import DEAD_LETTERED, dead_letter_of, outcome_of
 from delivery.platforms.operator import Notice, notice_of
 from delivery.reports import Reports
+from delivery.row_writes import put_or_read
 
 log = structlog.get_logger("dead_replies")
 

@@ -22,10 +22,11 @@ from common.failpoints import failpoint
 from common.merchants import Merchant
 from delivery.contacts import Contacts
 from delivery.fingerprints import is_weak, message_keys
-from delivery.ledger import FLOW, IN_THE_THREAD, MOST_ROWS, Ledger, Part, Row, write_arrival
+from delivery.ledger import FLOW, IN_THE_THREAD, MOST_ROWS, Ledger, Part, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish, human_replied
 from delivery.patience import Patience
+from delivery.row_writes import write_arrival
 from delivery.unnamed import find_unnamed
 
 log = structlog.get_logger("echoes")

@@ -12,15 +12,24 @@ compare-and-set on state and fence), so an owner that was overtaken cannot write
 Pure: rows are values, each function returns the row that would be next. Texts are not kept, only their fingerprints.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from common.errors import Permanent, Retryable
 from common.events.outcomes import Route
-from common.events.replies import IN_THREAD_ACTIONS, DirectMessage, Flow, PrivateReply, Reply
+from common.events.replies import (
+    IN_THREAD_ACTIONS,
+    Action,
+    CommentReply,
+    DirectMessage,
+    Flow,
+    MentionReply,
+    PrivateReply,
+    Reply,
+)
+from delivery.platforms.sending import ALREADY_ANSWERED
 
 State = Literal["claimed", "attempting", "delivered", "failed", "suppressed", "unknown", "handed_to_human"]
 PartState = Literal["waiting", "attempting", "delivered", "unknown"]
@@ -68,10 +77,6 @@ class IllegalTransition(Exception):
     """A change that the table does not allow; a bug of the caller, never of the outside world."""
 
 
-class FactConflict(Retryable):
-    """What happened could not be written yet: the row changed again and again."""
-
-
 @dataclass(frozen=True)
 class Part:
     """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown.
@@ -94,7 +99,8 @@ class Row:
 
     `untold` marks an end that was written for a dead owner and that nobody was told of yet; `seen_at` is when the
     customer is first known to have read all of it; `asked` is the fingerprint of what was asked for over HTTP, by which
-    a key that is used for something else is noticed.
+    a key that is used for something else is noticed. While `private_reply_to` or `public_reply_to` names a comment, no
+    other row can: no program or person asks for public answers to comments, so the latter is about decisions alone.
     """
 
     reply_id: str
@@ -112,6 +118,7 @@ class Row:
     parts: tuple[Part, ...]
     route: Route = "none"
     private_reply_to: str | None = None
+    public_reply_to: str | None = None
     message_tag: str | None = None
     unknown_since: datetime | None = None
     finished_at: datetime | None = None
@@ -156,9 +163,21 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
         origin=reply.origin,
         received_at_ms=reply.received_at_ms,
         parts=tuple(Part(key) for key in keys),
-        private_reply_to=f"{reply.account_id}:{action.comment_id}" if isinstance(action, PrivateReply) else None,
+        private_reply_to=_comment(reply) if isinstance(action, PrivateReply) else None,
+        public_reply_to=_comment(reply) if reply.decision_id is not None and is_public(action) else None,
         message_tag=action.message_tag if isinstance(action, DirectMessage) else None,
     )
+
+
+def is_public(action: Action) -> bool:
+    """Tell whether an action is a public answer, whichever webhook told of what it answers."""
+    return isinstance(action, CommentReply | MentionReply)
+
+
+def _comment(reply: Reply) -> str | None:
+    """Return the comment that a reply answers, under a name that every webhook about it leads to; None: a caption."""
+    comment = getattr(reply.action, "comment_id", None)
+    return f"{reply.account_id}:{comment}" if comment else None
 
 
 def to_milliseconds(moment: datetime) -> datetime:
@@ -223,15 +242,31 @@ def lost_sight(row: Row, evidence: str, now: datetime) -> Row:
 
 
 def refused(row: Row, reason: str, detail: str, now: datetime) -> Row:
-    """Return the row of a reply that will not be sent, because it cannot be."""
+    """Return the row of a reply that will not be sent, because it cannot be.
+
+    Its comment is left to another one, unless something was or may have been sent, or the platform says that the
+    comment has its answer.
+    """
     parts = row.parts if row.current is None else _with_part(row, row.current, state="waiting")
-    return _next(row, "failed", parts=parts, reason=reason, detail=detail, finished_at=to_milliseconds(now))
+    comment = {} if reason == ALREADY_ANSWERED else _comment_left(row)
+    finished = to_milliseconds(now)
+    return _next(row, "failed", parts=parts, reason=reason, detail=detail, finished_at=finished, **comment)
 
 
 def withheld(row: Row, reason: str, detail: str, now: datetime) -> Row:
-    """Return the row of a reply that is not sent on purpose; a private reply leaves its comment to another one."""
+    """Return the row of a reply that is not sent on purpose; it leaves its comment to another one."""
     finished = to_milliseconds(now)
-    return _next(row, "suppressed", reason=reason, detail=detail, finished_at=finished, private_reply_to=None)
+    return _next(row, "suppressed", reason=reason, detail=detail, finished_at=finished, **_comment_left(row))
+
+
+def nothing_left(row: Row) -> bool:
+    """Tell of a reply that ended unsent whether certainly nothing of it ever was sent."""
+    return not any(part.state == "delivered" or part.unknowns for part in row.parts)
+
+
+def _comment_left(row: Row) -> dict[str, None]:
+    """Return the changes that leave the row's comment to another reply, where this one certainly was not sent."""
+    return {"private_reply_to": None, "public_reply_to": None} if nothing_left(row) else {}
 
 
 def handed_over(row: Row, detail: str, now: datetime) -> Row:
@@ -291,7 +326,7 @@ def after_arrival(row: Row, index: int, message_id: str | None, now: datetime, *
 
 @dataclass(frozen=True)
 class CommentTaken:
-    """Another reply answers, or answered, this comment privately."""
+    """Another reply answers, or answered, this comment in the same way: privately, or in public."""
 
 
 class Ledger(Protocol):
@@ -337,64 +372,3 @@ class Ledger(Protocol):
         only where no earlier moment is noted.
         """
         ...
-
-
-MOST_TRIES = 8
-
-
-async def write_fact(ledger: Ledger, row: Row, change: Callable[[Row], Row | None]) -> Row:
-    """Write what happened, onto whatever the row has become meanwhile, and return the row as it is then.
-
-    `change` returns the row with the fact, or None when the row says it already or has no use for it. Raises
-    FactConflict when the row keeps changing under the writer, Permanent when it vanished (never sent again then).
-    """
-    for _ in range(MOST_TRIES):
-        changed = change(row)
-        if changed is None:
-            return row
-        if await ledger.put(changed, over=row):
-            return changed
-        found = await ledger.find(row.reply_id)
-        if found is None:
-            raise Permanent(f"{row.reply_id}: its row in the ledger vanished while it was being sent")
-        row = found
-    raise FactConflict(f"{row.reply_id}: what happened could not be written")
-
-
-async def write_arrival(
-    ledger: Ledger, row: Row, index: int, message_id: str | None, now: datetime, *, by_text: bool = False
-) -> Row:
-    """Write that a part arrived, whoever owns the row by now. Raises like `write_fact`."""
-    return await write_fact(ledger, row, lambda latest: after_arrival(latest, index, message_id, now, by_text=by_text))
-
-
-async def write_about(
-    ledger: Ledger, row: Row, index: int, change: Callable[[Row], Row], *, only: State | None = None
-) -> Row:
-    """Write what became of the attempt that `row` is at, unless its part is at another one by now.
-
-    `only` asks for a state too: what an overtaken owner knows must not undo what its successor wrote.
-    """
-    attempt = row.parts[index].attempts
-
-    def apply(latest: Row) -> Row | None:
-        if not is_same_attempt(latest, index, attempt) or (only is not None and latest.state != only):
-            return None
-        return change(latest)
-
-    return await write_fact(ledger, row, apply)
-
-
-async def put_or_read(ledger: Ledger, row: Row, *, over: Row) -> Row:
-    """Store `row` over the one it was made from, or return what stands there instead.
-
-    Raises Permanent where the row vanished while something may have been sent, Retryable where nothing had been.
-    """
-    if await ledger.put(row, over=over):
-        return row
-    found = await ledger.find(row.reply_id)
-    if found is None and any(part.attempts for part in over.parts):
-        raise Permanent(f"{row.reply_id}: its row in the ledger vanished while it was being sent")
-    if found is None:
-        raise Retryable(f"{row.reply_id}: its row in the ledger was withdrawn before anything was sent")
-    return found

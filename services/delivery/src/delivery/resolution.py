@@ -12,12 +12,13 @@ from common.merchants import Merchants
 from common.sealing import NotOpenable, Sealer
 from delivery import ledger as rows
 from delivery import unknown_outcomes
-from delivery.ledger import Ledger, Row, put_or_read, write_about, write_arrival
+from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of
 from delivery.patience import Patience
 from delivery.platforms.operator import notice_of
 from delivery.reports import Reports
+from delivery.row_writes import put_or_read, write_about, write_arrival
 from delivery.unknown_outcomes import Place, Reader, Sight, place_of
 
 log = structlog.get_logger("resolution")

@@ -26,7 +26,7 @@ from common.sealing import Sealer
 from delivery import ledger as rows
 from delivery import permissions
 from delivery.contacts import Contacts
-from delivery.ledger import CommentTaken, Ledger, Row, put_or_read, write_about, write_arrival
+from delivery.ledger import CommentTaken, Ledger, Row
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_without_row
@@ -39,6 +39,7 @@ from delivery.platforms.outside import Outside, Sending
 from delivery.platforms.sending import ALREADY_ANSWERED, ONE_MORE_AFTER, Refused, asks_for_one_more
 from delivery.reports import Reports
 from delivery.resolution import Eyes, Resolver
+from delivery.row_writes import put_or_read, write_about, write_arrival
 from delivery.rules.policy import WINDOW_CLOSED, Withhold
 from delivery.stopping import Stops
 from delivery.work import Work
@@ -159,7 +160,8 @@ class InstagramMessageSender:
         failpoint("delivery.before_claim")
         there = await self._insert(work, first)
         if isinstance(there, CommentTaken):
-            first = rows.withheld(fresh, ALREADY_ANSWERED, "another reply answers this comment privately", now)
+            way = "in public" if rows.is_public(reply.action) else "privately"
+            first = rows.withheld(fresh, ALREADY_ANSWERED, f"another reply answers this comment {way}", now)
             there = await self._ledger.insert(first)
         if isinstance(there, Row):
             work.leave()
