@@ -11,8 +11,9 @@ from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
 from devkit.ids import Ids
+from devkit.sandbox.behaviour import ModelLatency
 from devkit.sandbox.calls import Room
-from devkit.sandbox.control import ModelLatency, control_router, health_route
+from devkit.sandbox.control import control_router, health_route
 from devkit.sandbox.door import MAX_BODY_BYTES, RoomDoor
 from devkit.sandbox.faults import Faults
 from devkit.sandbox.instagram import GraphRoom
