@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
+from pydantic import SecretStr
 
 from cli import records
 from cli.app import run
@@ -22,9 +23,13 @@ from common.events import Event
 from common.events.ids import decision_id, reply_id
 from common.events.interactions import INTERACTIONS, Comment, CommentReceived, Message, MessageReceived
 from common.events.outcomes import OUTCOMES, Delivered, HumanReplied, HumanReply, ReplyDelivered
-from common.events.replies import REPLIES, Action, DirectMessage, Origin, Reply, ReplyGenerated
+from common.events.replies import REPLIES, Action, DirectMessage, Origin, Reply, ReplyGenerated, ReplyRequested
 from common.kafka import dead_letters
 from common.kafka.topics import SOURCES, TOPICS
+from common.mongo import DELIVERIES, database, mongo_client
+from common.settings import MongoSettings
+from delivery.ledger import Row
+from delivery.mongo import to_document
 from devkit.kafka import EmbeddedKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
@@ -246,6 +251,33 @@ def test_one_conversation_is_read_alone_and_the_limit_holds(jawab: Jawab, day: d
         day[name].id for name in ("price", "asked", "silent")
     ]
     assert len(json.loads(jawab(*of_five, "--limit", "1")[1])["messages"]) == 1
+
+
+def test_a_conversation_shows_the_words_of_what_was_asked_for_over_http(
+    jawab: Jawab, kafka: EmbeddedKafka, mongo_url: str, account: str
+) -> None:
+    contact, reply_id_, at = f"{account}:31", f"rep_{account}", datetime.now(UTC)
+    asked = Reply(
+        reply_id=reply_id_,
+        merchant_id="default",
+        account_id=account,
+        contact_id="31",
+        origin="api",
+        action=DirectMessage(text="Your order is on its way"),
+    )
+    about = {"id": reply_id_, "source": "/delivery/api", "subject": contact, "time": at, "partitionkey": contact}
+    publish(kafka, (ReplyRequested(data=asked, **about), at))
+    row = Row(reply_id_, "delivered", 3, at, "default", account, "31", contact, None, "direct_message", "api", 0, ())
+
+    async def keep() -> None:
+        async with mongo_client(MongoSettings(mongodb_url=SecretStr(mongo_url)), service="test") as client:
+            await database(client)[DELIVERIES].insert_one(to_document(row))
+
+    asyncio.run(keep())
+    code, out, err = jawab("conversation", contact)
+    assert code == 0, err
+    assert "Your order is on its way" in out
+    assert "direct message by a program over HTTP, delivered" in out
 
 
 def test_replay_publishes_nothing(jawab: Jawab, kafka: EmbeddedKafka, day: dict[str, Event]) -> None:

@@ -348,6 +348,20 @@ def test_a_conversation_is_told_in_order_with_what_became_of_each_reply(jawab: J
     assert [moment["who"] for moment in told["moments"]] == ["customer", "jawab", "person"]
 
 
+def test_a_conversation_is_told_without_kafka_and_says_which_texts_are_missing(
+    jawab: Jawab, on_database: Stored[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    at = datetime.now(UTC)
+    row = Row("r_1", "failed", 3, at, "dar", "111", "5", "111:5", None, "direct_message", "human", 0, ())
+    told = {"reason": "token_expired", "detail": "connect the account again: jawab merchants connect dar"}
+    on_database(lambda db: db[DELIVERIES].insert_one(to_document(row) | told))
+    code, out, err = jawab("conversation", "111:5")
+    assert code == 0, err
+    for said in ("by a person over HTTP, failed: token_expired", told["detail"], "Kafka, which did not answer"):
+        assert said in out
+
+
 def test_who_waits_for_a_person_is_listed_the_longest_waiting_first(jawab: Jawab, on_database: Stored[Any]) -> None:
     now = datetime.now(UTC)
     hour = timedelta(hours=1)

@@ -9,12 +9,15 @@ from rich.text import Text
 
 from ai.decisions import Decision
 from cli import screen
+from cli.asked_for import texts
 from cli.environment import settings
 from cli.failures import Failure
 from cli.moments import written
-from cli.timeline import Moment, Speaker, timeline
+from cli.timeline import ASKED, Moment, Speaker, timeline
+from common.kafka.broker import client_connection
 from common.mongo import CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, Database, database, mongo_client
-from common.settings import MongoSettings
+from common.settings import KafkaSettings, MongoSettings
+from delivery.ledger import Row
 from delivery.mongo import from_document
 
 WHO: dict[Speaker, tuple[str, str]] = {
@@ -59,15 +62,30 @@ async def read(db: Database, conversation_id: str, limit: int) -> tuple[dict[str
     messages = await db[MESSAGES].find(of_it).sort(latest).limit(limit).to_list()
     decisions = await db[DECISIONS].find(of_it).sort(latest).limit(limit).to_list()
     deliveries = await db[DELIVERIES].find(of_it).sort(latest).limit(limit * 2).to_list()
+    rows = [from_document(one) for one in deliveries]
     moments = timeline(
         messages,
         [Decision.from_document(one) for one in decisions],
-        [from_document(one) for one in deliveries],
+        rows,
         (document or {}).get("recent", ()),
+        await _texts(conversation_id, rows, set((document or {}).get("taken_back", ()))),
     )
     if document is None:
         return None, moments
     return {name: value for name, value in document.items() if name not in {"_id", "recent"}}, moments
+
+
+async def _texts(conversation_id: str, rows: list[Row], taken_back: set[str]) -> dict[str, str] | None:
+    """Return the texts of what was asked for over HTTP, without what the account has taken back."""
+    asked = [row for row in rows if row.origin in ASKED]
+    if not asked:
+        return {}
+    try:
+        found = await texts(client_connection(settings(KafkaSettings)), conversation_id, asked)
+    except Failure:
+        found = None
+    gone = {row.reply_id: "(taken back)" for row in asked if taken_back & set(row.message_ids)}
+    return found | gone if found is not None else gone or None
 
 
 def _show(conversation: str, state: dict[str, Any], moments: list[Moment]) -> None:
@@ -81,6 +99,8 @@ def _show(conversation: str, state: dict[str, Any], moments: list[Moment]) -> No
         screen.say(Text.assemble((at, "dim"), "  ", (f"{name:<9}", style), screen.words(moment.text)))
         if moment.about:
             screen.say(Text.assemble(" " * 27, (moment.about, "dim")))
+        if moment.detail:
+            screen.say(Text.assemble(" " * 27, (screen.plain(moment.detail), "dim")))
 
 
 def _owner(state: dict[str, Any]) -> str:

@@ -9,18 +9,23 @@ from ai.decisions import Decision
 from common.events.replies import OperatorNotification, Reply
 from delivery.ledger import Row
 
+ASKED: Mapping[str, str] = {"human": "a person over HTTP", "api": "a program over HTTP"}
+NOT_KEPT = "(its text is not kept any more)"
+UNASKED = "(its text is in Kafka, which did not answer)"
+
 Speaker = Literal["customer", "jawab", "person", "note"]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One thing that was said or done. `about` says how it came and what became of it."""
+    """One thing that was said or done. `about` says how it came and what became of it, `detail` why, in a sentence."""
 
     at: datetime
     who: Speaker
     text: str = field(repr=False)
     about: str = ""
     id: str = ""
+    detail: str = ""
 
 
 def timeline(
@@ -28,18 +33,20 @@ def timeline(
     decisions: Sequence[Decision],
     rows: Sequence[Row],
     lines: Iterable[Mapping[str, Any]] = (),
+    texts: Mapping[str, str] | None = None,
 ) -> list[Moment]:
     """Return what happened, oldest first.
 
     `messages` are stored messages, `rows` the ledger's, `lines` the conversation's recent lines: only those that a
-    person of the shop wrote are taken from there, because they are stored nowhere else.
+    person of the shop wrote are taken from there, because they are stored nowhere else. `texts` are those of replies
+    that nobody here decided, by their ids, None where they could not be asked for.
     """
     ledger = {row.reply_id: row for row in rows}
     told = [_message(message) for message in messages]
     decided = {reply.data.reply_id for decision in decisions for reply in decision.replies}
     for decision in decisions:
         told += [_reply(reply.data, decision, ledger.get(reply.data.reply_id)) for reply in decision.replies]
-    told += [_undecided(row) for row in rows if row.reply_id not in decided]
+    told += [_undecided(row, texts) for row in rows if row.reply_id not in decided]
     told += [
         Moment(line["at"], "person", line.get("text") or "", "from the account's inbox", str(line.get("id", "")))
         for line in lines
@@ -63,13 +70,20 @@ def _reply(reply: Reply, decision: Decision, row: Row | None) -> Moment:
     what = reply.action.kind.replace("_", " ")
     about = f"{what} by {how}, {state_in_words(row)}"
     if isinstance(reply.action, OperatorNotification):
-        return Moment(decision.at, "note", f"a person was called: {reply.action.reason}", about, reply.reply_id)
-    return Moment(decision.at, "jawab", getattr(reply.action, "text", ""), about, reply.reply_id)
+        called = f"a person was called: {reply.action.reason}"
+        return Moment(decision.at, "note", called, about, reply.reply_id, _detail(row))
+    return Moment(decision.at, "jawab", getattr(reply.action, "text", ""), about, reply.reply_id, _detail(row))
 
 
-def _undecided(row: Row) -> Moment:
-    about = f"{row.kind.replace('_', ' ')} by {row.origin or 'nobody known'}, {state_in_words(row)}"
-    return Moment(row.at, "jawab", "(its text is not kept)", about, row.reply_id)
+def _undecided(row: Row, texts: Mapping[str, str] | None) -> Moment:
+    asked = ASKED.get(row.origin)
+    about = f"{row.kind.replace('_', ' ')} by {asked or row.origin or 'nobody known'}, {state_in_words(row)}"
+    text = (texts or {}).get(row.reply_id) or (UNASKED if texts is None and asked else NOT_KEPT)
+    return Moment(row.at, "person" if row.origin == "human" else "jawab", text, about, row.reply_id, _detail(row))
+
+
+def _detail(row: Row | None) -> str:
+    return row.detail if row is not None else ""
 
 
 def state_in_words(row: Row | None) -> str:
