@@ -6,18 +6,16 @@ Direct messages go on waiting in their conversation: once the account is connect
 answered together with them, unless a person has dealt with them by then.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from ai.actions import events
-from ai.announcing import Decisions
-from ai.decisions import Decision
-from ai.history import Conversation
+from ai.announcing import Decisions, Publish
 from ai.incoming import Incoming
 from ai.language import detect
 from ai.orchestrator import Messages
+from ai.recording import Recording
 from common.accounts import Standing
 from common.clock import Clock
 from common.events.ids import decision_id
@@ -25,28 +23,9 @@ from common.events.replies import OperatorNotification, ReplyGenerated
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchant
 
-Publish = Callable[[Sequence[ReplyGenerated]], Awaitable[None]]
 
-
-class Conversations(Protocol):
-    """Keeps conversations."""
-
-    async def record(
-        self,
-        said: Incoming,
-        *,
-        merchant_id: str,
-        language: str | None,
-        stored_at: datetime,
-        closes: bool,
-        now: datetime,
-    ) -> Conversation:
-        """Append what was said, once, and return the conversation."""
-        ...
-
-    async def record_decision(self, decision: Decision, *, now: datetime) -> None:
-        """Append what was decided, once."""
-        ...
+class Conversations(Recording, Protocol):
+    """Keeps conversations, and calls a person to them."""
 
     async def given_up(self, said: Incoming, *, merchant_id: str, reason: str, now: datetime) -> None:
         """Call a person: what was said waits for nobody else."""

@@ -31,6 +31,7 @@ from ai.language import detect
 from ai.media.hearing import Ears
 from ai.media.sight import Sight
 from ai.messages import Stored
+from ai.recording import Recording
 from ai.rules import RuleEngine
 from ai.turn import MOST_MESSAGES, Turn, continues, next_turn, seconds_to_wait
 from common.clock import Clock
@@ -52,21 +53,8 @@ class Messages(Protocol):
         ...
 
 
-class Conversations(Protocol):
-    """Keeps conversations."""
-
-    async def record(
-        self,
-        said: Incoming,
-        *,
-        merchant_id: str,
-        language: str | None,
-        stored_at: datetime,
-        closes: bool,
-        now: datetime,
-    ) -> Conversation:
-        """Append what was said, once, as the last message of its turn if it `closes`; return the conversation."""
-        ...
+class Conversations(Recording, Protocol):
+    """Keeps conversations, and where their turns end."""
 
     async def reopen(self, conversation_id: str, message: Unanswered) -> Conversation:
         """Let a message wait for a decision again, and return the conversation."""
@@ -78,10 +66,6 @@ class Conversations(Protocol):
 
     async def find(self, conversation_id: str) -> Conversation | None:
         """Return a conversation, or None."""
-        ...
-
-    async def record_decision(self, decision: Decision, *, now: datetime) -> None:
-        """Append what was decided, once."""
         ...
 
 
