@@ -403,6 +403,29 @@ def test_each_account_is_shown_with_its_state_why_since_when_and_its_tokens_end(
     assert listed["states"] == {MAIN: "needs_reconnection"}
 
 
+def test_an_account_that_was_never_connected_is_not_said_to_work(jawab: World) -> None:
+    assert "active (never checked)" in jawab("accounts")[1]
+    assert "active (never checked)" in jawab("list")[1]
+    assert [one["checked"] for one in json.loads(jawab("accounts", "--json")[1])] == [False]
+    assert "Next: jawab merchants connect dar" in jawab("accounts")[1]
+    jawab("connect", "dar", "--token", "env:SHORT")
+    out = jawab("accounts")[1]
+    assert ("never checked" in out, "@baghdad" in out) == (False, True)
+    assert "Next: jawab doctor" in out
+
+
+def test_the_accounts_fit_into_80_columns(jawab: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    jawab("connect", "dar", "--token", "env:SHORT")
+    jawab("connect", "dar", "--account", OTHER, "--token", "env:BASRA")
+    begins, ends = (datetime.now(UTC) + wait for wait in (timedelta(minutes=1), timedelta(days=2)))
+    jawab.note(Standing(MAIN, "restricted", "account_restricted", "wait", begins, ends))
+    lines = jawab("accounts")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    for whole in (MAIN, OTHER, "@baghdad", "restricted", f"until {ends:%Y-%m-%d %H:%M}", "account_restricted: wait"):
+        assert any(whole in line for line in lines)
+
+
 def test_a_new_token_by_hand_forgets_what_was_known_of_the_old_one(jawab: World) -> None:
     jawab("connect", "dar", "--token", "env:SHORT")
     jawab("add", "dar", "--update", "--access-token", "env:LONG")

@@ -375,7 +375,8 @@ LOOKED_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def test_an_account_that_works_says_how_long_its_token_lasts() -> None:
-    assert judge(Standing("1")) == "active"
+    assert judge(Standing("1")) == "active (never checked: jawab merchants connect dar)"
+    assert judge(Standing("1", since=LOOKED_AT)) == "active"
     assert judge(Standing("1"), ends_in=timedelta(days=30)) == "active, its token lasts until 2026-12-21"
     over = Standing("1", "restricted", until=LOOKED_AT)
     assert judge(over) == "active"

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from cli import screen
-from cli.checks.accounts import BY_OPERATOR, SOON
+from cli.checks.accounts import BY_OPERATOR, NEVER_CHECKED, SOON, connecting_command, never_checked
 from cli.checks.providers import Providers
 from cli.connecting import FIELDS, Connecting, Told, Wish
 from cli.environment import settings
@@ -189,25 +189,26 @@ async def accounts(id: str | None = None, *, json: bool = False) -> None:  # noq
         screen.as_json([_view(merchant.id, account, known[account.account_id]) for merchant, account in listed])
         return
     now = datetime.now(UTC)
-    shown = screen.table("merchant", "account", "username", "state", "since", "reason", "token ends")
+    shown = screen.table("merchant", "account", "state", "token ends")
     for merchant, account in listed:
         standing = known[account.account_id]
-        why = ": ".join(filter(None, (standing.reason, standing.detail)))
-        since = f"{standing.since:%Y-%m-%d %H:%M}" if standing.since is not None else ""
-        name, end = account.username or "-", token_end(account, now)
-        row: list[str | Text] = [
-            merchant.id,
-            account.account_id,
-            name,
-            state_in_words(standing, now),
-            since,
-            screen.words(why),
-            end,
-        ]
-        screen.row(shown, row)
+        name = f"\n@{account.username}" if account.username else ""
+        since = f"\nsince {standing.since:%Y-%m-%d %H:%M}" if standing.since is not None else ""
+        state = state_in_words(standing, now).replace(" until", "\nuntil") + since
+        screen.row(shown, [merchant.id, account.account_id + name, state, token_end(account, now).replace(", ", "\n")])
     screen.console().print(shown)
-    bad = [merchant.id for merchant, account in listed if not known[account.account_id].works(now)]
-    screen.following(f"jawab merchants connect {bad[0] if bad else 'ID'}")
+    for _, account in listed:
+        standing = known[account.account_id]
+        if why := ": ".join(filter(None, (standing.reason, standing.detail))):
+            screen.say(f"{screen.WARN} {account.account_id}: {screen.plain(why)}", style="yellow")
+    wanting = [(m, one) for m, one in listed if not known[one.account_id].works(now)]
+    wanting += [(m, one) for m, one in listed if never_checked(known[one.account_id])]
+    if wanting:
+        screen.following(connecting_command(*wanting[0]))
+    elif listed:
+        screen.following("jawab doctor --only merchants")
+    else:
+        screen.following("jawab merchants add ID --name … --account …")
 
 
 async def standings_of(db: Database, merchants: Sequence[Merchant]) -> StandingsOf:
@@ -216,7 +217,9 @@ async def standings_of(db: Database, merchants: Sequence[Merchant]) -> Standings
 
 
 def state_in_words(standing: Standing, now: datetime | None = None) -> str:
-    """Say a state as people read it."""
+    """Say a state as people read it; that of an account nobody ever asked the platform about is only assumed."""
+    if never_checked(standing):
+        return f"active ({NEVER_CHECKED})"
     state = standing.state_at(now or datetime.now(UTC))
     until = f" until {standing.until:%Y-%m-%d %H:%M}" if standing.until is not None and state == standing.state else ""
     return state.replace("_", " ") + until
@@ -240,6 +243,7 @@ def _view(merchant_id: str, account: Account, standing: Standing) -> dict[str, A
         "account": account.account_id,
         "username": account.username,
         "state": standing.state_at(datetime.now(UTC)),
+        "checked": not never_checked(standing),
         "reason": standing.reason,
         "detail": standing.detail,
         "since": standing.since.isoformat() if standing.since else None,

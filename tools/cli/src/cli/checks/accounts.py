@@ -11,6 +11,9 @@ from common.merchants import Account, Merchant
 SOON = timedelta(days=10)
 """Before a token's end: enough to connect again at leisure."""
 
+NEVER_CHECKED = "never checked"
+"""Of an account that nobody connected and nothing was found out about."""
+
 BY_OPERATOR = "disconnected_by_operator"
 
 
@@ -19,9 +22,14 @@ def account_checks(merchants: Sequence[Merchant], known: Mapping[str, Standing] 
     return [_check(merchant, account, known) for merchant in merchants for account in merchant.accounts]
 
 
-def _check(merchant: Merchant, account: Account, known: Mapping[str, Standing] | None) -> Check:
+def connecting_command(merchant: Merchant, account: Account) -> str:
+    """Return the command that connects an account."""
     main = account.account_id == merchant.account_id
-    connect = f"jawab merchants connect {merchant.id}" + ("" if main else f" --account {account.account_id}")
+    return f"jawab merchants connect {merchant.id}" + ("" if main else f" --account {account.account_id}")
+
+
+def _check(merchant: Merchant, account: Account, known: Mapping[str, Standing] | None) -> Check:
+    connect = connecting_command(merchant, account)
 
     async def look() -> str:
         if known is None:
@@ -30,6 +38,11 @@ def _check(merchant: Merchant, account: Account, known: Mapping[str, Standing] |
         return judged(standing, account.token_expires_at, datetime.now(UTC), connect)
 
     return Check("merchants", f"account {account.account_id}", look)
+
+
+def never_checked(standing: Standing) -> bool:
+    """Tell whether an account's being active is only assumed."""
+    return standing.since is None and standing.state == "active"
 
 
 def judged(standing: Standing, expires_at: datetime | None, now: datetime, connect: str) -> str:
@@ -44,7 +57,7 @@ def judged(standing: Standing, expires_at: datetime | None, now: datetime, conne
             raise Doubtful(said, f"to answer it again: {connect}")
         raise Wrong(said, standing.detail if state == "restricted" and standing.detail else connect)
     if expires_at is None:
-        return "active"
+        return f"active ({NEVER_CHECKED}: {connect})" if never_checked(standing) else "active"
     left = expires_at - now
     if left <= timedelta():
         raise Wrong(f"its token ended on {expires_at:%Y-%m-%d}", f"{connect} --token prompt")
