@@ -371,7 +371,7 @@ async def test_a_referral_is_noted(scene):
 async def test_a_reply_that_did_not_arrive_needs_a_person_unless_one_is_there(scene, one, state, reason):
     await scene.handlers.handle(one)
     assert scene.conversations.calls == [
-        ("not_delivered", ("1:5", "rep_1"), {"state": state, "reason": reason, "now": NOW})
+        ("not_delivered", ("1:5", "rep_1"), {"state": state, "reason": reason, "at": NOW, "now": NOW})
     ]
 
 
