@@ -226,6 +226,15 @@ def test_a_removed_merchant_is_gone(jawab: Jawab, on_database: Stored[Any]) -> N
     assert on_database(lambda db: db[MERCHANTS].count_documents({})) == 0
 
 
+def test_a_token_is_made_for_merchants_that_exist(jawab: Jawab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", "s" * 32)
+    add(jawab)
+    code, out, err = jawab("token", "--merchant", "nix")
+    assert (code, out) == (1, "")
+    assert "--merchant: there is no merchant nix → `jawab merchants list`" in err
+    assert jawab("token", "--merchant", "dar")[0] == 0
+
+
 def test_it_is_known_whether_an_account_is_nobodys(jawab: Jawab, monkeypatch: pytest.MonkeyPatch) -> None:
     add(jawab)
     assert asyncio.run(is_nobodys("222"))

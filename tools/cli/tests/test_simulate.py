@@ -50,6 +50,21 @@ def secret(environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", "abc"), "--from abc: is not an Instagram-scoped id: 1 to 32 digits → `--from new`"),
+        (("--from", "1" * 33), "1 to 32 digits"),
+        (("--account", "@dar"), "--account @dar: is not an Instagram account's id"),
+    ],
+)
+def test_who_writes_and_to_whom_must_be_ids(jawab: Jawab, arguments: tuple[str, str], said: str) -> None:
+    code, out, err = jawab("simulate", "dm", *arguments, "--show")
+    assert (code != 0, out) == (True, "")
+    assert said in err
+
+
+@pytest.mark.usefixtures("secret")
 def test_a_message_is_accepted_and_its_id_printed(jawab: Jawab, serving: Any) -> None:
     ingest = Ingest()
     with serving(ingest) as url:

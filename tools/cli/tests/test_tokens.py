@@ -15,6 +15,8 @@ SECRET = "a secret of more than thirty-two characters"
 @pytest.fixture(autouse=True)
 def secret(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JWT_SECRET", SECRET)
+    environment.setenv("MONGODB_URL", "mongodb://127.0.0.1:1/jawab")
+    environment.setenv("MONGODB_TIMEOUT", "0.05")
 
 
 def accepted(token: str, merchant: str, now: datetime, *scopes: str) -> str:
@@ -32,6 +34,12 @@ def test_the_token_alone_is_on_standard_output_and_is_accepted(jawab: Jawab) -> 
         accepted(out.strip(), "dar", now + timedelta(minutes=121))
     with pytest.raises(Forbidden):
         accepted(out.strip(), "other", now)
+
+
+def test_where_the_merchant_cannot_be_looked_up_that_is_said(jawab: Jawab, environment: pytest.MonkeyPatch) -> None:
+    assert "whether there is a merchant dar was not checked" in jawab("token", "--merchant", "dar")[2]
+    environment.setenv("INSTAGRAM_PAGE_ID", "17841400000000001")
+    assert "not checked" not in jawab("token", "--merchant", "default")[2]
 
 
 def test_json_says_what_it_allows_and_until_when(jawab: Jawab) -> None:

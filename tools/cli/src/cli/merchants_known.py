@@ -87,11 +87,30 @@ async def opened_database() -> AsyncIterator[Database]:
 
 async def is_nobodys(account_id: str) -> bool:
     """Tell whether it is known that no merchant has this account; False where the database cannot be asked."""
-    known = settings(MongoSettings)
-    hurried = known.model_copy(update={"mongodb_timeout": min(known.mongodb_timeout, HURRY_SECONDS)})
     own = settings(MerchantSettings).account_id
     try:
-        async with mongo_client(hurried, service="cli") as client:
-            return own != account_id and await MerchantStore(database(client)).holder(account_id) is None
+        async with _hurried_store() as store:
+            return own != account_id and await store.holder(account_id) is None
     except PyMongoError:
         return False
+
+
+async def exists(merchant_id: str) -> bool | None:
+    """Tell whether there is a merchant of that id; None where the database cannot be asked."""
+    own = settings(MerchantSettings)
+    if own.account_id is not None and own.merchant_id == merchant_id:
+        return True
+    try:
+        async with _hurried_store() as store:
+            return await store.stored(merchant_id)
+    except PyMongoError:
+        return None
+
+
+@asynccontextmanager
+async def _hurried_store() -> AsyncIterator[MerchantStore]:
+    """Open the database for a question that may stay without an answer."""
+    known = settings(MongoSettings)
+    hurried = known.model_copy(update={"mongodb_timeout": min(known.mongodb_timeout, HURRY_SECONDS)})
+    async with mongo_client(hurried, service="cli") as client:
+        yield MerchantStore(database(client))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json as json_format
+import re
 import secrets
 import sys
 import time
@@ -26,6 +27,7 @@ from devkit.simulator import Simulator
 
 POST_TIMEOUT = 15.0
 ACCOUNT_NAMES = ("INSTAGRAM_PAGE_ID",)
+INSTAGRAM_ID = re.compile(r"[0-9]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -166,8 +168,17 @@ def _made(
         account=account or first_of(ACCOUNT_NAMES) or DEFAULT_ACCOUNT_ID,
         media=sandbox.rstrip("/"),
     )
-    if not simulator.account.isdigit():
-        raise Misconfigured("the account is not a number", "correct INSTAGRAM_PAGE_ID or --account")
+    if not INSTAGRAM_ID.fullmatch(simulator.account):
+        raise Misconfigured(
+            f"{'--account' if account else 'INSTAGRAM_PAGE_ID'} {simulator.account}: is not an Instagram account's id: "
+            "1 to 32 digits",
+            "`jawab merchants accounts` shows those there are",
+        )
+    if wishes.contact != "new" and not INSTAGRAM_ID.fullmatch(wishes.contact):
+        raise Failure(
+            f"--from {wishes.contact}: is not an Instagram-scoped id: 1 to 32 digits",
+            "`--from new` is somebody who never wrote before; without --from it is always the same customer",
+        )
     contact = simulator.contact() if wishes.contact == "new" else wishes.contact
     try:
         return webhook(kind, Wishes(**{**vars(wishes), "contact": contact}), simulator, signing)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from cli import screen
 from cli.environment import settings
 from cli.failures import Failure
+from cli.merchants_known import exists
 from cli.moments import in_words, parse_duration, written
 from common.settings import JwtSettings
 from delivery.api.tokens import SCOPES, SEND_MESSAGES, issue_token
@@ -13,7 +14,7 @@ from delivery.api.tokens import SCOPES, SEND_MESSAGES, issue_token
 LONGEST = timedelta(days=366)
 
 
-def token(
+async def token(
     *,
     merchant: str,
     scope: tuple[str, ...] = (SEND_MESSAGES,),
@@ -49,6 +50,14 @@ def token(
     if not subject.strip():
         raise Failure("--subject must say who will use the token")
     secret = settings(JwtSettings).jwt_secret.get_secret_value()
+    there = await exists(merchant)
+    if there is False:
+        raise Failure(
+            f"--merchant: there is no merchant {merchant}",
+            "`jawab merchants list` shows all; the environment's own is known where INSTAGRAM_PAGE_ID is set",
+        )
+    if there is None:
+        screen.note(f"MongoDB did not answer, so whether there is a merchant {merchant} was not checked")
     now = datetime.now(UTC)
     allowed = " ".join(scope)
     made = issue_token(secret, merchant, now=now, subject=subject, lifetime=lifetime, scope=allowed)
