@@ -355,11 +355,17 @@ class Nobody:
         return CannotTell()
 
 
-def sweeper(store, clock, outside):
+def sweeper(store, contacts, clock, outside):
     metrics = DeliveryMetrics(CollectorRegistry())
     reports = Reports(publish=outside.publish, merchants=outside, operator=outside, metrics=metrics)
     return Sweeper(
-        ledger=store, eyes=outside, reports=reports, clock=clock, metrics=metrics, abandoned_after=timedelta(hours=1)
+        ledger=store,
+        contacts=contacts,
+        eyes=outside,
+        reports=reports,
+        clock=clock,
+        metrics=metrics,
+        abandoned_after=timedelta(hours=1),
     )
 
 
@@ -389,26 +395,26 @@ async def test_what_was_left_behind_is_found_oldest_first_and_what_is_finished_o
     assert [row.reply_id for row in two] == ["rep_5", "rep_2"]
 
 
-async def test_several_sweepers_end_each_abandoned_row_once_and_leave_no_trace_of_telling(db, store, clock):
+async def test_several_sweepers_end_each_abandoned_row_once_and_leave_no_trace_of_telling(db, store, contacts, clock):
     long_ago = NOW - timedelta(hours=27)
     for number in range(6):
         row = opened(number, now=long_ago)
         await store.insert(row if number % 2 else ledger.begin(row, "graph", long_ago))
     outside = Nobody()
-    await asyncio.gather(*(sweeper(store, clock, outside).sweep() for _ in range(3)))
+    await asyncio.gather(*(sweeper(store, contacts, clock, outside).sweep() for _ in range(3)))
     rows = [await store.find(f"rep_{number}") for number in range(6)]
     assert [row.state for row in rows] == ["handed_to_human", "failed"] * 3
     assert {event.id for event in outside.published} == {f"out_rep_{number}:failed" for number in range(6)}
     assert await db[DELIVERIES].count_documents({"untold": {"$exists": True}}) == 0
-    again = await sweeper(store, clock, outside).sweep()
+    again = await sweeper(store, contacts, clock, outside).sweep()
     assert (again.read, again.ended) == (0, 0)
 
 
-async def test_a_row_is_swept_or_sent_but_never_both(store, clock):
+async def test_a_row_is_swept_or_sent_but_never_both(store, contacts, clock):
     row = opened(1, now=NOW - timedelta(hours=27))
     await store.insert(row)
     swept, begun = await asyncio.gather(
-        sweeper(store, clock, Nobody()).sweep(), store.put(ledger.begin(row, "graph", NOW), over=row)
+        sweeper(store, contacts, clock, Nobody()).sweep(), store.put(ledger.begin(row, "graph", NOW), over=row)
     )
     state = (await store.find("rep_1")).state
     assert (swept.ended, begun, state) in {(1, False, "failed"), (0, True, "attempting")}

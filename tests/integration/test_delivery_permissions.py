@@ -64,6 +64,17 @@ async def test_a_token_that_is_not_there_is_nobodys(contacts):
     assert not await contacts.use_opt_in(CONVERSATION, "t2", "rep_1")
 
 
+async def test_an_opt_in_is_given_back_by_the_reply_that_kept_it_alone(contacts):
+    for token in ("t1", "t2"):
+        await contacts.opted_in(CONVERSATION, OptInToken(token, NOW))
+        assert await contacts.use_opt_in(CONVERSATION, token, f"rep_{token}")
+    await contacts.give_back_opt_in(CONVERSATION, "rep_t2")
+    await contacts.give_back_opt_in(CONVERSATION, "rep_other")
+    await contacts.give_back_opt_in("1:nobody", "rep_t1")
+    assert [one.used_by for one in await tokens(contacts)] == ["rep_t1", None]
+    assert await contacts.find("1:nobody") is None
+
+
 async def test_an_opt_in_that_is_told_again_stays_used_and_one_given_anew_is_free(contacts):
     await contacts.opted_in(CONVERSATION, OptInToken("t1", NOW))
     await contacts.use_opt_in(CONVERSATION, "t1", "rep_1")

@@ -243,6 +243,13 @@ class MemoryContacts:
         self._change(conversation_id, opt_ins=tuple(kept.values()))
         return True
 
+    async def give_back_opt_in(self, conversation_id: str, reply_id: str) -> None:
+        self.calls.append("contacts.give_back_opt_in")
+        kept = self._opt_ins(conversation_id).values()
+        free = tuple(replace(one, used_by=None) if one.used_by == reply_id else one for one in kept)
+        if conversation_id in self.known:
+            self._change(conversation_id, opt_ins=free)
+
     async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
         self.calls.append("contacts.comment_hidden")
         known = self.known.get(conversation_id, Contact(conversation_id)).hidden_comments
@@ -566,6 +573,7 @@ class World:
         )
         self.sweeper = Sweeper(
             ledger=self.ledger,
+            contacts=self.contacts,
             eyes=Eyes(merchants=self.directory, sealer=self.sealer, reader=outside, ledger=self.ledger),
             reports=reports,
             clock=self.clock,
@@ -574,6 +582,7 @@ class World:
         )
         self.dead = DeadReplies(
             ledger=self.ledger,
+            contacts=self.contacts,
             merchants=self.directory,
             reports=reports,
             clock=self.clock,

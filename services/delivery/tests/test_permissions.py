@@ -17,6 +17,7 @@ from common.events.replies import (
 )
 from delivery import permissions
 from delivery.platforms.graph_requests import NORMAL, Manner
+from delivery.platforms.sending import Refused
 
 ACCOUNT = "17841400000000001"
 CONTACT = "1000000000000007"
@@ -92,6 +93,11 @@ class TestAPersonsAnswer:
         assert (row.state, row.reason) == ("suppressed", "window_closed")
 
 
+def token_of(world):
+    (token,) = world.contacts.known[CONVERSATION].opt_ins
+    return token
+
+
 class TestOptIns:
     async def test_one_message_goes_on_a_token_and_no_second_one(self, world):
         await observe(world, "optin.received", **opt_in())
@@ -138,6 +144,43 @@ class TestOptIns:
         assert (row.state, row.reason) == ("failed", "text_too_long")
         assert world.platform.asked == []
         assert (await sent(world, said(world))).state == "delivered"
+
+    @pytest.mark.parametrize("reason", ["token_expired", "bad_media", "account_restricted"])
+    async def test_a_token_on_which_nothing_was_sent_serves_another_message(self, world, reason):
+        await observe(world, "optin.received", **opt_in())
+        world.platform.script = [Refused(reason)]
+        assert (await sent(world, said(world))).state == "failed"
+        assert (await sent(world, said(world))).state == "delivered"
+        assert set(world.platform.manners) == {Manner(opt_in_token="tok")}
+
+    async def test_a_token_that_may_be_why_a_message_was_refused_is_not_tried_again(self, world):
+        await observe(world, "optin.received", **opt_in())
+        world.platform.script = [Refused("bad_request")]
+        assert (await sent(world, said(world))).state == "failed"
+        assert (await sent(world, said(world))).reason == "window_closed"
+
+    async def test_a_token_on_which_a_message_may_have_gone_out_stays_used(self, world):
+        await observe(world, "optin.received", **opt_in())
+        world.platform.script = [UnknownOutcome("reset"), Refused("bad_media")]
+        event = said(world)
+        await world.deliver_until_done(event)
+        assert world.row(event).state == "failed"
+        assert (await sent(world, said(world))).reason == "window_closed"
+
+    async def test_the_token_of_a_message_that_is_given_up_unsent_serves_another(self, world):
+        await observe(world, "optin.received", **opt_in())
+        world.platform.script = [Retryable("throttled"), Retryable("throttled")]
+        swept, buried = said(world), said(world)
+        with pytest.raises(Retryable):
+            await world.sender.deliver(buried)
+        assert token_of(world).used_by == buried.data.reply_id
+        await world.dead.reply_died(buried, "over-age")
+        assert token_of(world).used_by is None
+        with pytest.raises(Retryable):
+            await world.sender.deliver(swept)
+        world.clock.advance(timedelta(hours=27))
+        await world.sweeper.sweep()
+        assert (world.row(swept).state, token_of(world).used_by) == ("failed", None)
 
     async def test_a_token_is_not_spent_where_no_route_can_use_it(self, world):
         world.with_manychat(access_token=None)

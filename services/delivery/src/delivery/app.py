@@ -127,7 +127,9 @@ def create_app(settings: Settings) -> Litestar:
         await publish(broker, events, timeout=settings.publish_timeout)
 
     reports = Reports(publish=append, merchants=merchants, operator=notifier, metrics=metrics)
-    dead = DeadReplies(ledger=ledger, merchants=merchants, reports=reports, clock=clock, metrics=metrics)
+    dead = DeadReplies(
+        ledger=ledger, contacts=contacts, merchants=merchants, reports=reports, clock=clock, metrics=metrics
+    )
     observer = Observer(
         merchants=merchants,
         contacts=contacts,
@@ -180,6 +182,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     sweeper = Sweeper(
         ledger=ledger,
+        contacts=contacts,
         eyes=Eyes(merchants=merchants, sealer=sealer, reader=outside, ledger=ledger),
         reports=reports,
         clock=clock,

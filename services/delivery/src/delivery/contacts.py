@@ -93,6 +93,10 @@ class Contacts(Protocol):
         """Keep a token for one reply; tell whether it is this reply's now."""
         ...
 
+    async def give_back_opt_in(self, conversation_id: str, reply_id: str) -> None:
+        """Free the token that is kept for a reply, if one is."""
+        ...
+
     async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
         """Note that a comment of the contact was hidden or deleted here, or is shown again."""
         ...

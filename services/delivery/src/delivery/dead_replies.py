@@ -12,6 +12,8 @@ from common.events.replies import OperatorNotification, ReplyGenerated, Typing
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from delivery import ledger as rows
+from delivery import permissions
+from delivery.contacts import Contacts
 from delivery.ledger import Ledger
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import DEAD_LETTERED, dead_letter_of, outcome_of
@@ -26,9 +28,17 @@ class DeadReplies:
     """Hands over to people what was given up."""
 
     def __init__(
-        self, *, ledger: Ledger, merchants: Merchants, reports: Reports, clock: Clock, metrics: DeliveryMetrics
+        self,
+        *,
+        ledger: Ledger,
+        contacts: Contacts,
+        merchants: Merchants,
+        reports: Reports,
+        clock: Clock,
+        metrics: DeliveryMetrics,
     ) -> None:
         self._ledger = ledger
+        self._contacts = contacts
         self._merchants = merchants
         self._reports = reports
         self._clock = clock
@@ -58,6 +68,7 @@ class DeadReplies:
         if row.state == "claimed" and not row.erased:
             refuse_if_lost()
             row = await put_or_read(self._ledger, rows.given_up(row, DEAD_LETTERED, cause, now), over=row)
+        await permissions.give_back_opt_in(self._contacts, row)
         return outcome_of(event, row) if row.finished else None
 
     async def record_died(self, key: str, cause: str) -> None:

@@ -280,6 +280,12 @@ class MongoContacts:
         )
         return used.matched_count == 1
 
+    async def give_back_opt_in(self, conversation_id: str, reply_id: str) -> None:
+        """Free the token that is kept for a reply, if one is."""
+        await self._contacts.update_one(
+            {"_id": conversation_id, "opt_ins.used_by": reply_id}, {"$set": {"opt_ins.$.used_by": None}}
+        )
+
     async def comment_hidden(self, conversation_id: str, comment_id: str, *, hidden: bool) -> None:
         """Note that a comment of the contact was hidden or deleted here, or is shown again."""
         if not hidden:

@@ -3,7 +3,7 @@
 from common.events.interactions import InteractionEvent, OptInReceived
 from common.events.replies import DeleteComment, HideComment, Reply
 from delivery.contacts import Contacts
-from delivery.ledger import Row
+from delivery.ledger import IN_THE_THREAD, Row, nothing_left
 from delivery.rules import opt_ins, window
 
 
@@ -32,8 +32,21 @@ def _is_the_account(event: InteractionEvent) -> bool:
     return event.data.is_self and event.data.contact_id != event.data.account_id
 
 
-async def note_moderation(contacts: Contacts, reply: Reply, row: Row) -> None:
-    """Note a comment that was hidden, deleted or shown again: what is hidden cannot be answered. Raises PyMongoError.
+async def note_end(contacts: Contacts, reply: Reply, row: Row) -> None:
+    """Note what a reply's end changes. Doing it again changes nothing. Raises PyMongoError."""
+    await give_back_opt_in(contacts, row)
+    await _note_moderation(contacts, reply, row)
+
+
+async def give_back_opt_in(contacts: Contacts, row: Row) -> None:
+    """Free the token that a reply kept for itself where certainly nothing was sent on it. Raises PyMongoError."""
+    unsent = row.state in {"failed", "suppressed"} and not row.erased and nothing_left(row)
+    if unsent and row.kind in IN_THE_THREAD and row.reason not in opt_ins.DOUBTED:
+        await contacts.give_back_opt_in(row.conversation_id, row.reply_id)
+
+
+async def _note_moderation(contacts: Contacts, reply: Reply, row: Row) -> None:
+    """Note a comment that was hidden, deleted or shown again: what is hidden cannot be answered.
 
     A reply that is read again notes it again, and those behind it are read again, too: the last one counts.
     """

@@ -357,7 +357,7 @@ class InstagramMessageSender:
 
     async def _finish(self, work: Work, row: Row) -> None:
         failpoint("delivery.after_ledger_before_publish")
-        await permissions.note_moderation(self._contacts, work.reply, row)
+        await permissions.note_end(self._contacts, work.reply, row)
         await self._reports.publish(outcome_of(work.event, row))
         failpoint("delivery.after_publish_before_done")
         was_unresolved = self._resolver.knows(row.reply_id)

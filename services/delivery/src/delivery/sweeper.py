@@ -21,6 +21,8 @@ from common.clock import Clock
 from common.errors import ProcessingError
 from common.merchants import MerchantNotReadable
 from delivery import ledger as rows
+from delivery import permissions
+from delivery.contacts import Contacts
 from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of_abandoned
@@ -85,6 +87,7 @@ class Sweeper:
         self,
         *,
         ledger: Ledger,
+        contacts: Contacts,
         eyes: Eyes,
         reports: Reports,
         clock: Clock,
@@ -92,6 +95,7 @@ class Sweeper:
         abandoned_after: timedelta,
     ) -> None:
         self._ledger = ledger
+        self._contacts = contacts
         self._eyes = eyes
         self._reports = reports
         self._clock = clock
@@ -144,6 +148,7 @@ class Sweeper:
         return after_looking(row, index, await self._eyes.look(row, index, place_in_thread(row)), now)
 
     async def _tell(self, row: Row) -> bool:
+        await permissions.give_back_opt_in(self._contacts, row)
         await self._reports.publish(outcome_of_abandoned(row))
         if row.state != "delivered":
             notice = notice_of(row, row.reason, row.detail, row.finished_at or row.at)

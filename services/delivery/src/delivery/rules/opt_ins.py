@@ -5,8 +5,8 @@ Source: Meta's Messenger and Instagram Platform documentation, webhook `messagin
 the notifications. How often one may be used depends on what the person agreed to, and on rules of Meta's that have
 changed twice; one message on each token, until the person gives it anew, is inside all of them.
 
-Which reply uses a token is written before that reply is sent and stays: a second try of it may use the token again, no
-other reply may.
+Which reply uses a token is written before that reply is sent: a second try of it may use the token again, no other
+reply may. One that ends, and certainly never was sent, gives it back, unless the platform may have refused the token.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +19,10 @@ KIND = "notification_messages"
 
 MOST_KEPT = 10
 """Tokens kept of one person, one for each topic they agreed to; the latest stay."""
+
+DOUBTED = frozenset({"bad_request", "no_such_recipient", "person_unavailable", "refused", "window_closed"})
+"""Reasons of a refusal for which the token may be to blame. It stays used: a bad one would be chosen again and again,
+before the good ones."""
 
 
 @dataclass(frozen=True)
