@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 from prometheus_client import CollectorRegistry
@@ -33,6 +33,19 @@ def event(conversation: str, number: int) -> MessageReceived:
         time=datetime.now(UTC),
         data=Message(account_id="1", contact_id=conversation, mid=str(number)),
     )
+
+
+class Listener(ConsumerRebalanceListener):
+    """Notes what it is told of rebalances."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, frozenset[TopicPartition]]] = []
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self.told.append(("revoked", frozenset(revoked)))
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self.told.append(("assigned", frozenset(assigned)))
 
 
 async def until(condition: Callable[[], bool], within: float = 30.0) -> None:
