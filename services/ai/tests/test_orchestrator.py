@@ -430,6 +430,20 @@ async def test_after_the_pause_the_bot_answers_again():
     assert (await orchestrator(world, clock).respond(SHOP, said(id_="e2"))).outcome == "answered"
 
 
+@pytest.mark.parametrize("given_back", [{"answers_from": NOW - timedelta(minutes=5)}, {"human_until": NOW}])
+async def test_what_a_person_had_to_answer_is_not_answered_because_it_is_handled_late(given_back):
+    """A backlog: ingest received it while a person owned the conversation, it is read when that is over."""
+    world = World()
+    world.conversations["1:5"] = Conversation("1:5", **given_back)
+    before, after = (int((NOW - timedelta(minutes=m)).timestamp() * 1000) for m in (6, 4))
+    late = orchestrator(world, ManualClock(NOW + timedelta(minutes=1)))
+    for _ in range(2):
+        assert (await late.respond(SHOP, said(id_="e1", received_at_ms=before))).outcome == "observed"
+    new = said(id_="e2", received_at_ms=after if "answers_from" in given_back else 0)
+    assert (await late.respond(SHOP, new)).outcome == "answered"
+    assert [decision.covers for decision in world.decisions.values()] == [("e2",)]
+
+
 async def test_a_redelivery_after_the_release_does_not_answer_what_a_person_dealt_with():
     world = World()
     clock = ManualClock(NOW)

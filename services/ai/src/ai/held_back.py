@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from ai.actions import events
 from ai.announcing import Decisions, Publish
+from ai.history import came_in
 from ai.incoming import Incoming
 from ai.language import detect
 from ai.orchestrator import Messages
@@ -68,7 +69,7 @@ class HeldBack:
             closes=False,
             now=now,
         )
-        if said.standby or conversation.human_owned(stored.stored_at):
+        if said.standby or conversation.human_owned(came_in(stored.stored_at, said.received_at_ms)):
             return "observed"
         reason = reason_of(standing)
         if conversation.attention != reason:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from common.merchants import Channel
@@ -95,10 +95,22 @@ class Unanswered:
             "closes": self.closes,
         }
 
+    @property
+    def came_in(self) -> datetime:
+        """When ingest received it; when it was stored here, where that is not known."""
+        return came_in(self.stored_at, self.received_at_ms)
+
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Unanswered":
         """Read a stored one."""
         return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
+
+
+def came_in(stored_at: datetime, received_at_ms: int) -> datetime:
+    """Return when a message came in: before it was stored, if a backlog or a later copy of it lies between."""
+    if not received_at_ms:
+        return stored_at
+    return min(stored_at, datetime.fromtimestamp(received_at_ms / 1000, UTC))
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ class Conversation:
         return replace(self, unanswered=tuple(one for one in self.unanswered if one.id not in covered))
 
     def human_owned(self, at: datetime) -> bool:
-        """Tell whether a message that was stored at `at` is a person's to answer.
+        """Tell whether a message that came in at `at` is a person's to answer.
 
         Until the quiet time after a person's own message or takeover is over, and for what came in before it was given
         back: a redelivery must not have Jawab answer what a person was responsible for.

@@ -25,7 +25,7 @@ from ai.announcing import Announcer, Decisions, Publish, Spending
 from ai.courtesy import Courtesy
 from ai.deciding import MODEL_PATIENCE, Answering, Decider, Observer
 from ai.decisions import Decision
-from ai.history import Conversation, Unanswered
+from ai.history import Conversation, Unanswered, came_in
 from ai.incoming import Incoming
 from ai.language import detect
 from ai.media.hearing import Ears
@@ -132,7 +132,7 @@ class ConversationAIOrchestrator:
         failpoint("ai.after_message_before_decision")
         if conversation is None or said.standby:
             return OBSERVED
-        if stored.unsent or conversation.awaits(said.id) or conversation.human_owned(stored.stored_at):
+        if stored.unsent or conversation.awaits(said.id) or _is_a_persons(conversation, said, stored):
             return await self._answer(merchant, said, conversation, left=left)
         # Its line is there and waits for nothing: somebody has decided by now, or it is back from the dead letters.
         if (decision := await self._announcer.covering(said.id)) is not None:
@@ -248,10 +248,15 @@ class ConversationAIOrchestrator:
         return decision
 
 
+def _is_a_persons(conversation: Conversation, said: Incoming, stored: Stored) -> bool:
+    """Tell whether a message came in while it was a person's to answer, however late it is handled."""
+    return conversation.human_owned(came_in(stored.stored_at, said.received_at_ms))
+
+
 def _has(conversation: Conversation, said: Incoming, stored: Stored) -> bool:
     """Tell whether a redelivered message needs no line: it has one, or a person dealt with it and it grew old."""
     return (
-        conversation.human_owned(stored.stored_at)
+        _is_a_persons(conversation, said, stored)
         or conversation.awaits(said.id)
         or any(line.id == said.id for line in conversation.recent)
     )

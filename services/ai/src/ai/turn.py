@@ -62,7 +62,7 @@ def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
     waiting = [
         message
         for message in conversation.unanswered
-        if not conversation.human_owned(message.stored_at)
+        if not conversation.human_owned(message.came_in)
         and (message.channel == "direct_message" if said.in_thread else message.id == said.id)
     ]
     open_ended = list(takewhile(lambda message: not message.closes, waiting))
@@ -75,7 +75,7 @@ def left_waiting(conversation: Conversation) -> Incoming | None:
     waits = [
         message
         for message in conversation.unanswered
-        if message.channel == "direct_message" and not conversation.human_owned(message.stored_at)
+        if message.channel == "direct_message" and not conversation.human_owned(message.came_in)
     ]
     if not waits:
         return None
