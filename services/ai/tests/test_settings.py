@@ -38,7 +38,12 @@ def test_production_refuses_the_development_key():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("openai_api_key", SecretStr("  ")),
+        ("openai_api_key", SecretStr("sk-one\nsk-two")),
+        ("openai_api_key", SecretStr("sk-clé")),
         ("openai_base_url", "api.openai.com"),
+        ("openai_base_url", "https://"),
+        ("openai_base_url", "https:// api.openai.com/v1"),
         ("openai_timeout", 0),
         ("openai_max_tokens", 1),
         ("openai_temperature", 3),
@@ -54,7 +59,12 @@ def test_production_refuses_the_development_key():
 )
 def test_a_value_that_cannot_work_is_refused(name, value):
     with pytest.raises(ValidationError):
-        Settings(**NEEDED, **{name: value})
+        Settings(**NEEDED | {name: value})
+
+
+def test_what_a_mounted_file_ends_with_is_not_part_of_the_key():
+    settings = Settings(**NEEDED | {"openai_api_key": SecretStr("sk-key\r\n"), "openai_base_url": "https://x/v1/ "})
+    assert (settings.openai_api_key.get_secret_value(), settings.openai_base_url) == ("sk-key", "https://x/v1")
 
 
 def test_media_comes_from_metas_hosts_unless_others_are_named():

@@ -1,5 +1,6 @@
 """What can be configured in the ai service; `.env.example` explains each name."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import SecretStr, field_validator, model_validator
@@ -12,6 +13,8 @@ META_HOSTS = ("lookaside.fbsbx.com", "*.fbcdn.net", "*.cdninstagram.com")
 """Where the links in Instagram's webhooks lead, or redirect to: the messaging CDN and Meta's two for media."""
 
 OFF = "off"
+
+_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, OwnershipSettings):
@@ -60,9 +63,19 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
             raise ValueError("AI_MEDIA_HOSTS: an origin is for tests; name hosts (or JAWAB_ENV=development)")
         return self
 
+    @field_validator("openai_api_key")
+    @classmethod
+    def _can_stand_in_a_header(cls, value: SecretStr) -> SecretStr:
+        """Take off what a mounted file ends with; with what no header can carry every single call would fail."""
+        key = value.get_secret_value().strip()
+        if not key or not all("!" <= character <= "~" for character in key):
+            raise ValueError("must be the key alone: ASCII characters without blanks or line breaks")
+        return SecretStr(key)
+
     @field_validator("openai_base_url")
     @classmethod
     def _is_a_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://, e.g. https://api.openai.com/v1")
-        return value.rstrip("/")
+        url = value.strip().rstrip("/")
+        if not _URL.fullmatch(url):
+            raise ValueError("must be http:// or https:// and a host, e.g. https://api.openai.com/v1")
+        return url
