@@ -241,6 +241,12 @@ class TestTakenBack:
         assert "secret" not in str(document)
         assert (document["recent"][1]["state"], document["counters"]["delivered"]) == ("delivered", 1)
 
+    async def test_a_conversation_that_begins_with_something_taken_back_grows_old_like_any_other(
+        self, shop: Shop
+    ) -> None:
+        await shop.conversations.erase_sent("p1", conversation=shop.about, now=NOW)
+        assert (await shop.document())["updated_at"] == NOW
+
 
 class TestReworded:
     async def test_the_latest_wording_of_a_persons_message_stays_in_any_order(self, shop: Shop) -> None:

@@ -193,7 +193,10 @@ class MongoConversations:
         if not erased.matched_count:
             first = beginning(merchant_id, account_id, contact_id, now)
             await self._collection.update_one(
-                {"_id": conversation_id}, {"$setOnInsert": first, **remembered}, upsert=True
+                {"_id": conversation_id},
+                # Without it retention would never find the conversation that begins here.
+                {"$setOnInsert": first, "$set": {"updated_at": now}, **remembered},
+                upsert=True,
             )
 
     async def delivered(
