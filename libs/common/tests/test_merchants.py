@@ -169,7 +169,7 @@ async def test_an_account_that_two_merchants_claim_is_nobodys_until_somebody_dec
 @pytest.mark.mongo
 async def test_a_merchant_that_cannot_be_read_is_named_with_its_field(db):
     await db[MERCHANTS].insert_one({**OWN.to_document(), "routes": ["pigeon"]})
-    with pytest.raises(MerchantNotReadable, match=r"merchant default: not valid at routes\.0"):
+    with pytest.raises(MerchantNotReadable, match=r"default: not valid: routes\.0 must be one of manychat, graph"):
         await MerchantDirectory(db, None).of_account("111")
 
 

@@ -70,6 +70,26 @@ def test_production_refuses_development_values_that_the_service_does_not_even_re
     assert "JWT_SECRET still has its development value" in refusal(ServiceSettings)
 
 
+def test_all_development_values_are_told_together(monkeypatch):
+    monkeypatch.setenv("JWT_SECRET", "jawab-development-jwt-secret-not-for-production")
+    monkeypatch.setenv("META_APP_SECRET", "mine,mon_secret_webhook_instagram")
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "mon_token_verification_instagram")
+    line = refusal(IngestLike)
+    assert line.startswith("IG_VERIFY_TOKEN, JWT_SECRET, META_APP_SECRET still have their development values")
+
+
+def test_what_is_wrong_with_one_block_does_not_hide_what_is_wrong_with_another(monkeypatch):
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    monkeypatch.setenv("PORT", "eighty")
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "verify")
+    with pytest.raises(ValidationError) as caught:
+        IngestLike()
+    told = misconfiguration(caught.value, IngestLike)
+    for said in ("PORT must be a whole number", "KAFKA_USERNAME and KAFKA_PASSWORD are needed", "META_APP_SECRET"):
+        assert told.count(said) == 1
+
+
 def test_an_unset_jawab_env_means_production(monkeypatch):
     monkeypatch.setenv("IG_VERIFY_TOKEN", "my own")
     monkeypatch.setenv("META_APP_SECRET", "my own")
@@ -118,4 +138,4 @@ def test_sasl_needs_a_name_and_a_password(monkeypatch):
 
 def test_a_wrong_port_is_named(monkeypatch):
     monkeypatch.setenv("PORT", "eighty")
-    assert refusal(ServiceSettings).startswith("PORT ")
+    assert refusal(ServiceSettings).startswith("PORT must be a whole number")

@@ -443,7 +443,7 @@ async def test_somebody_must_be_answered() -> None:
 
     assert await state(Answered([merchant])) == "ok: 1 answered"
     assert (await state(Answered())).startswith("wrong: there is none")
-    assert (await state(Answered([merchant], ["zay is not valid at rules"]))).startswith("wrong: zay is not valid")
+    assert (await state(Answered([merchant], ["zay is not valid: …"]))).startswith("wrong: zay is not valid")
     assert (await state(Answered([merchant], complete=False))).startswith("not_looked: MongoDB is away")
     assert (await state(Answered([merchant]), keys(broken=True))).startswith("wrong: keys sealed with another")
     assert (await state(Answered([merchant]), sealed=False)).startswith("not_looked: ENCRYPTION_KEY")

@@ -68,7 +68,7 @@ def test_what_is_no_list_of_rules_is_said(text: str, said: str) -> None:
 
 
 def test_a_misspelt_field_is_found_by_the_rules_name() -> None:
-    assert "hours.then.replay" in refused(rule(then={"replay": {"ar": "x"}}))
+    assert "hours.then.replay: is no field here" in refused(rule(then={"replay": {"ar": "x"}}))
     assert "rule 1.name" in refused({"when": rule()["when"], "then": rule()["then"]})
 
 
@@ -85,6 +85,15 @@ def test_a_misspelt_field_is_found_by_the_rules_name() -> None:
 )
 def test_a_rule_that_cannot_work_is_refused(changes: dict[str, object], said: str) -> None:
     assert said in refused(rule(**changes))
+
+
+def test_what_a_field_must_be_is_said_in_plain_words() -> None:
+    wrong = {"channel": "direct_message", "match": "contians", "values": []}
+    assert refused(rule(when=wrong)).startswith("hours.when.match: must be one of contains, equals, regex")
+    assert "hours.when: values: at least one is needed" in refused(rule(when={**wrong, "match": "contains"}))
+    many = refused(*(rule(name=f"r{number}", enabled="perhaps") for number in range(8)))
+    assert many.startswith("r0.enabled: must be true or false; r1.enabled")
+    assert many.endswith("; and 3 more")
 
 
 def test_two_rules_of_one_name_are_refused() -> None:

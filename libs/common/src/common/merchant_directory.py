@@ -10,6 +10,7 @@ from common.merchants import Merchant, MerchantNotReadable
 from common.mongo import MERCHANTS, Database, Document
 from common.sealing import Sealer
 from common.settings import MerchantSettings
+from common.wrong_input import problems
 
 
 def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None) -> Merchant | None:
@@ -93,5 +94,5 @@ def _merchant(document: Document) -> Merchant:
     try:
         return Merchant.from_document(document)
     except ValidationError as error:
-        places = ", ".join(".".join(map(str, e["loc"])) or str(e["msg"]) for e in error.errors(include_input=False))
-        raise MerchantNotReadable(f"merchant {document['_id']}: not valid at {places}") from None
+        told = "; ".join(problem.sentence() for problem in problems(error))
+        raise MerchantNotReadable(f"merchant {document['_id']}: not valid: {told}") from None

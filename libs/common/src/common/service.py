@@ -18,12 +18,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
+from pydantic_settings import BaseSettings, SettingsError
 
 from common import failpoints, metrics
 from common.health import Health
 from common.log import configure_logging
 from common.settings import ServiceSettings
+from common.wrong_input import dotted, problems
 
 log = structlog.get_logger("service")
 
@@ -103,7 +104,7 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
         settings = settings_class()
         app = create_app(settings)
     except (ValidationError, SettingsError, ValueError) as error:
-        sys.stderr.write(f"{name} cannot start: {misconfiguration(error)}\n")
+        sys.stderr.write(f"{name} cannot start: {misconfiguration(error, settings_class)}\n")
         raise SystemExit(EXIT_MISCONFIGURED) from None
     configure_logging(name, level=settings.log_level, format=settings.log_format)
     failpoints.arm(settings.failpoint)
@@ -122,15 +123,26 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
     )
 
 
-def misconfiguration(error: Exception) -> str:
-    """Say in one line what is wrong with the environment and how to mend it, without quoting a value."""
+def misconfiguration(error: Exception, settings_class: type[BaseSettings] | None = None) -> str:
+    """Say in one line what is wrong with the environment and how to mend it, without quoting a value.
+
+    With `settings_class` it is all of it: a check that concerns several variables is not made while one of them is
+    wrong by itself, so each block that the class is composed of is asked, too.
+    """
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "missing":
-            lines.append(f"{place} is not set")
-        else:
-            lines.append(f"{place} {problem['msg'].removeprefix('Value error, ')}".strip())
-    return "; ".join(lines) + " (.env.example explains every variable)"
+    lines = _lines(error)
+    for block in settings_class.__mro__[1:] if settings_class is not None else ():
+        if issubclass(block, BaseSettings):
+            try:
+                block()
+            except ValidationError as further:
+                lines += _lines(further)
+    return "; ".join(dict.fromkeys(lines)) + " (.env.example explains every variable)"
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [
+        f"{dotted(problem.place)} is not set" if problem.kind == "missing" else problem.sentence()
+        for problem in problems(error)
+    ]

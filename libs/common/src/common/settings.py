@@ -5,6 +5,7 @@ variable counts as unset. A wrong one stops the service at start-up, in one read
 """
 
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
@@ -57,21 +58,13 @@ class Block(BaseSettings):
         allow_inf_nan=False,
     )
 
-    @model_validator(mode="after")
-    def _no_development_values_in_production(self) -> Self:
-        if getattr(self, "environment", "development") == "production":
-            for name, field in type(self).model_fields.items():
-                if any(secret in DEVELOPMENT_VALUES for secret in _revealed(getattr(self, name))):
-                    alias = field.validation_alias
-                    shown = alias.choices[0] if isinstance(alias, AliasChoices) else name.upper()
-                    raise ValueError(development_value_in(shown))
-        return self
 
-
-def development_value_in(name: object) -> str:
-    """Say that a variable still has its development value, and what to do."""
+def development_values_in(names: Iterable[str]) -> str:
+    """Say that variables still have their development values, and what to do."""
+    each = sorted(set(names))
+    have = "still has its development value" if len(each) == 1 else "still have their development values"
     return (
-        f"{name} still has its development value, which anybody can read in .env.example: "
+        f"{', '.join(each)} {have}, which anybody can read in .env.example: "
         "set your own, or set JAWAB_ENV=development on a machine that serves no customers"
     )
 
@@ -107,12 +100,21 @@ class ServiceSettings(Block):
         return self
 
     @model_validator(mode="after")
-    def _none_around_in_production(self) -> Self:
+    def _no_development_values_in_production(self) -> Self:
         """Refuse also what this service does not read: the environment was copied from the example then."""
         if self.environment == "production":
-            for name, value in os.environ.items():
-                if DEVELOPMENT_VALUES.intersection(part.strip() for part in value.split(",")):
-                    raise ValueError(development_value_in(name))
+            names = [
+                name
+                for name, value in os.environ.items()
+                if DEVELOPMENT_VALUES.intersection(part.strip() for part in value.split(","))
+            ]
+            for name, field in type(self).model_fields.items():
+                alias = field.validation_alias
+                known = [str(one) for one in alias.choices] if isinstance(alias, AliasChoices) else [name.upper()]
+                if DEVELOPMENT_VALUES.intersection(_revealed(getattr(self, name))) and not set(known) & set(names):
+                    names.append(known[0])
+            if names:
+                raise ValueError(development_values_in(names))
         return self
 
     @property

@@ -182,7 +182,7 @@ async def _answered(db: Database | None) -> Answered:
     found = [merchant for merchant in stored if isinstance(merchant, Merchant)]
     if own is not None and not any(own.id == m.id or m.seen_by(own.account_id) for m in found):
         found.insert(0, own)
-    problems += [f"{m.id} is not valid {m.reason}" for m in stored if isinstance(m, Unreadable)]
+    problems += [f"{m.id} is not valid: {m.reason}" for m in stored if isinstance(m, Unreadable)]
     return Answered(found, problems)
 
 

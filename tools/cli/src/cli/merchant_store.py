@@ -9,6 +9,7 @@ from cli.failures import Failure
 from common.merchant_directory import having_account
 from common.merchants import Merchant
 from common.mongo import MERCHANTS, Database, ensure_indexes
+from common.wrong_input import problems
 
 MOST_LISTED = 10_000
 
@@ -110,5 +111,4 @@ def _read(document: dict[str, object]) -> Merchant | Unreadable:
     try:
         return Merchant.from_document(document)
     except ValidationError as error:
-        places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
-        return Unreadable(str(document["_id"]), f"at {places}")
+        return Unreadable(str(document["_id"]), "; ".join(problem.sentence() for problem in problems(error)))

@@ -31,7 +31,16 @@ from cli.merchants_rules import rules_app, rules_of, text_of
 from cli.secret_sources import can_ask, read_secret
 from common.merchants import Merchant, RouteName
 from common.sealing import Sealer
-from common.service import misconfiguration
+from common.wrong_input import Place, problems
+
+OPTIONS = {
+    "id": "ID",
+    "account_id": "--account",
+    "manychat_igsid_field": "--igsid-field",
+    "routes": "--route",
+    "tool_apps": "--tool-app",
+}
+"""What a merchant's fields are called on the command line, where that is not their own name."""
 
 app = App(name="merchants", help="Add, change, connect and list merchants, their accounts and their rules.")
 app.command(rules_app)
@@ -201,14 +210,16 @@ async def list_merchants(*, json: bool = False) -> None:
     shown = screen.table("id", "name", "account", "state", "routes", "Instagram token", "ManyChat key", "rules", "from")
     for merchant in stored:
         if isinstance(merchant, Unreadable):
-            wrong = Text(f"not valid {merchant.reason}", style="red")
-            screen.row(shown, [merchant.id, wrong, *[""] * 6, "database"])
+            screen.row(shown, [merchant.id, Text("not valid", style="red"), *[""] * 6, "database"])
             continue
         for row in _rows(merchant, sealer, "database", known):
             screen.row(shown, row)
     for row in _rows(own, sealer, "environment", known) if own is not None else ():
         screen.row(shown, row)
     screen.console().print(shown)
+    for merchant in stored:
+        if isinstance(merchant, Unreadable):
+            screen.say(f"{screen.BAD} {merchant.id} is not valid: {screen.plain(merchant.reason)}", style="red")
     if not stored and own is None:
         screen.say("There is no merchant: nobody is answered.")
     screen.following("jawab merchants accounts", "jawab merchants add ID --name … --account …")
@@ -324,4 +335,11 @@ def _validated(data: dict[str, Any]) -> Merchant:
     try:
         return Merchant.model_validate(data)
     except ValidationError as error:
-        raise Failure(misconfiguration(error).removesuffix(" (.env.example explains every variable)")) from None
+        told = "; ".join(problem.sentence(_option) for problem in problems(error))
+        raise Failure(told, "`jawab merchants add --help` explains each option") from None
+
+
+def _option(place: Place) -> str:
+    """Name the option that a merchant's field is given by."""
+    field = str(place[0]) if place else ""
+    return OPTIONS.get(field, f"--{field.replace('_', '-')}" if field else "")

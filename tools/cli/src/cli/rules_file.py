@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ai.rules import Patterns
 from common.merchants import Rule
+from common.wrong_input import problems
 
 RULES = TypeAdapter(tuple[Rule, ...])
 SENTIMENTS = frozenset({"positive", "neutral", "negative"})
@@ -20,6 +21,7 @@ PLACEHOLDERS = frozenset({"price_link", "shop"})
 NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 FOREIGN_LINE_ENDS = frozenset("\r\x85\u2028\u2029")
 MOST_RULES = 200
+MOST_TOLD = 5
 MOST_BYTES = 1024 * 1024
 
 
@@ -44,41 +46,45 @@ def read_rules(text: str) -> tuple[Rule, ...]:
     try:
         rules = RULES.validate_python(loaded)
     except ValidationError as error:
-        problems = [f"{_place(loaded, e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise NotRules("; ".join(problems[:5])) from None
-    if problems := impossible(rules):
-        raise NotRules("; ".join(problems[:5]))
+        raise NotRules(_listed([f"{_place(loaded, one.place)}: {one.fix}" for one in problems(error)])) from None
+    if wrong := impossible(rules):
+        raise NotRules(_listed(wrong))
     return rules
+
+
+def _listed(wrong: Sequence[str]) -> str:
+    more = f"; and {len(wrong) - MOST_TOLD} more" if len(wrong) > MOST_TOLD else ""
+    return "; ".join(wrong[:MOST_TOLD]) + more
 
 
 def impossible(rules: Sequence[Rule]) -> list[str]:
     """Return a line for each rule that is well formed and still cannot work."""
     if len(rules) > MOST_RULES:
         return [f"there are {len(rules)} rules, at most {MOST_RULES} are read"]
-    problems = [f"there are {n} rules named {name}" for name, n in Counter(r.name for r in rules).items() if n > 1]
+    wrong = [f"there are {n} rules named {name}" for name, n in Counter(r.name for r in rules).items() if n > 1]
     for rule in rules:
-        problems += [f"{rule.name}: {problem}" for problem in _impossible(rule)]
-    return problems
+        wrong += [f"{rule.name}: {one}" for one in _impossible(rule)]
+    return wrong
 
 
 def _impossible(rule: Rule) -> list[str]:
-    problems = []
+    wrong = []
     when, then = rule.when, rule.then
     if when.match == "regex":
-        problems += [
+        wrong += [
             f"when.values: {value!r} is not a regular expression, or repeats too much"
             for value in when.values
             if Patterns().search(value, "") == "not_compiled"
         ]
     if when.match == "sentiment" and (unknown := sorted(set(when.values) - SENTIMENTS)):
-        problems.append(f"when.values: {', '.join(unknown)} is no sentiment; there are {', '.join(sorted(SENTIMENTS))}")
+        wrong.append(f"when.values: {', '.join(unknown)} is no sentiment; there are {', '.join(sorted(SENTIMENTS))}")
     if when.channel != "comment" and (then.private_reply or then.hide_comment):
-        problems.append("then.private_reply and then.hide_comment are for comments")
+        wrong.append("then.private_reply and then.hide_comment are for comments")
     if not (then.reply or then.private_reply or then.hide_comment or then.alert):
-        problems.append("then: it does nothing; give reply, private_reply, hide_comment or alert")
+        wrong.append("then: it does nothing; give reply, private_reply, hide_comment or alert")
     for text in (*then.reply.values(), *then.private_reply.values()):
-        problems += _wrong_placeholders(text)
-    return problems
+        wrong += _wrong_placeholders(text)
+    return wrong
 
 
 def _wrong_placeholders(text: str) -> list[str]:

@@ -44,7 +44,8 @@ def starts(service: str) -> str:
     try:
         settings()
     except (ValidationError, SettingsError, ValueError) as error:
-        raise Wrong(misconfiguration(error).removesuffix(SEE), ".env.example explains every variable") from None
+        told = misconfiguration(error, settings).removesuffix(SEE)
+        raise Wrong(told, ".env.example explains every variable") from None
     return "it would start"
 
 
