@@ -107,6 +107,12 @@ def graph_cases() -> list[Case]:
     return [
         *(graph_case(key, meaning) for key, meaning in g.KNOWN.items()),
         *(replace(graph_case((code, None), g.PERMISSION), label="200-299") for code in (201, 299)),
+        replace(
+            graph_case((100, None), g.WRONG_PROOF, message=f"{CANARY}: Invalid appsecret_proof provided"),
+            name=f"100/{g.PROOF}",
+            label=f"100/{g.PROOF}",
+        ),
+        replace(graph_case((4, 4711), g.ACCOUNT_LIMIT), label="4/other"),
         Case("10/4711", "graph", suspended.orders, "suspend", "10/other", g.PERMISSION),
         Case("done before", "graph", (lost, used), "done before", "100/2534025", g.KNOWN[100, 2534025], private=True),
         Case(
@@ -265,7 +271,8 @@ def manychat_cases() -> list[Case]:
 
 def usage_case(action: str, **share: float) -> Case:
     """Return the case of answers that work and whose headers say how much of the account's share is used."""
-    usage = json.dumps({"5": [{"type": "instagram", "call_count": 3, **share}]})
+    advertising = {"type": "ads_management", "call_count": 100, "estimated_time_to_regain_access": 1440}
+    usage = json.dumps({"5": [{"type": "instagram", "call_count": 3, **share}, advertising]})
     order = ordered("graph", behaviour="headers", headers={"X-Business-Use-Case-Usage": usage}) | {"times": None}
     return Case(action, "graph", (order,), action, "", graph_errors.ACCOUNT_LIMIT)
 

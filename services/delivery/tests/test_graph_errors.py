@@ -140,6 +140,8 @@ def test_every_row_has_sentences_for_the_merchant(key):
         (error(551, 999), ("refuse", "551/other", "person_unavailable")),
         (error(368, 1390008), ("hold", "368/other", "blocked_for_policy")),
         (error(613, 999), ("pause_account", "613/other", None)),
+        (error(4, 999), ("pause_account", "4/other", None)),
+        (error(341, 999), ("pause_account", "341/other", None)),
         (error(2, 999), ("unknown", "2/other", None)),
         (error(300), ("refuse", "other", "refused")),
         (error(4711), ("refuse", "other", "refused")),
@@ -194,6 +196,25 @@ def test_a_status_alone_stops_no_account(answer):
     assert said(answer)[0] == "refuse"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid appsecret_proof provided in the API argument",
+        "API calls from the server require an appsecret_proof argument",
+    ],
+)
+def test_a_wrong_app_secret_is_told_to_people_and_not_taken_for_bad_content(message):
+    wrong = Answer(400, {"error": {"message": message, "type": "GraphMethodException", "code": 100}})
+    for repeatable in (True, False):
+        expected = ("refuse_and_alert", "100/appsecret_proof", "app_secret_wrong")
+        assert said(wrong, repeatable=repeatable) == expected
+
+
+@pytest.mark.parametrize("more", [{"code": 100, "error_subcode": 33}, {"code": 190}, {"code": 2}])
+def test_other_errors_mean_what_their_code_says_whatever_words_they_come_with(more):
+    assert said(Answer(400, {"error": {"message": "appsecret_proof", **more}}))[1] != "100/appsecret_proof"
+
+
 def test_the_platforms_own_wait_is_kept():
     assert meaning(Answer(429, retry_after=12.0), repeatable=False).after == 12.0
 
@@ -217,14 +238,26 @@ json_values = st.recursive(
 )
 codes = st.sampled_from([code for code, _ in KNOWN]) | st.integers(-10, 400) | json_values
 subcodes = st.sampled_from([subcode for _, subcode in KNOWN]) | json_values
+words = json_values | st.just("Invalid appsecret_proof provided")
 bodies = json_values | st.fixed_dictionaries(
     {
         "error": json_values
-        | st.fixed_dictionaries({"code": codes, "error_subcode": subcodes, "is_transient": json_values})
+        | st.fixed_dictionaries(
+            {"code": codes, "error_subcode": subcodes, "is_transient": json_values, "message": words}
+        )
     }
 )
 LABELS = EXPECTED.keys() | {f"{name}/other" for name in EXPECTED if "/" not in name}
-LABELS |= {"other", "no_answer", "200-299", "200-299/other", "http_2xx", "http_5xx", "http_other"}
+LABELS |= {
+    "100/appsecret_proof",
+    "other",
+    "no_answer",
+    "200-299",
+    "200-299/other",
+    "http_2xx",
+    "http_5xx",
+    "http_other",
+}
 LABELS |= {f"http_{status}" for status in (401, 403, 404, 408, 429)}
 
 

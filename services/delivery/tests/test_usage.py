@@ -32,6 +32,18 @@ def test_the_worst_of_all_counts_where_the_account_is_not_named():
     assert of_account(business(a3=[shares(10)], a4=[shares(20), shares(cpu=85)]), ACCOUNT) == Usage(85)
 
 
+@pytest.mark.parametrize("kind", ["ads_management", "ads_insights", "custom_audience", "leadgen", 7, ["pages"]])
+def test_what_other_use_cases_have_used_says_nothing_about_messages(kind):
+    full = shares(100, estimated_time_to_regain_access=60, type=kind)
+    assert of_account(business(a1=[full, shares(10, type="instagram")]), ACCOUNT) == Usage(10)
+    assert of_account(business(a1=[full]), ACCOUNT) is None
+
+
+@pytest.mark.parametrize("kind", ["instagram", "messenger", "pages", None])
+def test_every_use_case_of_ours_counts(kind):
+    assert of_account(business(a1=[shares(3), shares(95, type=kind)]), ACCOUNT) == Usage(95)
+
+
 def test_the_time_until_access_is_regained_is_in_minutes():
     header = business(a1=[shares(100, estimated_time_to_regain_access=19), shares(3)])
     assert of_account(header, ACCOUNT) == Usage(100, 19 * 60)

@@ -66,7 +66,9 @@ This page is made from the tables: `python -m delivery.errors_page docs/errors.m
 
 1. By code and subcode. The HTTP status and `type` say nothing that these do not say better.
 2. A subcode that is not in the table: by its code alone. Where that would stop the account for want of a permission,
-   it is stopped for an hour only (`suspend`): other subcodes of the same code are about one message.
+   it is stopped for an hour only (`suspend`): other subcodes of the same code are about one message. Where it would
+   pause the whole app, only the account is paused: other subcodes are about one account, and a limit of the app meets
+   all of them.
 3. A code that is not in the table: unclear where the platform calls it transient, else by the HTTP status.
 4. No code at all (a proxy's page, a body that is no JSON): by the HTTP status, and no account is stopped for it.
 
@@ -76,7 +78,8 @@ again.
 
 TAIL = """## Usage headers
 
-`X-App-Usage` is about all accounts, `X-Business-Use-Case-Usage` about one. From 70 % on, calls are spaced: a little
+`X-App-Usage` is about all accounts, `X-Business-Use-Case-Usage` about one; of its types `instagram`, `messenger` and
+`pages` count, and what names none, but no advertising. From 70 % on, calls are spaced: a little
 at first, 10 seconds apart just below the limit. At 100 % no call is made for the minutes that the header names, or
 for 5 minutes where it names none. What waits is not announced in the ledger, so nothing is under way meanwhile.
 `delivery_paused_buckets` and `delivery_slowed_buckets` show it. After a pause one call a second tries, until one
@@ -111,6 +114,7 @@ def _graph() -> Iterator[str]:
     yield from _head("code/subcode")
     for (code, subcode), meaning in graph_errors.KNOWN.items():
         yield _row(graph_errors.name_of(code, subcode), meaning)
+    yield _row(f"{graph_errors.PROOF_CODE}, about `{graph_errors.PROOF}`", graph_errors.WRONG_PROOF)
     others = graph_errors.PERMISSION_CODES
     yield _row(f"{others.start}-{others.stop - 1}", graph_errors.PERMISSION)
     for status, meaning in graph_errors.BY_STATUS.items():

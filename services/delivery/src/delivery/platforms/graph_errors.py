@@ -191,6 +191,17 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
 }
 """What each error means, by (code, subcode); a subcode that is not listed falls back to its code alone."""
 
+WRONG_PROOF = Meaning(
+    "refuse_and_alert",
+    "app_secret_wrong",
+    "Instagram does not accept the proof that calls are signed with: the secret is not that of the app to which the "
+    "account's token belongs. Correct IG_APP_SECRET or META_APP_SECRET, or connect the account again with this app: "
+    "`jawab merchants connect`.",
+)
+PROOF_CODE, PROOF = 100, "appsecret_proof"
+"""What the platform's sentence names where it refuses a call for its proof, or for the want of one. It has given that
+the code 100 alone for years, which says of everything else that the content is bad."""
+
 PERMISSION_CODES = range(200, 300)
 TOKEN_CODES = frozenset({102, 190})
 
@@ -253,6 +264,8 @@ def _of_answer(answer: Answer) -> tuple[Meaning, str, str]:
         return *_by_status(answer), f"Graph API answered {answer.status}"
     said = f"Graph API error {code}" + (f"/{subcode}" if subcode is not None else "")
     row = _by_code(code, subcode)
+    if (code, subcode) == (PROOF_CODE, None) and PROOF in str(fields.get("message")):
+        row = WRONG_PROOF, f"{PROOF_CODE}/{PROOF}"
     if row is not None and not (row[0] is UNCLEAR and answer.status == TOO_MANY_REQUESTS):
         return *row, said
     if row is None and fields.get("is_transient") is True and answer.status not in BY_STATUS:
@@ -272,6 +285,10 @@ def _by_code(code: int, subcode: int | None) -> tuple[Meaning, str] | None:
     if of_code.action == "reconnect" and subcode is not None and code not in TOKEN_CODES:
         # Others of its subcodes are about one message: what this one stops is tried again soon.
         of_code = replace(of_code, action="suspend")
+    elif of_code is APP_LIMIT and subcode is not None:
+        # Others of its subcodes are about one account (4/2207051). A limit of the app meets every account, and tells it
+        # in X-App-Usage, too.
+        of_code = ACCOUNT_LIMIT
     return of_code, label if subcode is None else f"{label}/other"
 
 

@@ -1,9 +1,10 @@
 """How much of what the Graph API allows has been used, as its answers' headers tell, and what follows from it.
 
 Meta's "Rate Limits" page: `X-App-Usage` holds the app's share of its rolling hour in percent;
-`X-Business-Use-Case-Usage` holds, by business object, up to 32 objects in all with the same shares and, once throttled,
-the minutes until calls are taken again. Calling while throttled makes that longer. Both are JSON in a header's text:
-whatever cannot be read says nothing.
+`X-Business-Use-Case-Usage` holds, by business object, up to 32 objects in all with the same shares, the use case they
+are about (`type`) and, once throttled, the minutes until calls are taken again. Calling while throttled makes that
+longer. Each use case has a limit of its own: what an account's advertising has used up says nothing about its messages.
+Both headers are JSON in text: whatever cannot be read says nothing.
 """
 
 import json
@@ -15,6 +16,8 @@ from typing import Any
 SHARES = ("call_count", "total_time", "total_cputime")
 MINUTES = "estimated_time_to_regain_access"
 MOST_OBJECTS = 32
+OURS = ("instagram", "messenger", "pages")
+"""The use cases of the calls made here. Meta's others are ads_insights, ads_management, custom_audience and leadgen."""
 
 SLOW_FROM = 70.0
 """Percent. Well before the 80 % at which the platform's own warnings begin."""
@@ -51,7 +54,8 @@ def of_app(header: str | None) -> Usage | None:
 def of_account(header: str | None, account: str) -> Usage | None:
     """Read X-Business-Use-Case-Usage for a call in an account's name; None where it says nothing.
 
-    The objects under the account's own id count where it is named; else all do, because the call was the account's.
+    The objects under the account's own id count where it is named; else all do, because the call was the account's. Of
+    other use cases than ours none does.
     """
     fields = _parsed(header)
     if not isinstance(fields, dict):
@@ -72,7 +76,7 @@ def pace(usage: Usage) -> Pace:
 def _objects(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for listed in fields.values():
         for one in listed if isinstance(listed, list) else [listed]:
-            if isinstance(one, dict):
+            if isinstance(one, dict) and (one.get("type") or OURS[0]) in OURS:
                 yield one
 
 
