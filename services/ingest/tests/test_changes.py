@@ -194,6 +194,31 @@ def test_a_messaging_item_in_a_change_is_what_it_holds(field, content, expected)
     assert event.time == NOW - timedelta(seconds=9)
 
 
+PARTIES = {"sender": {"id": AMINA}, "recipient": {"id": SHOP}}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        PARTIES | {"message": {"text": "no id, no time"}},
+        PARTIES | {"message_edit": {"mid": "m.7", "text": "without a count"}},
+        PARTIES | {"postback": {"payload": "PRICES"}},
+        PARTIES | {"reaction": {"mid": "m.7", "action": "react"}},
+        PARTIES | {"referral": {"ref": "bio"}},
+    ],
+)
+def test_a_messaging_item_has_the_same_id_inside_a_change_also_where_its_content_makes_the_id(item):
+    body = {"entry": [{"id": SHOP, "messaging": [item], "standby": [item]}]}
+    assert {event.id for event in normalise(body, received_at=NOW)} == {event_of("messages", item).id}
+
+
+@pytest.mark.parametrize("name", ["messages", "comments", "mentions"])
+def test_a_messaging_item_is_read_whatever_lists_stand_beside_what_happened(name):
+    value = PARTIES | {"timestamp": SECONDS, "message": {"mid": "m.8", "text": "hello"}, name: [{"id": "9"}]}
+    event = event_of("messages", value)
+    assert (kind(event), event.data.text) == ("message.received.v1", "hello")
+
+
 def test_a_standby_change_keeps_the_flag():
     item = {"sender": {"id": AMINA}, "recipient": {"id": SHOP}, "message": {"mid": "m", "text": "hi"}}
     assert event_of("standby", item).data.standby

@@ -69,9 +69,10 @@ def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, item) for item in items)
 
 
-def names_itself(value: Any) -> bool:
-    """Tell whether a change's value says which comment, message or media it is about."""
-    return any(identifier(mapping(value).get(name)) for name in ("id", "comment_id", "media_id", "mid"))
+def is_an_item(value: Any) -> bool:
+    """Tell whether a change's value is one: a messaging item, or what says which comment, message or media it is."""
+    told = mapping(value)
+    return is_messaging(told) or any(identifier(told.get(name)) for name in ("id", "comment_id", "media_id", "mid"))
 
 
 def mentioned(said: str | None) -> tuple[str, ...]:

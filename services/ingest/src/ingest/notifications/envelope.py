@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from common.events.interactions import Envelope, InteractionEvent
-from ingest.notifications.changes import from_change, guide_lists, names_itself
+from ingest.notifications.changes import from_change, guide_lists, is_an_item
 from ingest.notifications.item import Item, Received
 from ingest.notifications.messaging import from_messaging
 from ingest.notifications.reading import identifier, listed, mapping
@@ -95,7 +95,7 @@ def _change(change: Any, item: Item) -> Iterator[InteractionEvent]:
     field, value = change.get("field"), change.get("value")
     item = replace(item, standby=field == "standby")
     empty = True
-    for event in _lists(None if names_itself(value) else value, item):
+    for event in _lists(None if is_an_item(value) else value, item):
         empty = False
         yield event
     if empty:

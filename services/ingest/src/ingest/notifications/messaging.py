@@ -51,9 +51,13 @@ ABOUT_THE_ITEM = frozenset({"sender", "recipient", "timestamp", "is_self"})
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """A messaging item whose parties and time are known. `contact` is the customer, whoever wrote."""
+    """A messaging item whose parties and time are known. `contact` is the customer, whoever wrote.
+
+    `raw` is the item without the change that may be around it: however it comes, it has the same id.
+    """
 
     item: Item
+    raw: Mapping[str, Any]
     content: dict[str, Any]
     account: str | None
     contact: str | None
@@ -144,6 +148,7 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
         contact = None
     return Occurrence(
         item=item,
+        raw=raw,
         content=content,
         account=account,
         contact=contact,
@@ -172,7 +177,7 @@ def _message(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     if mid is None and not any(content.get(key) for key in CONTENT):
         return None
-    mid = mid or f"without-id-{fingerprint(o.item.original)}"
+    mid = mid or f"without-id-{fingerprint(o.raw)}"
     said: dict[str, Any] = {
         "mid": mid,
         "text": text(content.get("text")),
@@ -199,7 +204,7 @@ def _edit(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     number = count(o.content.get("num_edit"))
     # Without a usable count two edits of one message differ in nothing but their content.
-    which = number if number is not None else fingerprint(o.item.original)
+    which = number if number is not None else fingerprint(o.raw)
     return o.event(
         MessageEdited,
         Edit,
@@ -218,7 +223,7 @@ def _postback(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     mid = identifier(o.content.get("mid"))
     payload, title = text(o.content.get("payload")), text(o.content.get("title"))
-    identity = (mid,) if mid else (o.who, fingerprint([payload, title]), o.stamp or fingerprint(o.item.original))
+    identity = (mid,) if mid else (o.who, fingerprint([payload, title]), o.stamp or fingerprint(o.raw))
     return o.event(
         PostbackReceived,
         Postback,
@@ -237,7 +242,7 @@ def _reaction(_: str, o: Occurrence) -> InteractionEvent | None:
         return None
     action = (text(o.content.get("action")) or "react").lower()
     emoji, name = text(o.content.get("emoji")), text(o.content.get("reaction"))
-    stamp = o.stamp or fingerprint(o.item.original)
+    stamp = o.stamp or fingerprint(o.raw)
     return o.event(
         ReactionReceived,
         Reaction,
@@ -332,7 +337,7 @@ def _once(key: str, o: Occurrence) -> tuple[str | int | None, ...]:
     """Identify what has no id of its own by who, when and what; seconds alone would not tell two of them apart."""
     if o.stamp:
         return key, o.who, o.stamp, fingerprint(o.content)
-    return key, fingerprint(o.item.original)
+    return key, fingerprint(o.raw)
 
 
 READERS: dict[str, Reader] = {
