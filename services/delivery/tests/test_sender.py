@@ -354,12 +354,13 @@ class TestOtherActions:
         hand(AnswerBehind())
         await world.sender.deliver(world.reply(Typing()))
         assert world.platform.asked == []
+        assert world.contacts.calls == [], "nothing is read for what is not shown"
         assert [one.data.reason for one in world.published] == ["too_late"]
 
     async def test_a_platform_that_hangs_over_typing_holds_the_answer_up_no_longer_than_a_courtesy_may(
         self, world, monkeypatch
     ):
-        monkeypatch.setattr("delivery.sender.COURTESY_SECONDS", 0.01)
+        monkeypatch.setattr("delivery.typing_indicator.COURTESY_SECONDS", 0.01)
         hung = asyncio.Event()
 
         async def hangs(*_, **__):

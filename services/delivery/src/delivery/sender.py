@@ -6,7 +6,6 @@ meanwhile, call, write what came of it, publish. What is known to have happened 
 by an owner that was overtaken; everything else is begun only while the record is still in hand.
 """
 
-import asyncio
 import time
 from contextlib import nullcontext
 from datetime import timedelta
@@ -15,12 +14,12 @@ import structlog
 
 from common.breaker import BreakerOpen
 from common.clock import Clock
-from common.errors import Permanent, ProcessingError, Retryable, UnknownOutcome
+from common.errors import Permanent, Retryable, UnknownOutcome
 from common.events.outcomes import Route
 from common.events.replies import ReplyGenerated, Typing
 from common.failpoints import failpoint, sabotaged
 from common.kafka.barrier import ReadBarrier
-from common.kafka.hold import hold, refuse_if_lost
+from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
 from common.sealing import Sealer
 from delivery import ledger as rows
@@ -29,7 +28,7 @@ from delivery.contacts import Contacts
 from delivery.ledger import CommentTaken, Ledger, Row
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.metrics import DeliveryMetrics
-from delivery.outcomes import outcome_of, outcome_without_row
+from delivery.outcomes import outcome_of
 from delivery.pace.pacing import Pacing
 from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
@@ -42,14 +41,12 @@ from delivery.resolution import Eyes, Resolver
 from delivery.row_writes import put_or_read, write_about, write_arrival
 from delivery.rules.policy import WINDOW_CLOSED, Withhold
 from delivery.stopping import Stops
+from delivery.typing_indicator import TypingIndicator
 from delivery.work import Work
 
 log = structlog.get_logger("sender")
 
 GONE = "no_such_recipient"
-
-COURTESY_SECONDS = 1.0
-"""What showing that an answer is being typed may take: the answer waits behind it."""
 
 REPEATABLE = frozenset(
     {"hide_comment", "delete_comment", "reaction", "mark_seen", "subscriber_change", "operator_notification"}
@@ -94,6 +91,7 @@ class InstagramMessageSender:
             metrics=metrics,
             patience=patience,
         )
+        self._typing = TypingIndicator(planner=self._planner, outside=outside, reports=reports, metrics=metrics)
         self._contacts = contacts
         self._ledger = ledger
         self._outside = outside
@@ -111,7 +109,7 @@ class InstagramMessageSender:
         keeps later replies of the conversation behind this one.
         """
         if isinstance(event.data.action, Typing):
-            await self._show_typing(event)
+            await self._typing.show(event, event.data.action)
             return
         barrier = self._barrier if heeds_people(event.data) else None
         lookout = Lookout(barrier, event.data.conversation_id)
@@ -366,31 +364,6 @@ class InstagramMessageSender:
             self._reports.count(row)
         else:
             log.info("reply.redelivered", reply=row.reply_id, state=row.state)
-
-    async def _show_typing(self, event: ReplyGenerated) -> None:
-        """Show the typing indicator once, if it still makes sense: it is not worth a row, a wait or a second try.
-
-        The answer that it announces waits behind it in the lane, so it gets no more than COURTESY_SECONDS.
-        """
-        plan = await self._planner.plan(event)
-        reason = ""
-        if hold().later(lambda _: True):
-            reason = "too_late"
-        elif not isinstance(plan, Plan):
-            reason = plan.reason
-        elif plan.token is None or event.data.contact_id is None or not isinstance(event.data.action, Typing):
-            reason = "no_route"
-        else:
-            refuse_if_lost()
-            try:
-                async with asyncio.timeout(COURTESY_SECONDS):
-                    await self._outside.show_typing(
-                        plan.token, event.data.account_id, event.data.contact_id, on=event.data.action.on
-                    )
-            except (ProcessingError, TimeoutError):
-                reason = "not_shown"
-        await self._reports.publish(outcome_without_row(event, route="graph", reason=reason, at=event.time))
-        self._metrics.replies.labels("suppressed" if reason else "delivered", "graph", "typing").inc()
 
 
 def _is_written_too_late(row: Row) -> bool:
