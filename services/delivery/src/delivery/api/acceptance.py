@@ -20,6 +20,8 @@ from common.tracing import continued
 from delivery.ledger import Ledger, Row, opened
 from delivery.outcomes import Publish
 from delivery.parts import keys_of, pieces_of
+from delivery.platforms.content_limits import breach
+from delivery.platforms.routing import ordered
 
 log = structlog.get_logger("acceptance")
 
@@ -53,6 +55,10 @@ class OwnAccount(Exception):
 
 class KeyUsedOtherwise(Exception):
     """The idempotency key already belongs to something else."""
+
+
+class NotSendable(Exception):
+    """No route takes what is to be sent; the message names field and limit."""
 
 
 class NotAccepted(Exception):
@@ -103,8 +109,11 @@ class Acceptance:
     ) -> Accepted:
         """Accept an action into a person's thread; `events_of` makes what is published for it, in order.
 
-        Raises KeyUsedOtherwise, NotAccepted, PyMongoError.
+        Raises NotSendable, KeyUsedOtherwise, NotAccepted, PyMongoError.
         """
+        breaches = [breach(action, route) for route in ordered(action, merchant.routes)]
+        if breaches and breaches[0] is not None and all(breaches):
+            raise NotSendable(breaches[0].detail)
         now = self._clock.now()
         reply = Reply(
             reply_id=reply_id(f"{origin}:{merchant.id}:{key or secrets.token_hex(16)}", 0),

@@ -1,7 +1,6 @@
 """What every route of the HTTP API answers alike: who may not, what is wrong with a body, what is away just now."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,7 +10,15 @@ from pydantic import BaseModel, ValidationError
 from pymongo.errors import PyMongoError
 
 from common.merchants import MerchantNotReadable
-from delivery.api.acceptance import KeyUsedOtherwise, NotAccepted, OwnAccount, UnknownAccount, UnknownMerchant
+from common.wrong_input import Problem, dotted, problems
+from delivery.api.acceptance import (
+    KeyUsedOtherwise,
+    NotAccepted,
+    NotSendable,
+    OwnAccount,
+    UnknownAccount,
+    UnknownMerchant,
+)
 from delivery.api.tokens import Caller, Forbidden, Unauthenticated, caller_of
 from delivery.ledger import Row
 
@@ -26,6 +33,7 @@ NOT_DONE = (
     UnknownMerchant,
     UnknownAccount,
     OwnAccount,
+    NotSendable,
     KeyUsedOtherwise,
     NotAccepted,
     PyMongoError,
@@ -49,8 +57,8 @@ def caller(request: AnyRequest, merchant_id: str, jwt_secret: str, now: datetime
         return problem(403, str(error))
 
 
-def answer_to(error: Exception, *, recipient: str = "recipientId") -> Answer:
-    """Return the answer to a request that could not be done; `recipient` is what names the customer in it."""
+def answer_to(error: Exception, *, recipient: str = "recipientId", text: str = "text") -> Answer:
+    """Return the answer to a request that could not be done; `recipient` and `text` are what those are called in it."""
     match error:
         case UnknownMerchant():
             return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
@@ -60,6 +68,9 @@ def answer_to(error: Exception, *, recipient: str = "recipientId") -> Answer:
             return problem(
                 400, f"{recipient}: {error} is the merchant's own account; give the customer's Instagram-scoped id"
             )
+        case NotSendable():
+            field, _, found = str(error).partition(" ")
+            return problem(400, f"{text if field == 'text' else field} {found}")
         case KeyUsedOtherwise():
             return problem(409, "idempotencyKey: already used for another message; a new message needs a new one")
         case NotAccepted():
@@ -92,26 +103,21 @@ def read(body: bytes, model: type[Body], *, example: str, key: str | None = None
         return model.model_validate(fields)
     except ValidationError as error:
         named = ", ".join(field.alias or name for name, field in model.model_fields.items())
-        problems = [
-            {"field": _place(one["loc"]), "problem": _fix(one["type"], one["msg"], named)}
-            for one in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        detail = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in problems)
-        return problem(400, detail, extra=problems)
+        told = [{"field": _name(one), "problem": _fix(one, named)} for one in problems(error)]
+        detail = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in told)
+        return problem(400, detail, extra=told)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
+def _name(one: Problem) -> str:
+    """Name a field as its writer would: Pydantic puts an action's kind into the place of its fields."""
+    place = one.place
+    return dotted(place[:1] + place[2:] if place[:1] == ("action",) else place)
 
 
-def _fix(kind: str, message: str, named: str) -> str:
-    own: Mapping[str, str] = {
-        "missing": "is missing",
-        "extra_forbidden": f"is no field here: {named} are",
-        "string_pattern_mismatch": "must be an Instagram id: 1 to 32 digits in a string",
-        "string_type": "must be a string, in quotation marks",
-    }
-    return own.get(kind) or message.removeprefix("Value error, ")
+def _fix(one: Problem, named: str) -> str:
+    if one.kind == "extra_forbidden":
+        return f"{one.fix}: {named} are"
+    return "must be a string, in quotation marks" if one.kind == "string_type" else one.fix
 
 
 def described(row: Row) -> dict[str, Any]:

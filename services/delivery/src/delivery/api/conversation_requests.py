@@ -1,23 +1,18 @@
 """What a person may ask for about a conversation, as the bodies of requests. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from common.events.replies import DirectMessage, InThread
-
-LONGEST_MESSAGE = 10_000
-INSTAGRAM_ID = r"^[0-9]{1,32}$"
-
-AccountId = Annotated[str, StringConstraints(pattern=INSTAGRAM_ID)]
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+from delivery.api.fields import LONGEST_LINE, InstagramId, Line, Message, says_something, tag
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    account_id: AccountId | None = Field(
+    account_id: InstagramId | None = Field(
         default=None,
         alias="accountId",
         description="Which of the merchant's Instagram accounts it is about; its main one when not given.",
@@ -27,25 +22,18 @@ class _Body(BaseModel):
 class ControlBody(_Body):
     """The body of a takeover, a release or a resolution; it may be left out."""
 
-    reason: Annotated[str, StringConstraints(max_length=200)] = Field(default="", description="For the log.")
+    reason: Annotated[str, StringConstraints(max_length=LONGEST_LINE)] = Field(default="", description="For the log.")
 
 
 class ReplyBody(_Body):
     """What a person says: a text, or any action into the thread."""
 
-    text: Annotated[str, StringConstraints(max_length=LONGEST_MESSAGE)] | None = Field(default=None, repr=False)
+    text: Message | None = Field(default=None, repr=False)
     action: Annotated[InThread, Field(discriminator="kind")] | None = Field(default=None, repr=False)
     takeover: bool = Field(default=True, description="Whether Jawab is silent in this conversation from here on.")
     idempotency_key: Line | None = Field(
         default=None, alias="idempotencyKey", description="Two requests with the same key send one reply."
     )
-
-    @field_validator("text")
-    @classmethod
-    def _says_something(cls, value: str | None) -> str | None:
-        if value is not None and not value.strip():
-            raise ValueError("must be more than white space")
-        return value
 
     @field_validator("action", mode="wrap")
     @classmethod
@@ -61,14 +49,24 @@ class ReplyBody(_Body):
     def _says_one_thing(self) -> Self:
         if (self.text is None) == (self.action is None):
             raise ValueError('text: give either text or action, e.g. {"text": "..."}')
-        if isinstance(self.action, DirectMessage) and not self.action.text.strip():
-            raise ValueError("action.text: must be more than white space")
+        if isinstance(self.action, DirectMessage):
+            _checked("action.text", says_something, self.action.text)
+            _checked("action.message_tag", tag, self.action.message_tag)
         return self
 
     @property
     def said(self) -> InThread:
         """What is to be sent."""
         return self.action if self.action is not None else DirectMessage(text=self.text or "")
+
+
+def _checked(name: str, check: Callable[[str], str], value: str | None) -> None:
+    """Check what stands inside an action. Raises ValueError that names it."""
+    try:
+        if value is not None:
+            check(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _strangers(given: object, known: object, path: str = "") -> Iterator[str]:

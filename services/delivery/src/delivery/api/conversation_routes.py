@@ -9,10 +9,11 @@ from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.wrong_input import INSTAGRAM_ID
 from delivery.api.answers import MOST_BYTES, NOT_DONE, Answer, AnyRequest, answer_to, caller, described, problem, read
-from delivery.api.conversation_requests import INSTAGRAM_ID, ControlBody, ReplyBody
+from delivery.api.conversation_requests import ControlBody, ReplyBody
 from delivery.api.conversation_view import described as described_view
-from delivery.api.conversations import Change, Conversations, NotSendable
+from delivery.api.conversations import Change, Conversations
 from delivery.api.tokens import CONTROL_CONVERSATIONS, READ_CONVERSATIONS, REPLY_IN_CONVERSATIONS, Caller
 from delivery.contacts import JAWAB
 
@@ -108,8 +109,6 @@ class _Desk:
             return body
         try:
             accepted = await self._conversations.reply(merchant_id, contact_id, body, by=known.subject)
-        except NotSendable as error:
-            return problem(400, str(error))
         except NOT_DONE as error:
             return answer_to(error, recipient=CUSTOMER)
         location = f"{PREFIX}/{merchant_id}/{contact_id}/replies/{accepted.row.reply_id}"

@@ -31,17 +31,11 @@ from delivery.api.conversation_view import View
 from delivery.contacts import Contact, Contacts
 from delivery.ledger import Row
 from delivery.outcomes import Publish
-from delivery.platforms.content_limits import breach
-from delivery.platforms.routing import ordered
 from delivery.rules.policy import Withhold
 
 log = structlog.get_logger("conversations")
 
 Change = type[ConversationTakenOver] | type[ConversationReleased] | type[ConversationResolved]
-
-
-class NotSendable(Exception):
-    """What a person wants to send keeps no limit of any route; the message names field and limit."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +82,11 @@ class Conversations:
         return Changed(event, now + merchant.quiet_time(self._human_pause) if ends else None)
 
     async def reply(self, merchant_id: str, contact_id: str, body: ReplyBody, *, by: str) -> Accepted:
-        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`, and NotSendable.
+        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`.
 
         What the rules withhold takes nothing over: nobody would be answered by anybody then.
         """
         merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
-        routes = ordered(body.said, merchant.routes)
-        breaches = [breach(body.said, route) for route in routes]
-        if breaches and breaches[0] is not None and all(breaches):
-            raise NotSendable(breaches[0].detail)
-
         view = await self._view(merchant, contact_id)
 
         def events_of(reply: Reply, row: Row) -> Sequence[Event]:

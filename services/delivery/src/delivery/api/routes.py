@@ -37,7 +37,7 @@ def utility_message_routes(
         try:
             accepted = await service.send(merchant_id, body)
         except NOT_DONE as error:
-            return answer_to(error)
+            return answer_to(error, text="message")
         location = f"{PREFIX}/{merchant_id}/{accepted.row.reply_id}"
         return Response(described(accepted.row), status_code=202, headers={"Location": location})
 

@@ -4,19 +4,14 @@ Accepting is not sending. A request becomes a row in the ledger and a record in 
 it accepted; then it waits its turn behind what the conversation is already owed.
 """
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from common.events.replies import DirectMessage, ReplyRequested
 from common.merchants import Merchants
 from delivery.api.acceptance import Acceptance, Accepted, event_of, merchant_of
+from delivery.api.fields import InstagramId, Line, Message, MessageTag
 from delivery.ledger import Row
 from delivery.rules.policy import is_human_agent
-
-LONGEST_MESSAGE = 10_000
-
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 class SendRequest(BaseModel):
@@ -24,12 +19,12 @@ class SendRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
-    recipient_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")] = Field(
+    recipient_id: InstagramId = Field(
         alias="recipientId", description="The customer's Instagram-scoped id, digits as a string."
     )
-    message: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_MESSAGE)] = Field(repr=False)
-    message_tag: Line | None = Field(default=None, alias="messageTag", description="A ManyChat message tag.")
-    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")] | None = Field(
+    message: Message = Field(repr=False)
+    message_tag: MessageTag | None = Field(default=None, alias="messageTag", description="A ManyChat message tag.")
+    account_id: InstagramId | None = Field(
         default=None,
         alias="accountId",
         description="Which of the merchant's Instagram accounts sends it; its main one when not given.",
@@ -37,13 +32,6 @@ class SendRequest(BaseModel):
     idempotency_key: Line | None = Field(
         default=None, alias="idempotencyKey", description="Two requests with the same key send one message."
     )
-
-    @field_validator("message")
-    @classmethod
-    def _says_something(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must be more than white space")
-        return value
 
     @field_validator("message_tag")
     @classmethod
