@@ -278,6 +278,7 @@ class Platform:
         self.replies: list[Shown] = []
         self.elsewhere: list[Shown] = []
         self.manners: list[Manner] = []
+        self.read_below: list[str] = []
         self.script: list[Any] = []
         self.subscribers: dict[str, int] = {}
         self.lookup: list[Exception] = []
@@ -394,6 +395,7 @@ class Platform:
         return self._read(self.thread)
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
+        self.read_below.append(comment)
         return self._read(self.replies)
 
     def sends(self) -> list[tuple[Any, ...]]:

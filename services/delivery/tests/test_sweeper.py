@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Retryable, UnknownOutcome
-from common.events.replies import CommentReply, DirectMessage
+from common.events.replies import CommentReply, DirectMessage, MentionReply
 from delivery import ledger
 from delivery.fingerprints import text_key
 from delivery.ledger import LONGEST_LIFE
@@ -141,12 +141,26 @@ class TestUnknown:
         assert "1 of 2 parts had been sent" in world.row(event).detail
         assert len(world.people.told) == 1
 
-    async def test_a_comment_reply_cannot_be_looked_for_from_its_row_and_goes_to_a_person(self, world):
+    @pytest.mark.parametrize(
+        ("arrives", "shown", "state"),
+        [(True, True, "delivered"), (True, False, "handed_to_human"), (False, True, "handed_to_human")],
+    )
+    async def test_a_public_answer_is_looked_for_below_its_comment(self, world, arrives, shown, state):
         event = world.reply(CommentReply(comment_id="c1", text="Thanks"))
+        await begun(world, event, arrives=arrives)
+        if not shown:
+            world.platform.replies.clear()  # an answer to an answer stands below their common parent
+        world.clock.advance(LATER)
+        await world.sweeper.sweep()
+        assert (world.row(event).state, world.platform.read_below) == (state, ["c1"])
+        assert len(world.platform.sends()) == 1
+
+    async def test_what_names_no_comment_and_is_in_no_thread_goes_to_a_person(self, world):
+        event = world.reply(MentionReply(media_id="m1", text="Thanks"))
         await begun(world, event, arrives=True)
         world.clock.advance(LATER)
         await world.sweeper.sweep()
-        assert world.row(event).state == "handed_to_human"
+        assert (world.row(event).state, world.platform.read_below) == ("handed_to_human", [])
 
 
 class TestSeveralSweepers:

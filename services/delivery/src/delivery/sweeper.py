@@ -29,7 +29,7 @@ from delivery.outcomes import outcome_of_abandoned
 from delivery.platforms.operator import notice_of
 from delivery.reports import Reports
 from delivery.resolution import Eyes
-from delivery.unknown_outcomes import Found, Sight, place_in_thread
+from delivery.unknown_outcomes import Found, Sight, place_of_row
 
 log = structlog.get_logger("sweeper")
 
@@ -145,7 +145,7 @@ class Sweeper:
             since = row.parts[rows.part_to_send(row)].attempted_at or row.at
             return rows.lost_sight(row, "whoever sent it is gone", since)
         index = rows.part_to_send(row)
-        return after_looking(row, index, await self._eyes.look(row, index, place_in_thread(row)), now)
+        return after_looking(row, index, await self._eyes.look(row, index, place_of_row(row)), now)
 
     async def _tell(self, row: Row) -> bool:
         await permissions.give_back_opt_in(self._contacts, row)

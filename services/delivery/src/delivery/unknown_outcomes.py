@@ -199,8 +199,14 @@ def place_of(reply: Reply) -> Place:
     return Place(reply.account_id, reply.contact_id if _is_shown_in_thread(reply.action.kind) else None)
 
 
-def place_in_thread(row: Row) -> Place:
-    """Return where a reply would be of which only its row is known: that names no comment."""
+def place_of_row(row: Row) -> Place:
+    """Return where a reply would be of which only its row is known.
+
+    That does not name the comment above the one it answers, where the platform may have put it instead: what is not
+    found there must not be sent again.
+    """
+    if row.public_reply_to is not None:
+        return Place(row.account_id, comment_id=row.public_reply_to.removeprefix(f"{row.account_id}:"))
     return Place(row.account_id, row.contact_id if _is_shown_in_thread(row.kind) else None)
 
 
