@@ -57,24 +57,32 @@ class Backlog:
         self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         self._lock = asyncio.Lock()
         self._taken_at = float("-inf")
+        self._failed: tuple[float, str] | None = None
         self._published = 0
+        self._wanted = 0
         self._stages: dict[str, Stage] = {}
 
     async def stages(self, *, published: int) -> dict[str, Stage]:
         """Return each consuming stage, at most two seconds old. Raises BacklogUnknown within two seconds or so.
 
         `published` counts what this process has published: an answer from before the latest of it is not given, so
-        whoever sends a webhook and then finds nothing waiting knows that it was worked off.
+        whoever sends a webhook and then finds nothing waiting knows that it was worked off. One look answers all who
+        wait for it, also where it fails: they do not wait for each other's.
         """
+        asked_at, self._wanted = time.monotonic(), max(self._wanted, published)
         async with self._lock:
-            if published != self._published or time.monotonic() - self._taken_at > KEEP_SECONDS:
+            if self._failed is not None and self._failed[0] > asked_at:
+                raise BacklogUnknown(self._failed[1])
+            if published > self._published or time.monotonic() - self._taken_at > KEEP_SECONDS:
+                wanted = self._wanted
                 try:
                     async with asyncio.timeout(TIMEOUT_SECONDS):
                         self._stages = await self._read()
                 except (KafkaError, OSError, BacklogUnknown) as error:  # TimeoutError is an OSError
                     await self._let_go()
-                    raise BacklogUnknown(_reason(error)) from None
-                self._taken_at, self._published = time.monotonic(), published
+                    self._failed = time.monotonic(), _reason(error)
+                    raise BacklogUnknown(self._failed[1]) from None
+                self._taken_at, self._published = time.monotonic(), wanted
             return self._stages
 
     async def close(self) -> None:
