@@ -25,6 +25,7 @@ GOOD = {
         ({"IG_VERIFY_TOKEN": ""}, "IG_VERIFY_TOKEN"),
         ({"IG_VERIFY_TOKEN": "  "}, "IG_VERIFY_TOKEN"),
         ({"PUBLIC_URL": "jawab.example"}, "PUBLIC_URL"),
+        ({"INSTAGRAM_PAGE_ID": "@our.shop"}, "INSTAGRAM_PAGE_ID"),
         ({"INGEST_ACK_DEADLINE": "soon"}, "INGEST_ACK_DEADLINE"),
         ({"INGEST_MAX_IN_FLIGHT": "0"}, "INGEST_MAX_IN_FLIGHT"),
         ({"JAWAB_ENV": "production"}, "development value"),

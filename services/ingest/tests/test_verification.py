@@ -56,6 +56,12 @@ async def test_a_challenge_that_is_missing_or_not_plain_is_never_sent_back(world
     assert "<" not in answer.text
 
 
+@pytest.mark.parametrize("settings", [{"verify_token": "token-of-a-file\n"}], indirect=True)
+async def test_what_a_mounted_file_ends_with_is_not_part_of_the_token(world):
+    answer = await world.client.get("/webhooks/instagram", params=query(world, verify_token="token-of-a-file"))
+    assert answer.status_code == 200
+
+
 async def test_guessing_tokens_is_limited(world):
     codes = {
         (await world.client.get("/webhooks/instagram", params=query(world, verify_token=str(n)))).status_code

@@ -17,7 +17,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
 
     port: int = named("PORT", default=8003, ge=0, le=65535)
     graph_url: str = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
-    environment_account: str | None = named("INSTAGRAM_PAGE_ID", default=None)
+    environment_account: str | None = named("INSTAGRAM_PAGE_ID", default=None, pattern=r"^[0-9]{1,32}$")
     messages_days: int = named("RETENTION_MESSAGES_DAYS", default=365)
     decisions_days: int = named("RETENTION_DECISIONS_DAYS", default=90)
     usage_days: int = named("RETENTION_USAGE_DAYS", default=400)

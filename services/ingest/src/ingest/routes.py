@@ -27,6 +27,13 @@ DEAUTHORIZE_PATH = "/webhooks/instagram/deauthorize"
 DATA_DELETION_PATH = "/webhooks/instagram/data-deletion"
 
 MANYCHAT_SECRET_HEADER = "x-jawab-secret"  # noqa: S105 a header's name
+NO_SECRET = (
+    "X-Jawab-Secret is missing or wrong: send the account's own secret (python -m ingest.account_secret), or "
+    "MANYCHAT_WEBHOOK_SECRET itself for INSTAGRAM_PAGE_ID"
+)
+NOT_ITS_ACCOUNT = (
+    "X-Jawab-Secret is not that of the account in account_id: each account has its own (python -m ingest.account_secret)"
+)
 SMALL_BODY_BYTES = 64 * 1024
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -40,7 +47,7 @@ Answer = Response[dict[str, Any]]
 def instagram_routes(reception: Reception, settings: Settings) -> list[ControllerRouterHandler]:
     """Return the verification request, the webhook and what can be asked about it."""
     secrets = settings.app_secrets
-    verify_token = settings.verify_token.get_secret_value()
+    verify_token = settings.verify_token.get_secret_value().strip()
 
     @get(list(WEBHOOK_PATHS), summary="Meta's verification request", media_type="text/plain")
     async def verify(request: AnyRequest) -> Response[str]:
@@ -135,20 +142,23 @@ def manychat_routes(reception: Reception, settings: Settings) -> list[Controller
                 raise Refused(404, "off", "set MANYCHAT_WEBHOOK_SECRET to use this route")
             received_at = reception.clock.now()
             given = request.headers.get(MANYCHAT_SECRET_HEADER)
-            if not signature.is_one_of(given, secrets):
-                reason = "secret" if given else "missing"
-                detail = "X-Jawab-Secret is missing or not the one configured as MANYCHAT_WEBHOOK_SECRET"
-                raise await reception.unproven(request, "manychat", reason, detail)
+            account = account_secret.account_of(given, secrets)
+            if account is None and signature.is_one_of(given, secrets):
+                account = settings.account_id
+            if account is None:
+                raise await reception.unproven(request, "manychat", "secret" if given else "missing", NO_SECRET)
             body = reception.json(await reception.body(request, limit=SMALL_BODY_BYTES))
             try:
                 event = external_request.message_of(
                     body,
-                    default_account=settings.account_id,
+                    default_account=account,
                     received_at=received_at,
                     traceparent=_trace(request),
                 )
             except external_request.Incomplete as error:
                 raise Refused(400, "bad_body", str(error)) from None
+            if event.data.account_id != account:
+                raise await reception.unproven(request, "manychat", "account", NOT_ITS_ACCOUNT)
             await reception.publish([event])
             return Response({"status": "accepted", "events": 1})
 

@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 class Settings(ServiceSettings, KafkaSettings, MetaAppSettings):
     """Ingest's settings. Times in seconds, sizes in bytes."""
 
-    account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None)
+    account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None, pattern=r"^[0-9]{1,32}$")
     manychat_secrets: SecretList = named("MANYCHAT_WEBHOOK_SECRET", default=())
     public_url: str = named("PUBLIC_URL", default="http://localhost:8000")
     privacy_status_url: str = named("PRIVACY_STATUS_URL", default="")
