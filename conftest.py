@@ -69,6 +69,12 @@ def project_root() -> Path:
     return Path(__file__).parent
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what asks for a server: a test without its mark would be in neither `make unit` nor `make integration`."""
+    for server in {"kafka", "mongo"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker(server)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what needs no server first: a broken idea shows in seconds."""
