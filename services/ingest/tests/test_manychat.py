@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from ingest.account_secret import main, secret_of
+
 PATH = "/webhooks/manychat"
 
 
@@ -92,8 +94,9 @@ async def test_an_instagram_id_that_is_none_is_not_taken_for_one(world, nothing)
 
 
 async def test_the_contacts_data_may_be_a_part_of_the_body(world):
-    await post(world, {"account_id": "42", "contact": contact(world)})
-    await post(world, contact(world, account_id="42"))
+    mine = secret_of("42", world.manychat_secret)
+    await post(world, {"account_id": "42", "contact": contact(world)}, mine)
+    await post(world, contact(world, account_id="42"), mine)
     nested, flat = world.publisher.events
     assert (nested.id, nested.data.subscriber_id) == (flat.id, "1234567")
 
@@ -103,9 +106,26 @@ async def test_a_customer_may_write_a_zero(world):
     assert world.publisher.events[0].data.text == "0"
 
 
-async def test_another_account_may_be_named(world):
-    await post(world, contact(world, account_id="42"))
-    assert world.publisher.events[0].data.account_id == "42"
+@pytest.mark.parametrize("named", [None, "42", 42])
+async def test_an_accounts_own_secret_speaks_for_it_whether_the_body_names_it_or_not(world, named):
+    await post(world, contact(world, account_id=named), secret_of("42", world.manychat_secret))
+    assert [event.data.account_id for event in world.publisher.events] == ["42"]
+
+
+@pytest.mark.parametrize("account", ["42", None])
+async def test_no_secret_speaks_for_another_account(world, account):
+    secret = world.manychat_secret if account is None else secret_of(account, world.manychat_secret)
+    answer = await post(world, contact(world, account_id="43"), secret)
+    assert (answer.status_code, "account_id" in answer.json()["detail"]) == (401, True)
+    assert world.publisher.events == []
+    assert await world.metric('ingest_signature_failures_total{reason="account",route="manychat"}') == 1
+
+
+async def test_the_secret_of_one_account_with_the_number_of_another_is_none(world):
+    _, _, proof = secret_of("42", world.manychat_secret).partition(".")
+    for forged in (f"43.{proof}", f".{proof}", proof, f"42.{proof.upper()}", f"42.{proof} ", f"٤٢.{proof}".encode()):
+        assert (await post(world, contact(world, account_id="43"), forged)).status_code == 401
+    assert world.publisher.events == []
 
 
 @pytest.mark.parametrize(
@@ -134,10 +154,11 @@ async def test_an_unfilled_placeholder_is_no_account(world):
 
 
 @pytest.mark.parametrize("settings", [{"account_id": None}], indirect=True)
-async def test_without_any_account_it_is_said_where_to_name_one(world):
-    answer = await post(world, contact(world))
-    assert answer.status_code == 400
-    assert "INSTAGRAM_PAGE_ID" in answer.json()["detail"]
+async def test_without_an_account_of_its_own_the_installations_secret_speaks_for_nobody(world):
+    for named in (None, "42"):
+        answer = await post(world, contact(world, account_id=named))
+        assert (answer.status_code, "INSTAGRAM_PAGE_ID" in answer.json()["detail"]) == (401, True)
+    assert world.publisher.events == []
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", "manychat-secret-of-the-test"])
@@ -160,7 +181,7 @@ async def test_without_a_configured_secret_the_route_is_off(world):
 
 @pytest.mark.parametrize("settings", [{"manychat_secrets": "new-one, old-one"}], indirect=True)
 async def test_a_secret_is_rotated_by_naming_both(world):
-    for secret in ("new-one", "old-one"):
+    for secret in ("new-one", "old-one", secret_of(world.account, "new-one"), secret_of(world.account, "old-one")):
         assert (await post(world, contact(world), secret)).status_code == 200
 
 
@@ -173,3 +194,22 @@ async def test_a_body_that_is_no_object_or_too_large_is_refused(world):
 async def test_kafka_away_is_503(world):
     world.publisher.away = True
     assert (await post(world, contact(world))).status_code == 503
+
+
+def test_the_command_prints_the_newest_secret_of_an_account():
+    assert main(["42"], {"MANYCHAT_WEBHOOK_SECRET": "new-one, old-one"}) == secret_of("42", "new-one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "says"),
+    [
+        (["42"], {}, "MANYCHAT_WEBHOOK_SECRET"),
+        (["42"], {"MANYCHAT_WEBHOOK_SECRET": " ,"}, "MANYCHAT_WEBHOOK_SECRET"),
+        ([], {"MANYCHAT_WEBHOOK_SECRET": "x"}, "its id"),
+        (["my.shop"], {"MANYCHAT_WEBHOOK_SECRET": "x"}, "its id"),
+        (["42", "43"], {"MANYCHAT_WEBHOOK_SECRET": "x"}, "its id"),
+    ],
+)
+def test_the_command_says_what_it_needs(arguments, environ, says):
+    with pytest.raises(SystemExit, match=says):
+        main(arguments, environ)

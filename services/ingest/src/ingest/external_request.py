@@ -1,7 +1,7 @@
 """ManyChat's External Request: the one way in which ManyChat tells of a message, as a step of a merchant's flow.
 
-It sends the contact's data as a JSON object, signs nothing and promises no retry; the route's shared secret stands in
-for a signature. The same request sent twice gives the same event id.
+It sends the contact's data as a JSON object, signs nothing and promises no retry; a secret of the account
+(`ingest.account_secret`) stands in for a signature. The same request sent twice gives the same event id.
 """
 
 from datetime import datetime, timedelta
@@ -25,13 +25,13 @@ class Incomplete(Exception):
 
 
 def message_of(
-    body: dict[str, Any], *, default_account: str | None, received_at: datetime, traceparent: str | None
+    body: dict[str, Any], *, default_account: str, received_at: datetime, traceparent: str | None
 ) -> MessageReceived:
     """Return the message a contact wrote, from the contact's data: the body itself, or its `contact`.
 
     The contact is `ig_id`, the Instagram-scoped id; a flow that cannot send it is known by ManyChat's own `id`, which
     every message keeps as `subscriber_id`: whoever answers through ManyChat needs no look-up then.
-    Raises Incomplete when the account, the contact or the text is missing.
+    Raises Incomplete when the contact or the text is missing, or the account is named and none.
     """
     contact_data = mapping(body.get("contact"))
 
@@ -41,8 +41,7 @@ def message_of(
     named = told("account_id")
     account = default_account if named is None else _number(named)
     if account is None:
-        problem = "is missing" if named is None else "is no number (an unfilled placeholder?)"
-        raise Incomplete(f"account_id {problem}: send it, or set INSTAGRAM_PAGE_ID where Jawab runs")
+        raise Incomplete("account_id is no number (an unfilled placeholder?): send the account's id, or leave it out")
     subscriber = _number(told("id")) or _number(told("subscriber_id"))
     contact = _number(told("ig_id")) or subscriber
     if contact is None:

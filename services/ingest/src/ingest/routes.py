@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 from common import tracing
-from ingest import external_request, rehearsal, signature, signed_request
+from ingest import account_secret, external_request, rehearsal, signature, signed_request
 from ingest.backlog import BacklogReader, BacklogUnknown
 from ingest.notifications import normalise
 from ingest.reception import AnyRequest, Reception, Refused
@@ -27,12 +27,12 @@ DEAUTHORIZE_PATH = "/webhooks/instagram/deauthorize"
 DATA_DELETION_PATH = "/webhooks/instagram/data-deletion"
 
 MANYCHAT_SECRET_HEADER = "x-jawab-secret"  # noqa: S105 a header's name
-NO_SECRET = (
+NOT_PROVEN = (
     "X-Jawab-Secret is missing or wrong: send the account's own secret (python -m ingest.account_secret), or "
     "MANYCHAT_WEBHOOK_SECRET itself for INSTAGRAM_PAGE_ID"
 )
 NOT_ITS_ACCOUNT = (
-    "X-Jawab-Secret is not that of the account in account_id: each account has its own (python -m ingest.account_secret)"
+    "X-Jawab-Secret is not that of the account in account_id: each has its own (python -m ingest.account_secret)"
 )
 SMALL_BODY_BYTES = 64 * 1024
 
@@ -146,7 +146,7 @@ def manychat_routes(reception: Reception, settings: Settings) -> list[Controller
             if account is None and signature.is_one_of(given, secrets):
                 account = settings.account_id
             if account is None:
-                raise await reception.unproven(request, "manychat", "secret" if given else "missing", NO_SECRET)
+                raise await reception.unproven(request, "manychat", "secret" if given else "missing", NOT_PROVEN)
             body = reception.json(await reception.body(request, limit=SMALL_BODY_BYTES))
             try:
                 event = external_request.message_of(
