@@ -130,6 +130,17 @@ def test_a_regex_that_cannot_be_used_is_skipped_by_name_and_the_next_rule_is_tri
     assert verdict.rule.name == "good"
 
 
+def test_many_regexes_that_are_each_quick_enough_do_not_hold_up_the_others_together():
+    slow = [rule("regex", *(f"a.*a.*a.*z{one}{n}" for n in range(20)), name=f"r{one}") for one in range(10)]
+    engine = RuleEngine(Patterns(seconds=60), turn_seconds=0.1)
+    began = time.monotonic()
+    verdict = engine.first([*slow, rule("contains", "aa", name="next")], channel=DM, text="aa " + "a" * 220)
+    assert time.monotonic() - began < 2
+    assert verdict.rule.name == "next"
+    assert ("r9", "too_slow") in verdict.skipped
+    assert engine.first(slow[9:], channel=DM, text="a z90").skipped == ()
+
+
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", r"(\w+\s?)+$", "(?:a+a+)+c"])
 def test_a_regex_that_takes_too_long_is_stopped_and_not_tried_again(pattern):
     engine = RuleEngine(Patterns(seconds=0.02))

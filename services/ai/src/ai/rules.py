@@ -3,10 +3,12 @@
 Pure but for one thing it remembers: regular expressions, compiled once, and which of them took too long. A merchant
 writes them, customers feed them, and one of them must never hold up everybody else. Python's `re` cannot be stopped
 and holds the interpreter while it backtracks, so a thread with a time-out would not help; the `regex` package stops by
-itself after `REGEX_SECONDS`. What does not compile, is too big, or was too slow is skipped from then on.
+itself after `REGEX_SECONDS`. What does not compile, is too big, or was too slow is skipped from then on. Many that are
+each just quick enough are held up together: all of a turn have `TURN_SECONDS`, what is left over is skipped this once.
 """
 
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from common.merchants import Channel, Match, Rule, Then, When
 SkipCause = Literal["not_compiled", "too_slow"]
 
 REGEX_SECONDS = 0.05
+TURN_SECONDS = 0.5
 LONGEST_PATTERN = 500
 MOST_REPEATS = 1000
 """The product of all counts in a pattern: `(a{1000}){1000}` compiles into a million states."""
@@ -45,19 +48,28 @@ class Patterns:
         self._seconds = seconds
         self._kept: OrderedDict[str, regex.Pattern[str] | SkipCause] = OrderedDict()
 
-    def search(self, pattern: str, *texts: str) -> bool | SkipCause:
-        """Tell whether `pattern` is found in one of `texts`, or why it was not tried."""
+    def search(self, pattern: str, *texts: str, ends_at: float = float("inf")) -> bool | SkipCause:
+        """Tell whether `pattern` is found in one of `texts`, or why it was not tried; `ends_at` by time.monotonic."""
         compiled = self._kept.get(pattern)
-        if compiled is None:
+        if compiled is None and time.monotonic() < ends_at:
             compiled = _compiled(pattern)
             self._keep(pattern, compiled)
+        if compiled is None:
+            return "too_slow"
         if isinstance(compiled, str):
             return compiled
-        try:
-            return any(compiled.search(text[:LONGEST], timeout=self._seconds) for text in texts)
-        except (TimeoutError, RecursionError, MemoryError):
-            self._keep(pattern, "too_slow")
-            return "too_slow"
+        for text in texts:
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                return "too_slow"
+            try:
+                if compiled.search(text[:LONGEST], timeout=min(self._seconds, left)):
+                    return True
+            except (TimeoutError, RecursionError, MemoryError):
+                if left >= self._seconds:  # it had all its time: others did not use it up
+                    self._keep(pattern, "too_slow")
+                return "too_slow"
+        return False
 
     def _keep(self, pattern: str, compiled: "regex.Pattern[str] | SkipCause") -> None:
         self._kept[pattern] = compiled
@@ -140,6 +152,7 @@ class RuleEngine:
     """Finds the rule that applies to a message."""
 
     patterns: Patterns = field(default_factory=Patterns)
+    turn_seconds: float = TURN_SECONDS
 
     def first(self, rules: Iterable[Rule], *, channel: Channel, text: str, earlier: Sequence[str] = ()) -> Verdict:
         """Return the first enabled rule of `channel` that applies to one of the messages of a turn.
@@ -149,10 +162,11 @@ class RuleEngine:
         """
         turn = [Said(one) for one in (*earlier, text)]
         skipped: dict[str, SkipCause] = {}
+        ends_at = time.monotonic() + self.turn_seconds
         for rule in rules:
             if not rule.enabled or rule.when.channel != channel:
                 continue
-            verdicts = [self._applies(rule.when, said) for said in turn]
+            verdicts = [self._applies(rule.when, said, ends_at) for said in turn]
             for verdict in verdicts:
                 if isinstance(verdict, str):
                     skipped[rule.name] = verdict
@@ -160,7 +174,7 @@ class RuleEngine:
                 return Verdict(rule, tuple(skipped.items()))
         return Verdict(None, tuple(skipped.items()))
 
-    def _applies(self, when: When, said: Said) -> bool | SkipCause:
+    def _applies(self, when: When, said: Said, ends_at: float) -> bool | SkipCause:
         match when.match:
             case "always":
                 return True
@@ -173,7 +187,7 @@ class RuleEngine:
                 return said.sentiment in when.values and not (said.sentiment == "positive" and asks(said.text))
             case "regex":
                 folded = " ".join(said.words)
-                verdicts = [self.patterns.search(value, said.text, folded) for value in when.values]
+                verdicts = [self.patterns.search(value, said.text, folded, ends_at=ends_at) for value in when.values]
                 if True in verdicts:
                     return True
                 return next((verdict for verdict in verdicts if verdict is not False), False)
