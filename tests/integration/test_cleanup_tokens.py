@@ -109,7 +109,7 @@ async def test_a_token_that_is_refused_for_good_needs_a_person_and_is_not_asked_
     assert await renewal(db, platform).renew() == Renewed(renewed=1, refused=1)
     standing = await MongoStandings(db).of("1")
     assert (standing.state, standing.reason) == ("needs_reconnection", "token_expired")
-    assert "jawab merchants connect" in standing.detail
+    assert "`jawab merchants connect dar --account " in standing.detail
     assert await renewal(db, platform).renew() == Renewed()
     assert platform.asked == ["token1", "token2"]
 

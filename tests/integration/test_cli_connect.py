@@ -394,9 +394,15 @@ def test_the_environments_merchant_is_connected_with_the_token_it_has(
 def test_each_account_is_shown_with_its_state_why_since_when_and_its_tokens_end(jawab: World) -> None:
     jawab("connect", "dar", "--token", "env:SHORT")
     later = datetime.now(UTC) + timedelta(minutes=1)
-    jawab.note(Standing(MAIN, "needs_reconnection", "token_expired", "connect it again", since=later))
+    jawab.note(Standing(MAIN, "needs_reconnection", "token_expired", "again: `jawab merchants connect`", since=later))
     out = jawab("accounts")[1]
-    for told in (MAIN, "baghdad", "needs reconnection", "token_expired: connect it again", f"{later:%Y-%m-%d %H:%M}"):
+    for told in (
+        MAIN,
+        "baghdad",
+        "needs reconnection",
+        f"token_expired: again: `jawab merchants connect dar --account {MAIN}`",
+        f"{later:%Y-%m-%d %H:%M}",
+    ):
         assert told in out
     assert "Next: jawab merchants connect dar" in out
     (listed,) = json.loads(jawab("list", "--json")[1])

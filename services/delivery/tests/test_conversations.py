@@ -301,7 +301,9 @@ class TestLooking:
     @pytest.mark.usefixtures("two_accounts")
     async def test_another_account_of_the_merchant_can_be_asked_about(self, api):
         assert (await api.get(account=SECOND_ACCOUNT)).json()["accountId"] == SECOND_ACCOUNT
-        assert (await api.get(account="99")).status_code == 404
+        unknown = await api.get(account="99")
+        assert unknown.status_code == 404
+        assert unknown.json()["detail"].endswith("has no account 99; `jawab merchants accounts shop` shows all")
 
 
 class TestRefusing:

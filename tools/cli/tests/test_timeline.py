@@ -93,8 +93,9 @@ def test_what_was_asked_for_over_http_is_shown_with_who_asked_and_why_it_was_not
 
 
 def test_why_a_decided_reply_failed_is_told() -> None:
-    failed = row("rep_0", "failed", reason="token_expired", detail="connect the account again")
-    assert timeline([], [decision(DirectMessage(text="x"))], [failed])[0].detail == "connect the account again"
+    failed = row("rep_0", "failed", reason="token_expired", detail="connect again: `jawab merchants connect`")
+    (shown,) = timeline([], [decision(DirectMessage(text="x"))], [failed])
+    assert shown.detail == "connect again: `jawab merchants connect dar --account 1`"
 
 
 def test_only_the_times_of_what_was_asked_for_are_read_each_once() -> None:

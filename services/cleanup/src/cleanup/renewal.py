@@ -94,18 +94,18 @@ class Renewal:
             done.failed += 1
             log.warning("renewal.platform_away", **who, error=str(away))
         except GraphRefused as refusal:
-            await self._refused(account, refusal, done)
+            await self._refused(merchant, account, refusal, done)
             log.error("renewal.refused", **who, reason=refusal.reason)
         else:
             await self._store(merchant, account, new)
             done.renewed += 1
             log.info("renewal.done", **who)
 
-    async def _refused(self, account: Account, refusal: GraphRefused, done: Renewed) -> None:
+    async def _refused(self, merchant: Merchant, account: Account, refusal: GraphRefused, done: Renewed) -> None:
         if refusal.reason not in OF_THE_TOKEN:
             done.failed += 1
             return
-        detail = f"{refusal}; then `jawab merchants connect`"
+        detail = f"{refusal}; then `jawab merchants connect {merchant.id} --account {account.account_id}`"
         since = self._clock.now()
         await self._standings.note(
             Standing(account.account_id, "needs_reconnection", refusal.reason, detail, since=since)

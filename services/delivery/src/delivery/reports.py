@@ -1,10 +1,13 @@
 """Says what became of replies: to the rest of the system by events, to Prometheus, and to the merchant's people."""
 
+from dataclasses import replace
+
 import structlog
 
 from common.events.outcomes import OutcomeEvent
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
+from common.remedies import completed
 from delivery.ledger import Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish
@@ -53,7 +56,8 @@ class Reports:
         merchant = await self._merchants.by_id(merchant_id)
         if merchant is None:
             return
+        text = completed(notice.text, merchant_id=merchant.id, account_id=notice.account_id)
         try:
-            await self._operator.notify(merchant, notice)
+            await self._operator.notify(merchant, replace(notice, text=text))
         except Refused:
             log.warning("operator.unreachable", merchant=merchant.id)

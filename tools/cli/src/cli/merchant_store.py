@@ -43,7 +43,7 @@ class MerchantStore:
         if isinstance(found, Unreadable):
             raise Failure(
                 f"merchant {merchant_id} is stored and not valid ({found.reason})",
-                "mend it; `jawab merchants add --update` with name, account, route and rules writes it anew",
+                f"mend it; `jawab merchants add {merchant_id} --update` with name, account, route, rules rewrites it",
             )
         return found
 
@@ -92,7 +92,8 @@ class MerchantStore:
             holder = await self.holder(account.account_id, beside=merchant.id)
             if holder is not None:
                 return _belongs_to(account.account_id, holder)
-        return Failure(f"there is a merchant {merchant.id} already", "--update changes it")
+        fix = f"change it: jawab merchants add {merchant.id} --update …"
+        return Failure(f"there is a merchant {merchant.id} already", fix)
 
 
 def _belongs_to(account_id: str, holder: str) -> Failure:

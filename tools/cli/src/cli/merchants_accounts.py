@@ -23,6 +23,7 @@ from common.accounts import MongoStandings, Standing
 from common.graph_accounts import GraphAccounts, GraphTrouble
 from common.merchants import Account, Merchant
 from common.mongo import Database
+from common.remedies import completed
 from common.sealing import NotOpenable, Sealer
 
 CALL_SECONDS = 15.0
@@ -197,9 +198,10 @@ async def accounts(id: str | None = None, *, json: bool = False) -> None:  # noq
         state = state_in_words(standing, now).replace(" until", "\nuntil") + since
         screen.row(shown, [merchant.id, account.account_id + name, state, token_end(account, now).replace(", ", "\n")])
     screen.console().print(shown)
-    for _, account in listed:
+    for merchant, account in listed:
         standing = known[account.account_id]
-        if why := ": ".join(filter(None, (standing.reason, standing.detail))):
+        detail = completed(standing.detail, merchant_id=merchant.id, account_id=account.account_id)
+        if why := ": ".join(filter(None, (standing.reason, detail))):
             screen.say(f"{screen.WARN} {account.account_id}: {screen.plain(why)}", style="yellow")
     wanting = [(m, one) for m, one in listed if not known[one.account_id].works(now)]
     wanting += [(m, one) for m, one in listed if never_checked(known[one.account_id])]

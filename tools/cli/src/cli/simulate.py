@@ -143,7 +143,8 @@ async def simulate(
         if await is_nobodys(made.updates[0].account):
             raise Failure(
                 f"no reply reached {silent}: no merchant has the account {made.updates[0].account}",
-                "give one that `jawab merchants accounts` shows with --account, or add it: `jawab merchants add`",
+                "give one that `jawab merchants accounts` shows with --account, or add it: "
+                f"`jawab merchants add ID --name … --account {made.updates[0].account}`",
             )
         raise Failure(
             f"no reply reached {silent} within {in_words(timedelta(seconds=longest))}",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ai.decisions import Decision
 from common.events.replies import OperatorNotification, Reply
+from common.remedies import completed
 from delivery.ledger import Row
 
 ASKED: Mapping[str, str] = {"human": "a person over HTTP", "api": "a program over HTTP"}
@@ -83,7 +84,9 @@ def _undecided(row: Row, texts: Mapping[str, str] | None) -> Moment:
 
 
 def _detail(row: Row | None) -> str:
-    return row.detail if row is not None else ""
+    if row is None:
+        return ""
+    return completed(row.detail, merchant_id=row.merchant_id, account_id=row.account_id)
 
 
 def state_in_words(row: Row | None) -> str:

@@ -46,7 +46,7 @@ class UnknownMerchant(Exception):
 
 
 class UnknownAccount(Exception):
-    """The merchant has no account of that id."""
+    """The merchant has no account of that id; both ids are its arguments."""
 
 
 class OwnAccount(Exception):
@@ -83,7 +83,7 @@ async def merchant_of(merchants: Merchants, merchant_id: str, account_id: str | 
         raise UnknownMerchant(merchant_id)
     merchant = by_main.seen_by(account_id or by_main.account_id)
     if merchant is None:
-        raise UnknownAccount(account_id)
+        raise UnknownAccount(account_id, merchant_id)
     if contact_id in {account.account_id for account in merchant.accounts}:
         raise OwnAccount(contact_id)
     return merchant

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pymongo.errors import PyMongoError
 
 from common.merchants import MerchantNotReadable
+from common.remedies import completed
 from common.wrong_input import Problem, dotted, problems
 from delivery.api.acceptance import (
     KeyUsedOtherwise,
@@ -62,8 +63,9 @@ def answer_to(error: Exception, *, recipient: str = "recipientId", text: str = "
     match error:
         case UnknownMerchant():
             return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
-        case UnknownAccount():
-            return problem(404, f"accountId: the merchant has no account {error}; `jawab merchants accounts` shows all")
+        case UnknownAccount(args=(account_id, merchant_id)):
+            shown = f"`jawab merchants accounts {merchant_id}` shows all"
+            return problem(404, f"accountId: the merchant has no account {account_id}; {shown}")
         case OwnAccount():
             return problem(
                 400, f"{recipient}: {error} is the merchant's own account; give the customer's Instagram-scoped id"
@@ -132,7 +134,7 @@ def described(row: Row) -> dict[str, Any]:
         "messageIds": list(row.message_ids),
         "parts": [{"status": part.state, "messageId": part.message_id} for part in row.parts],
         "reason": row.reason or None,
-        "detail": row.detail or None,
+        "detail": completed(row.detail, merchant_id=row.merchant_id, account_id=row.account_id) or None,
         "createdAt": row.at.isoformat(),
         "attemptedAt": max(attempted).isoformat() if attempted else None,
         "finishedAt": row.finished_at.isoformat() if row.finished_at else None,

@@ -80,7 +80,7 @@ def caller_of(authorization: str | None, *, secret: str, merchant: str, now: dat
     if not isinstance(expires, int) or isinstance(expires, bool):
         raise Unauthenticated("the token does not say when it ends (claim exp, seconds since 1970)")
     if now.timestamp() >= expires:
-        raise Unauthenticated("the token has expired: get a new one with `jawab token`")
+        raise Unauthenticated(f"the token has expired: get a new one with `jawab token --merchant {merchant}`")
     begins = claims.get("nbf", 0)
     if not isinstance(begins, int | float) or isinstance(begins, bool):
         raise Unauthenticated("the token does not say when it begins (claim nbf must be seconds since 1970)")
