@@ -259,15 +259,36 @@ async def test_an_answer_that_nobody_waits_for_any_more_says_nothing_about_the_a
     async def hang():
         await asyncio.Event().wait()
 
+    async def asked():
+        fake.answers = [hang]
+        asking = asyncio.create_task(adapter.complete(MESSAGES))
+        while not fake.running:
+            await asyncio.sleep(0)
+        return asking
+
+    async def cancelled():
+        asking = await asked()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    clock = ManualClock(datetime(2026, 11, 21, 12, tzinfo=UTC))
     fake = FakeOpenAI(hang)
-    adapter, _ = model(fake, policy=ONE_STRIKE)
-    asking = asyncio.create_task(adapter.complete(MESSAGES))
-    while not fake.running:
-        await asyncio.sleep(0)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    adapter, calls = model(fake, policy=ONE_STRIKE, clock=clock)
+    await cancelled()
+    assert calls.results == []
+    fake.answers = [error(500)]
+    with pytest.raises(ModelFailed, match="unavailable"):
+        await adapter.complete(MESSAGES)
+    clock.advance(timedelta(seconds=5))
+    await cancelled()
+    probe = await asked()
+    with pytest.raises(ModelFailed, match="held_back"):  # the probe that was cancelled did not close the breaker
+        await adapter.complete(MESSAGES)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
     fake.answers = [body()]
     assert (await adapter.complete(MESSAGES)).answer.reply == "hello"
+    assert calls.results == ["unavailable", "ok"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ async def call(
     except BreakerOpen as held_back:
         raise ModelFailed("held_back", after=held_back.after) from None
     started = time.monotonic()
-    result: Literal["ok"] | Reason = "ok"
+    result: Literal["ok"] | Reason | None = "ok"
     try:
         async with asyncio.timeout(seconds):
             return await ask()
@@ -42,13 +42,15 @@ async def call(
         raise
     except asyncio.CancelledError:
         permit.withdrawn()
+        result = None  # nobody knows how it would have ended
         raise
     except Exception as error:
         result = reason_of(error)
         raise ModelFailed(result, after=retry_after(error)) from error
     finally:
-        (permit.failed if result in NOT_WELL else permit.worked)()
-        told(result, time.monotonic() - started)
+        if result is not None:
+            (permit.failed if result in NOT_WELL else permit.worked)()
+            told(result, time.monotonic() - started)
 
 
 async def paused(failure: ModelFailed, *, attempt: int, ends_at: float) -> bool:

@@ -2,7 +2,8 @@
 
 Counting does not cost every customer a round trip: what was spent is added up here and written about once a second for
 all merchants together. The decisions hold every amount as well; a process that is killed loses at most the sum of its
-last second, never counts anything twice.
+last second. A write that is not acknowledged in time is written again, also where it had been done: these sums are for
+looking at, not for invoices.
 """
 
 import asyncio
