@@ -232,3 +232,25 @@ def test_waiting_out_a_pause_makes_nothing_too_old(rig):
     rig.pauses.throttled(SHOP, 2 * 3600.0)
     with pytest.raises(Paced):
         rig.pauses.ask("graph", "1", "send")
+
+
+@pytest.mark.parametrize("bucket", [APP, SHOP])
+def test_calls_are_not_spaced_for_ever_by_a_figure_that_is_not_told_again(rig, bucket):
+    """The platform tells its figures only to who calls much: whoever was slowed may never hear of them again."""
+    rig.pauses.used(bucket, Pace(stop=300.0, gap=10.0))
+    rig.pass_time(rig.check())
+    rig.pauses.worked("graph", "1", "send")
+    rig.check()
+    assert rig.check() == 10.0
+    rig.pass_time(3600)
+    assert [rig.check(), rig.check()] == [0, 0]
+    assert not rig.pauses.slowed("graph", "1", "send")
+    assert rig.gauge("slowed", bucket.scope) == 0
+
+
+def test_a_figure_that_is_told_again_holds_anew(rig):
+    rig.pauses.used(SHOP, Pace(gap=10.0))
+    rig.pass_time(3599)
+    rig.pauses.used(SHOP, Pace(gap=4.0))
+    rig.pass_time(3599)
+    assert [rig.check(), rig.check()] == [0, 4.0]

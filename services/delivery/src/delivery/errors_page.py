@@ -83,7 +83,7 @@ TAIL = """## Usage headers
 at first, 10 seconds apart just below the limit. At 100 % no call is made for the minutes that the header names, or
 for 5 minutes where it names none. What waits is not announced in the ledger, so nothing is under way meanwhile.
 `delivery_paused_buckets` and `delivery_slowed_buckets` show it. After a pause one call a second tries, until one
-works.
+works. A figure that is not told again for an hour slows nothing any more.
 
 ## Stopped accounts
 

@@ -33,6 +33,9 @@ LONGEST_PAUSE = 300.0
 SHORTEST_PAUSE = 0.1
 LONGEST_NAMED = 24 * 3600.0
 PROBE_GAP = 1.0
+FIGURES_HOLD = 3600.0
+"""Seconds for which the platform's own figures space calls: they are about a rolling hour, and who calls little is not
+told them any more."""
 FOR_ANSWERS = 1.0
 """Seconds for which a slot of a slowed bucket is kept for an answer that was told to come back for it."""
 MOST_REMEMBERED = 10_000
@@ -59,13 +62,16 @@ class _State:
     """The last pause whose length the platform did not name, in seconds."""
     probing: bool = False
     gap: float = 0.0
+    gap_until: datetime | None = None
     next_at: datetime | None = None
     answers_until: datetime | None = None
     """Until when slots are for answers only: one waits."""
 
-    @property
-    def spacing(self) -> float:
-        return max(self.gap, PROBE_GAP if self.probing else 0.0)
+    def gap_at(self, now: datetime) -> float:
+        return self.gap if self.gap_until is not None and now < self.gap_until else 0.0
+
+    def spacing(self, now: datetime) -> float:
+        return max(self.gap_at(now), PROBE_GAP if self.probing else 0.0)
 
 
 class Slot:
@@ -125,7 +131,7 @@ class Pauses:
     def slowed(self, api: str, account: str, kind: str) -> bool:
         """Tell whether calls of that kind are held back or spaced: then there is none to spare for a courtesy."""
         now = self._clock.now()
-        return any(now < state.until or state.spacing > 0 for state in self._about(api, account, kind))
+        return any(now < state.until or state.spacing(now) > 0 for state in self._about(api, account, kind))
 
     def ask(self, api: str, account: str, kind: str, *, first: bool = True) -> "Slot":
         """Return leave to make a call now: the next one of a slowed bucket is then one gap away.
@@ -137,7 +143,7 @@ class Pauses:
             raise Paused(f"{api} asked for a pause", after=wait)
         now, taken = self._clock.now(), []
         for state in self._about(api, account, kind):
-            before, state.next_at = state.next_at, now + timedelta(seconds=state.spacing)
+            before, state.next_at = state.next_at, now + timedelta(seconds=state.spacing(now))
             taken.append((state, before, state.next_at))
         return Slot(taken)
 
@@ -163,7 +169,7 @@ class Pauses:
             return
         now = self._clock.now()
         state = self._state(bucket, now)
-        state.gap = pace.gap
+        state.gap, state.gap_until = pace.gap, now + timedelta(seconds=FIGURES_HOLD)
         if pace.gap <= 0:
             state.next_at = None
         if pace.stop > 0:
@@ -180,14 +186,14 @@ class Pauses:
             if state is not None and now >= state.until:
                 state.probing = False
                 state.pause = 0.0
-                if state.gap <= 0:
+                if state.gap_at(now) <= 0:
                     del self._each[bucket]
 
     def count(self, api: str, scope: Scope, *, slowed: bool = False) -> int:
         """Return how many buckets of an API are paused, or slowed."""
         now = self._clock.now()
         return sum(
-            (now >= state.until and state.gap > 0) if slowed else now < state.until
+            (now >= state.until and state.gap_at(now) > 0) if slowed else now < state.until
             for bucket, state in self._each.items()
             if bucket.api == api and bucket.scope == scope
         )
@@ -207,7 +213,7 @@ class Pauses:
     @staticmethod
     def _left(state: _State, now: datetime, *, first: bool) -> float:
         moments = [state.until, state.next_at]
-        if not first and state.spacing > 0:
+        if not first and state.spacing(now) > 0:
             moments.append(state.answers_until)
         return max(0.0, *((moment - now).total_seconds() for moment in moments if moment is not None))
 
