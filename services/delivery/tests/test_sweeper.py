@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage, MentionReply
+from common.merchants import MerchantNotReadable
 from delivery import ledger
 from delivery.fingerprints import text_key
 from delivery.ledger import LONGEST_LIFE
@@ -201,6 +202,27 @@ class TestSeveralSweepers:
         world.platform.readable = False
         assert (await world.sweeper.sweep()).ended == 0
         assert (world.row(event).state, world.people.told, world.published) == ("delivered", [], [])
+
+    async def test_a_merchant_whose_document_is_broken_leaves_the_rows_of_others_alone(self, world):
+        first, second = world.reply(origin="api", merchant_id="broken"), world.reply(origin="api")
+        for event in (first, second):
+            claimed(world, event)
+            world.clock.advance(timedelta(seconds=1))
+        original = world.directory.by_id
+
+        async def by_id(merchant_id):
+            if merchant_id == "broken":
+                raise MerchantNotReadable("merchant broken: not valid at rules")
+            return await original(merchant_id)
+
+        world.directory.by_id = by_id
+        world.clock.advance(MUCH_LATER)
+        assert (await world.sweeper.sweep()).ended == 1
+        assert (world.row(second).state, world.row(second).untold) == ("failed", False)
+        assert world.row(first).untold
+        world.directory.by_id = original
+        await world.sweeper.sweep()
+        assert not world.row(first).untold
 
     async def test_an_erased_row_is_left(self, world):
         event = world.reply(DirectMessage(text="Hello"))

@@ -108,7 +108,7 @@ class Sweeper:
             await asyncio.sleep(interval)
             try:
                 swept = await self.sweep()
-            except (ProcessingError, PyMongoError, KafkaError, OSError, MerchantNotReadable) as error:
+            except (ProcessingError, PyMongoError, KafkaError, OSError) as error:
                 log.warning("sweep.interrupted", error=type(error).__name__)
             else:
                 if swept.ended:
@@ -120,7 +120,11 @@ class Sweeper:
         found = await self._ledger.left_behind(now - self._abandoned_after, MOST_AT_ONCE, waiting_before=now - WAITS)
         ended = 0
         for row in found:
-            ended += await self._end(row)
+            try:
+                ended += await self._end(row)
+            except MerchantNotReadable as error:
+                # Its rows wait until the document is mended; another merchant's do not wait for that.
+                log.warning("sweep.left", reply=row.reply_id, error=str(error))
         return Swept(len(found), ended)
 
     async def _end(self, row: Row) -> bool:
