@@ -1,9 +1,11 @@
 """How many sends are under way at once, and whose is next."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from common.errors import Paced
 from common.kafka.hold import OwnershipLost, hand
 from delivery.pace.places import Places
 
@@ -131,3 +133,25 @@ async def test_a_wait_ends_when_the_record_is_let_go(places):
         await task
     places.leave("graph")
     assert places.free("graph") == 1
+
+
+async def test_nobody_waits_for_ever_and_who_gave_up_takes_no_place():
+    places = Places(1, longest=0.01)
+    await places.take("graph", "a")
+    with pytest.raises(Paced):
+        await asyncio.wait_for(places.take("graph", "b"), 1)
+    places.leave("graph")
+    assert places.free("graph") == 1
+
+
+async def test_a_reply_whose_window_closed_while_it_waited_for_a_place_is_not_sent(make_world):
+    world = make_world(places=1)
+    world.pacing._places = places = Places(1, longest=0.01)
+    await places.take("graph", "another account")
+    event = world.reply(customer_acted_at=world.clock.now() - timedelta(hours=23, minutes=58))
+    with pytest.raises(Paced):
+        await asyncio.wait_for(world.sender.deliver(event), 1)
+    world.clock.advance(timedelta(minutes=5))
+    places.leave("graph")
+    await world.sender.deliver(event)
+    assert (world.platform.sends(), world.row(event).reason) == ([], "window_closed")
