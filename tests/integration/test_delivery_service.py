@@ -40,6 +40,7 @@ from devkit.kafka import EmbeddedKafka
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.settings import SandboxSettings
+from devkit.simulator import Simulator
 
 ACCOUNT = "17841400000000001"
 JWT_SECRET = "a secret of the right length for HS256"
@@ -269,6 +270,7 @@ async def test_a_send_whose_answer_was_lost_is_found_in_the_conversation_and_not
 
 
 async def test_a_send_that_was_lost_on_its_way_is_repeated_once_it_is_proven_absent(rig):
+    await rig.sandbox.webhook(Simulator(rig.contact, ACCOUNT).text(rig.contact, "Hi"), deliver=False)
     await rig.sandbox.add_fault(api="graph", behaviour="drop_before", kind="message", contact=rig.contact, times=1)
     lost, behind = rig.reply(DirectMessage(text="One")), rig.reply(DirectMessage(text="Two"))
     await rig.send(lost, behind)

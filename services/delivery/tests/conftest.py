@@ -392,7 +392,8 @@ class Platform:
         return Reading(tuple(place), complete=True)
 
     async def conversation(self, token: str, account: str, contact: str) -> Reading:
-        return self._read(self.thread)
+        question = Shown("in.0", "Hello?", from_account=False, at=self.clock.now() - timedelta(hours=1))
+        return self._read([question, *self.thread])
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         self.read_below.append(comment)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Retryable
-from common.events.replies import CommentReply, DirectMessage, HideComment, Reply
+from common.events.replies import CommentReply, DirectMessage, HideComment, PrivateReply, Reply
 from delivery import fingerprints, ledger
 from delivery.patience import Patience
 from delivery.platforms.reading import Reading, Shown, oldest
@@ -25,6 +25,7 @@ from delivery.unknown_outcomes import (
     look,
     others_of,
     place_of,
+    place_of_row,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -103,6 +104,13 @@ class TestJudging:
 
     def test_a_page_that_reaches_back_beyond_the_attempt_proves_absence(self):
         assert seen(shown("Hi", seconds=-3600, from_account=False), complete=False) == Absent()
+
+    def test_a_page_that_begins_with_the_oldest_proves_nothing_of_what_is_behind_it(self):
+        """Under a comment with many answers ours may stand on the next page."""
+        page = [shown("Hi", seconds=at, id_=str(at), from_account=False) for at in range(-3600, -3575)]
+        assert seen(*page, complete=False) == CannotTell()
+        assert seen(*page, complete=True) == Absent()
+        assert seen(*reversed(page), complete=False) == Absent()
 
     def test_a_message_without_a_time_may_be_of_any_time(self):
         assert judge(
@@ -222,6 +230,19 @@ class TestLooking:
         reader = Reader(Reading((shown(),), complete=True))
         assert await look(reader, "t", place_of(reply()), unknown_row().parts[0], ()) == Found("m1")
         assert reader.asked == [("conversation", "t", "1", "2")]
+
+    async def test_a_thread_that_is_not_shown_proves_nothing_once_the_customer_wrote_into_it(self):
+        """The platform lists no thread of the requests folder, or while access to messages is switched off."""
+        nothing = Reader(Reading((), complete=True))
+        assert await look(nothing, "t", place_of(reply()), unknown_row().parts[0], ()) == CannotTell()
+        assert await look(nothing, "t", place_of_row(unknown_row()), unknown_row().parts[0], ()) == CannotTell()
+        question = Reader(Reading((shown(text="Hi", from_account=False),), complete=True))
+        assert await look(question, "t", place_of(reply()), unknown_row().parts[0], ()) == Absent()
+
+    async def test_a_private_reply_may_be_what_begins_the_thread(self):
+        action = PrivateReply(comment_id="c", text=TEXT)
+        nothing = Reader(Reading((), complete=True))
+        assert await look(nothing, "t", place_of(reply(action)), unknown_row().parts[0], ()) == Absent()
 
     async def test_a_comment_reply_is_looked_for_under_its_comment(self):
         reader = Reader(Reading((), complete=True))

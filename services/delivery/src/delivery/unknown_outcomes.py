@@ -7,9 +7,10 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     Why the second attempt is not blind. It is made only when (1) the first request can no longer be under way from
     here: `attempting` is older than the time within which a call must begin plus the whole of its timeout, and the
     platform had time to show what it took; (2) the platform itself answered a read of that very place, made after
-    that; (3) the read reaches back beyond the attempt; and (4) nothing of the account's is in it since then that the
-    ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be told", and
-    so does one that another reply was given for its text alone, where the time fits this one as well.
+    that; (3) the read reaches back beyond the attempt, and shows the thread at all: the one the customer wrote into is
+    there, so where the platform lists none it does not show it; and (4) nothing of the account's is in it since then
+    that the ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be
+    told", and so does one that another reply was given for its text alone, where the time fits this one as well.
     Found asks for proof too: replies with the same text of which no id is known (ManyChat tells none) own a message
     each, and only one more than those can be this one.
     Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
@@ -26,11 +27,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from common.errors import ProcessingError
-from common.events.replies import CommentReply, Reply
+from common.events.replies import CommentReply, PrivateReply, Reply
 from delivery.fingerprints import is_weak
 from delivery.ledger import FLOW, IN_THE_THREAD, MOST_UNKNOWN, Part, Row
 from delivery.patience import Patience
 from delivery.platforms.reading import Reading, Shown, oldest
+
+PRIVATE_REPLY: str = PrivateReply.model_fields["kind"].default
+"""The kind of reply that may begin a thread."""
 
 CLOCKS_DIFFER = timedelta(seconds=60)
 
@@ -125,8 +129,14 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
     if any(_may_be_mistaken(one, known[one.id], part) for one in recent if one.id in known and _says(one, part)):
         return CannotTell()
     first = oldest(reading.shown)
-    reaches_back = reading.complete or (first is not None and first < since)
-    return Absent() if reaches_back and not ours else CannotTell()
+    reaches_back = first is not None and first < since and _begins_with_the_latest(reading.shown)
+    return Absent() if (reading.complete or reaches_back) and not ours else CannotTell()
+
+
+def _begins_with_the_latest(shown: Sequence[Shown]) -> bool:
+    """Tell whether a page that is not all there is lacks only what is older: comments may be listed oldest first."""
+    moments = [one.at for one in shown if one.at is not None]
+    return moments[0] == max(moments)
 
 
 def _is_since(one: Shown, since: datetime) -> bool:
@@ -185,18 +195,22 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a reply is if it arrived: under a comment, in a person's thread, or nowhere one could look."""
+    """Where a reply is if it arrived: under a comment, in a person's thread, or nowhere one could look.
+
+    `begun` tells that the thread is there without the reply, because the customer wrote into it.
+    """
 
     account_id: str
     contact_id: str | None = None
     comment_id: str | None = None
+    begun: bool = False
 
 
 def place_of(reply: Reply) -> Place:
     """Return where a reply would be."""
     if isinstance(reply.action, CommentReply):
         return Place(reply.account_id, comment_id=reply.action.under)
-    return Place(reply.account_id, reply.contact_id if _is_shown_in_thread(reply.action.kind) else None)
+    return _place_in_thread(reply.account_id, reply.contact_id, reply.action.kind)
 
 
 def place_of_row(row: Row) -> Place:
@@ -207,7 +221,13 @@ def place_of_row(row: Row) -> Place:
     """
     if row.public_reply_to is not None:
         return Place(row.account_id, comment_id=row.public_reply_to.removeprefix(f"{row.account_id}:"))
-    return Place(row.account_id, row.contact_id if _is_shown_in_thread(row.kind) else None)
+    return _place_in_thread(row.account_id, row.contact_id, row.kind)
+
+
+def _place_in_thread(account_id: str, contact_id: str | None, kind: str) -> Place:
+    if not _is_shown_in_thread(kind):
+        return Place(account_id)
+    return Place(account_id, contact_id, begun=kind != PRIVATE_REPLY)
 
 
 def _is_shown_in_thread(kind: str) -> bool:
@@ -224,6 +244,8 @@ async def look(reader: Reader, token: str | None, place: Place, part: Part, othe
             reading = await reader.comment_replies(token, place.account_id, place.comment_id)
         elif place.contact_id is not None:
             reading = await reader.conversation(token, place.account_id, place.contact_id)
+            if place.begun and not reading.shown:
+                return CannotTell()
         else:
             return CannotTell()
     except ProcessingError:
