@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from common.service import misconfiguration
 from delivery.pace.rate_limits import DEFAULTS, Limit
 from delivery.settings import Settings
 
@@ -43,6 +44,12 @@ def test_limits_and_the_place_where_they_are_counted_come_from_the_environment(m
     [
         ("DELIVERY_LIMITS", "texts=3/second", "the name one of message"),
         ("DELIVERY_LIMITS_URL", "http://count", "must begin with redis://"),
+        ("DELIVERY_LIMITS_URL", "redis://count", "must name host and port"),
+        ("DELIVERY_LIMITS_URL", "redis://:6379", "must name host and port"),
+        ("DELIVERY_LIMITS_URL", "redis://count:redis", "must name host and port"),
+        ("INSTAGRAM_GRAPH_URL", "https://graph.example:abc/v25.0", "a number behind the host's colon"),
+        ("INSTAGRAM_GRAPH_URL", "https://graph.example:99999/v25.0", "a number behind the host's colon"),
+        ("MANYCHAT_BASE_URL", "https://api.manychat.com /", "no white space"),
         ("DELIVERY_REPLICAS", "0", "greater than or equal to 1"),
     ],
 )
@@ -51,3 +58,10 @@ def test_a_wrong_setting_is_named_with_what_it_should_be(monkeypatch, name, valu
         settings(monkeypatch, **{name: value})
     assert name in str(wrong.value)
     assert says in str(wrong.value)
+
+
+def test_a_password_that_breaks_the_address_of_the_count_is_not_told(monkeypatch):
+    with pytest.raises(ValidationError) as wrong:
+        settings(monkeypatch, DELIVERY_LIMITS_URL="redis://:top/secret@count:6379")
+    assert "%2F" in str(wrong.value)
+    assert "secret@" not in misconfiguration(wrong.value)

@@ -69,6 +69,8 @@ class Settings(
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must begin with http:// or https:// and name a host")
+        if any(character.isspace() for character in value) or not _has_a_port_or_none(value):
+            raise ValueError("must hold no white space, and a number behind the host's colon")
         if parts.query or parts.fragment or parts.username:
             raise ValueError("must be a plain address: no user, no query, no fragment")
         return value.rstrip("/")
@@ -102,6 +104,11 @@ class Settings(
     def _is_a_count(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(SCHEMES):
             raise ValueError("must begin with redis://, rediss://, valkey:// or valkeys://")
+        # Looked at here, because whoever reads it next quotes it, and its password, in their error.
+        if value is not None and not _names_host_and_port(value.get_secret_value()):
+            raise ValueError(
+                "must name host and port, e.g. redis://count:6379; encode / and # in a password (%2F, %23)"
+            )
         return value
 
     @model_validator(mode="after")
@@ -123,3 +130,19 @@ class Settings(
     def margin(self) -> timedelta:
         """The window's margin as a duration."""
         return timedelta(seconds=self.window_margin)
+
+
+def _has_a_port_or_none(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
+def _names_host_and_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        return False
