@@ -17,6 +17,7 @@ from common.merchants import MerchantNotReadable
 from common.mongo import ensure_indexes_once_reachable
 from delivery import app as wiring
 from delivery.handlers import delivery_handler, lane_of
+from delivery.platforms.calls import OutsideApi
 from delivery.settings import Settings
 
 ENVIRONMENT = {
@@ -153,6 +154,19 @@ class TestApp:
         async with silent_server() as url:
             environment.setenv("MONGODB_URL", url)
             await self.says_what_is_missing(wiring.create_app(Settings()))
+
+    def test_each_outside_api_has_connections_of_its_own(self, environment):
+        """A merchant's address that hangs would else take those of the sends."""
+        clients = {}
+
+        class Api(OutsideApi):
+            def __init__(self, name, client, *args, **more):
+                super().__init__(name, client, *args, **more)
+                clients[name] = client
+
+        environment.setattr(wiring, "OutsideApi", Api)
+        wiring.create_app(Settings())
+        assert len({id(client) for client in clients.values()}) == len(clients) == 3
 
     async def says_what_is_missing(self, app):
         async with (

@@ -90,10 +90,14 @@ def create_app(settings: Settings) -> Litestar:
     ledger, contacts = MongoLedger(db), MongoContacts(db, clock)
     sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
     merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
-    graph_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
-    manychat_http = http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
+    # One for each outside API and one for merchants' own addresses: those that hang leave the sends their connections.
+    http = [
+        http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
+        for _ in range(3)
+    ]
+    graph_http, manychat_http, operator_http = http
     api = partial(OutsideApi, observe=metrics.observe_call)
-    notifier = Operator(api("operator", graph_http, "", timeout=min(settings.call_timeout, 5.0)), metrics=metrics)
+    notifier = Operator(api("operator", operator_http, "", timeout=min(settings.call_timeout, 5.0)), metrics=metrics)
     stops = Stops(
         standings=MongoStandings(db),
         merchants=merchants,
@@ -207,8 +211,7 @@ def create_app(settings: Settings) -> Litestar:
             await asyncio.gather(consuming, return_exceptions=True)
             await barrier.close()
             await turns.close()
-            await graph_http.aclose()
-            await manychat_http.aclose()
+            await asyncio.gather(*(one.aclose() for one in http))
             await client.close()
 
     return create_service(
