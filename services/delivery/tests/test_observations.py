@@ -175,6 +175,12 @@ async def test_an_account_whose_messaging_the_platform_takes_away_is_stopped_and
     assert [notice.reason for notice in world.people.told] == ["policy_enforced"]
 
 
+async def test_people_who_cannot_be_told_of_it_send_no_record_to_the_dead_letters(world):
+    world.people.reachable = False
+    await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="block"))
+    assert (await world.stops.standing(ACCOUNT)).state == "restricted"
+
+
 async def test_an_account_works_again_when_the_platform_lifts_its_restriction(world):
     await world.observer.observe(interaction(world, "policy.enforced", contact=None, action="block"))
     world.clock.advance(timedelta(hours=1))

@@ -226,7 +226,10 @@ class Stops:
             reply_id="",
             at=self._clock.now(),
         )
-        await self._operator.notify(merchant, notice)
+        try:
+            await self._operator.notify(merchant, notice)
+        except Refused:
+            log.warning("operator.unreachable", merchant=merchant.id)
 
     def _keep_count(self, standing: Standing, now: datetime) -> None:
         if standing.state_at(now) in {"needs_reconnection", "restricted"}:  # who removed the app wants nothing mended
