@@ -24,7 +24,7 @@ from common.events.replies import (
 )
 from delivery.parts import pieces_of
 from delivery.platforms.content_limits import ENDINGS, MEDIA_ENDINGS, breach
-from delivery.split import MAX_BYTES
+from delivery.split import MAX_BYTES, split
 
 HTTPS = "https://shop.example/a"
 LINK = Button(title="Shop", url=HTTPS)
@@ -204,3 +204,14 @@ def test_what_is_taken_becomes_no_message_that_is_too_long(text):
 @given(st.text(max_size=40))
 def test_no_link_is_a_crash(url):
     breach(media("image", url), "graph")
+
+
+def test_a_text_that_is_cut_into_more_messages_than_ten_is_too_long_whatever_its_bytes():
+    """Cuts fall behind sentences, so parts are rarely full."""
+    text = ("s" * 598 + ". ") * 16
+    assert len(text.encode()) < 10_000
+    assert len(split(text)) == 16
+    for route in ("graph", "manychat"):
+        found = breach(DirectMessage(text=text), route)
+        assert found is not None
+        assert (found.reason, "16" in found.detail) == ("text_too_long", True)

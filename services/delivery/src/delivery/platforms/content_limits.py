@@ -32,7 +32,7 @@ from common.events.replies import (
     SubscriberChange,
 )
 from delivery.platforms.manychat_requests import flow_in
-from delivery.split import MAX_BYTES
+from delivery.split import MAX_BYTES, split
 
 MOST_PARTS = 10
 """Messages that one text may become: a thread that is written to too often is throttled."""
@@ -83,6 +83,8 @@ def _breaches(action: Action, route: Route) -> Iterator[Breach]:
             yield from _at_most(
                 "text_too_long", "text", len(text.encode(errors="replace")), MOST_PARTS * MAX_BYTES, "bytes"
             )
+            # Cuts fall where a reader would pause, so it may become more messages than its length alone asks for.
+            yield from _at_most("text_too_long", "text", len(split(text)), MOST_PARTS, "messages")
             yield from _quick_replies(choices, route)
         case MediaMessage():
             yield from _media(action)
