@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -286,6 +287,19 @@ def test_a_subscription_that_does_not_come_to_our_app_is_no_success(
     assert code == 1
     assert "verify: the platform took the subscription and tells nothing of comments, messages" in err
     assert jawab.standing().connected_at is None
+
+
+def test_an_account_of_the_sandbox_is_connected_as_the_documentation_says(
+    jawab: World, project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (project_root / "docs" / "connecting.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"-d '(\{.*\})'", page.partition("## Trying it without Meta")[2])
+    jawab.post("accounts", **json.loads(told))
+    monkeypatch.setenv("TOKEN", "sandbox-token")
+    assert jawab("add", "trial", "--name", "Dar", "--account", json.loads(told)["account"])[0] == 0
+    code, out, err = jawab("connect", "trial", "--token", "env:TOKEN")
+    assert code == 0, err
+    assert "belongs to @daralzayy" in out
 
 
 # Several accounts

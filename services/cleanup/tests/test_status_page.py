@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from cleanup.records import Erasure
 from cleanup.routes import privacy_routes
 from cleanup.status import html_page, listed, status_of
+from devkit.http_examples import differences, examples
 
 ASKED = datetime(2026, 3, 1, 9, 5, tzinfo=UTC)
 DONE = datetime(2026, 3, 1, 9, 6, tzinfo=UTC)
@@ -153,3 +155,11 @@ def test_a_database_that_is_away_is_a_503_that_asks_for_patience():
 )
 def test_a_list_reads_like_a_sentence(parts: list[str], sentence: str):
     assert listed(parts) == sentence
+
+
+def test_a_program_is_answered_as_the_documentation_shows(project_root: Path):
+    page = (project_root / "docs" / "api-examples.md").read_text(encoding="utf-8")
+    (shown,) = [one for one in examples(page) if one.path.startswith("/privacy/")]
+    with client(KnownErasures(erasure("erased"))) as http:
+        answer = http.get(shown.path, headers=shown.headers)
+    assert (answer.status_code, differences(shown.answer, answer.json())) == (shown.status, [])
