@@ -25,6 +25,7 @@ from ai.orchestrator import ConversationAIOrchestrator
 from common.clock import ManualClock
 from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, OperatorNotification
+from common.kafka.hold import OwnershipLost, hand
 from common.merchants import Merchant, Rule, Then, When
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -455,6 +456,51 @@ async def test_a_redelivery_after_the_release_does_not_answer_what_a_person_deal
     assert (await orchestrator(world, clock).respond(SHOP, said())).outcome == "observed"
     assert (await orchestrator(world, clock).respond(SHOP, said(id_="e2"))).outcome == "answered"
     assert len([line for line in world.conversations["1:5"].recent if line.id == "e1"]) == 1
+
+
+async def test_a_copy_of_what_a_person_dealt_with_long_ago_gets_no_line_again():
+    world = World()
+    world.messages["e1"] = {"text": "hello", "stored_at": NOW - timedelta(hours=1)}
+    world.conversations["1:5"] = Conversation("1:5", answers_from=NOW)
+    assert (await orchestrator(world).respond(SHOP, said("hello"))).outcome == "observed"
+    assert world.conversations["1:5"].recent == ()
+
+
+@pytest.mark.parametrize("crash_at", [None, *range(1, 6)])
+async def test_what_is_taken_up_again_after_a_release_is_decided_once_also_after_a_crash(crash_at):
+    world = World(crash_at=crash_at, after=True)
+    waits = said(id_="e1").unanswered(stored_at=NOW, closes=False)
+    world.conversations["1:5"] = Conversation("1:5", recent=(said().line(),), unanswered=(waits,))
+    for _ in range(2):
+        try:
+            await orchestrator(world).resume(SHOP, said(), world.conversations["1:5"])
+        except CrashError:
+            continue
+    (decision,) = world.decisions.values()
+    assert {event.id for event in world.published} == {reply.id for reply in decision.replies}
+    assert world.conversations["1:5"].unanswered == ()
+    its_answer_was_lost = crash_at == 3
+    assert len(world.model_calls) == 1 + its_answer_was_lost
+
+
+async def test_who_lost_the_conversation_asks_no_model():
+    class Lost:
+        owned = False
+
+        def later(self, wanted):
+            return False
+
+        async def later_within(self, wanted, seconds):
+            return False
+
+    async def respond():
+        hand(Lost())
+        with pytest.raises(OwnershipLost):
+            await orchestrator(world).respond(SHOP, said())
+
+    world = World()
+    await asyncio.create_task(respond())
+    assert (world.model_calls, world.published) == ([], [])
 
 
 async def test_in_standby_another_app_answers():
