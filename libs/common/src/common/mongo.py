@@ -59,7 +59,11 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection(
         CONVERSATIONS,
         ("ai",),
-        (IndexModel([("merchant_id", ASCENDING), ("updated_at", DESCENDING)], name="merchant_recent"),),
+        (
+            IndexModel([("merchant_id", ASCENDING), ("updated_at", DESCENDING)], name="merchant_recent"),
+            # Few wait for a person at a time; `jawab waiting` asks for a text, which no other conversation has here.
+            IndexModel([("attention", ASCENDING)], name="attention", sparse=True),
+        ),
     ),
     Collection(
         MESSAGES,
