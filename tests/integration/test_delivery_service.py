@@ -319,6 +319,7 @@ async def test_a_limit_is_waited_out_and_keeps_the_order(rig):
 
 async def test_later_replies_wait_behind_the_one_that_is_retried_and_other_conversations_do_not(rig):
     """A limit would hold back the whole account; what nobody saw the end of concerns its conversation alone."""
+    await rig.sandbox.webhook(Simulator(rig.contact, ACCOUNT).text(rig.contact, "Hi"), deliver=False)
     await rig.sandbox.add_fault(api="graph", behaviour="server_error", kind="message", contact=rig.contact, times=1)
     texts = [f"Part {number}" for number in range(6)]
     waiting = [rig.reply(DirectMessage(text=text)) for text in texts]
