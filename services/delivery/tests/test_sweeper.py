@@ -1,5 +1,7 @@
 """Rows whose owner died for good come to an end, and somebody is told; the living are left alone."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -223,6 +225,21 @@ class TestSeveralSweepers:
         world.directory.by_id = original
         await world.sweeper.sweep()
         assert not world.row(first).untold
+
+    async def test_a_row_that_nobody_can_make_sense_of_ends_neither_the_sweep_nor_the_sweeping(self, world):
+        """The sweeper runs beside what consumes: what it raised would stop the service from sending."""
+        odd, plain = world.reply(origin="api"), world.reply(origin="api")
+        for event in (odd, plain):
+            claimed(world, event)
+        row = world.row(odd)
+        world.ledger.rows[row.reply_id] = replace(row, route="carrier pigeon", at=row.at - timedelta(seconds=1))
+        world.clock.advance(MUCH_LATER)
+        sweeping = asyncio.create_task(world.sweeper.sweep_regularly(0.0))
+        async with asyncio.timeout(5):
+            while world.row(plain).state != "failed" or world.row(plain).untold:
+                assert not sweeping.done()
+                await asyncio.sleep(0)
+        sweeping.cancel()
 
     async def test_an_erased_row_is_left(self, world):
         event = world.reply(DirectMessage(text="Hello"))

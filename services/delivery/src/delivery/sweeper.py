@@ -19,7 +19,6 @@ from pymongo.errors import PyMongoError
 
 from common.clock import Clock
 from common.errors import ProcessingError
-from common.merchants import MerchantNotReadable
 from delivery import ledger as rows
 from delivery import permissions
 from delivery.contacts import Contacts
@@ -108,7 +107,7 @@ class Sweeper:
             await asyncio.sleep(interval)
             try:
                 swept = await self.sweep()
-            except (ProcessingError, PyMongoError, KafkaError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 whoever sweeps runs beside what consumes, and must not end it
                 log.warning("sweep.interrupted", error=type(error).__name__)
             else:
                 if swept.ended:
@@ -122,9 +121,10 @@ class Sweeper:
         for row in found:
             try:
                 ended += await self._end(row)
-            except MerchantNotReadable as error:
-                # Its rows wait until the document is mended; another merchant's do not wait for that.
-                log.warning("sweep.left", reply=row.reply_id, error=str(error))
+            except (ProcessingError, PyMongoError, KafkaError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 one row, or one merchant's document: the others do not wait for it
+                log.error("sweep.left", reply=row.reply_id, error=type(error).__name__)
         return Swept(len(found), ended)
 
     async def _end(self, row: Row) -> bool:
