@@ -240,6 +240,31 @@ class TestRoutes:
         assert [one[0] for one in world.platform.sends()] == ["manychat", "graph", "graph"]
 
 
+async def test_a_part_that_was_refused_takes_the_other_route_although_an_echo_named_the_part_before_it(world):
+    """The echo moved the row's fence while the refusal was on its way; nothing about the refused part is unknown."""
+    world.with_manychat()
+    event = world.reply(DirectMessage(text="First sentence here. " * 40 + "Second part begins. " * 30))
+    send, calls = world.platform._send, 0
+
+    async def refusing_the_second(*asked, **how):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            await world.observer.observe(world.echo("mid.1", world.platform.thread[0].text))
+            raise Refused("channel_failed", elsewhere=True)
+        return await send(*asked, **how)
+
+    async def refusing_then(*asked, **how):
+        if asked[0] == "manychat" and calls > 1:
+            raise Refused("channel_failed", elsewhere=True)
+        return await refusing_the_second(*asked, **how)
+
+    world.platform._send = refusing_then
+    await world.sender.deliver(event)
+    row = world.row(event)
+    assert (row.state, row.route, [part.unknowns for part in row.parts]) == ("delivered", "graph", [0, 0])
+
+
 class TestOtherActions:
     async def test_comments_are_answered_by_the_graph_api_whatever_the_routes(self, world):
         world.with_manychat()

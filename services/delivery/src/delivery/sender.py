@@ -330,7 +330,12 @@ class InstagramMessageSender:
                 chosen = await self._choose(work, plan, plan.after(row.route))
                 if isinstance(chosen, Chosen):
                     log.info("reply.rerouted", reply=row.reply_id, reason=refusal.reason, route=chosen.route)
-                    return await self._put(work, self._announced(row, chosen), over=row)
+                    stored = await self._put(work, self._announced(row, chosen), over=row)
+                    overtaken = stored.fence != work.mine
+                    if overtaken and rows.is_same_attempt(stored, index, row.parts[index].attempts):
+                        # Only an echo came between, which named an earlier part: this attempt sent nothing.
+                        return await self._take_back(work, stored, index)
+                    return stored
             except Retryable:
                 await self._take_back(work, row, index)
                 raise
