@@ -272,7 +272,8 @@ def test_rules_that_cannot_work_change_nothing(jawab: Jawab, on_database: Stored
     (tmp_path / "rules.yaml").write_text(RULES.replace("contains", "contians"), encoding="utf-8")
     code, _, err = jawab("merchants", "rules", "set", "dar", "rules.yaml")
     assert code == 1
-    assert "rules.yaml: hours.when.match" in err
+    assert "rules.yaml: hours.when.match: must be one of contains, " in err
+    assert "`jawab merchants rules show dar` prints valid ones" in err
     assert merchant_in(on_database).rules is None
 
 
@@ -281,7 +282,7 @@ def test_rules_are_edited_in_the_persons_own_editor(
 ) -> None:
     add(jawab)
     code, _, err = jawab("merchants", "rules", "edit", "dar")
-    assert (code, "EDITOR is not set" in err) == (1, True)
+    assert (code, "EDITOR is not set → set it, or use `jawab merchants rules set dar FILE`" in err) == (1, True)
     (tmp_path / "rules.yaml").write_text(RULES, encoding="utf-8")
     monkeypatch.setenv("EDITOR", f"cp '{tmp_path / 'rules.yaml'}'")
     code, out, err = jawab("merchants", "rules", "edit", "dar")
@@ -302,8 +303,8 @@ def test_a_text_with_a_mistake_is_kept_for_its_writer() -> None:
         path.write_text("- name: [unclosed", encoding="utf-8")
 
     with pytest.raises(Exception, match="were not stored") as caught:
-        edited_text("[]\n", edit)
-    assert str(kept[0]) in getattr(caught.value, "fix", "")
+        edited_text("[]\n", edit, merchant_id="dar")
+    assert f"jawab merchants rules set dar {kept[0]}" in getattr(caught.value, "fix", "")
     assert kept[0].read_text(encoding="utf-8") == "- name: [unclosed"
     kept[0].unlink()
 

@@ -64,6 +64,13 @@ async def test_people_are_told_once_per_stop_however_many_messages_met_it(world)
     assert world.value("delivery_stopped_accounts", reason="token_expired") == 1
 
 
+async def test_people_are_told_the_command_as_it_is_to_be_typed(world):
+    refused = Refused("token_expired", "Again: `jawab merchants connect`.").found(Finding("graph", "190", "reconnect"))
+    await world.stops.heed(ACCOUNT, refused, world.clock.now())
+    (notice,) = world.people.told
+    assert notice.text == f"Again: `jawab merchants connect shop --account {ACCOUNT}`."
+
+
 async def test_an_account_that_is_blocked_again_after_the_hold_is_told_again(world):
     for _ in range(2):
         await stop(world, "hold", "blocked_for_policy")

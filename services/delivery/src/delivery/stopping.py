@@ -22,6 +22,7 @@ from common.clock import Clock
 from common.errors import ProcessingError
 from common.events.ids import conversation_id
 from common.merchants import Merchant, MerchantNotReadable, Merchants
+from common.remedies import completed
 from delivery.platforms.operator import Notice
 from delivery.platforms.sending import Refused, Sent
 
@@ -219,7 +220,7 @@ class Stops:
             return
         notice = Notice(
             reason=refusal.reason,
-            text=refusal.detail,
+            text=completed(refusal.detail, merchant_id=merchant.id, account_id=account_id),
             conversation_id=conversation_id(account_id, None),
             account_id=account_id,
             contact_id=None,

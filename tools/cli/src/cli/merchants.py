@@ -133,7 +133,7 @@ async def add(
         "quiet_hours": quiet_hours,
         "other_apps": other_apps,
         "tool_apps": tool_app,
-        "rules": None if rules is None else rules_of(rules),
+        "rules": None if rules is None else rules_of(rules, merchant_id=id),
     }
     changes = {field: value for field, value in given.items() if value is not None}
     async with opened_store() as store:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cyclopts import App
@@ -57,7 +58,7 @@ async def set_rules(id: str, file: Path | None = None, *, default: bool = False)
     """
     if (file is None) is not default:
         raise Failure("say either which file holds the rules, or --default")
-    await _store_rules(id, None if file is None else rules_of(file))
+    await _store_rules(id, None if file is None else rules_of(file, merchant_id=id))
 
 
 @rules_app.command(name="edit")
@@ -71,14 +72,14 @@ async def edit_rules(id: str) -> None:  # noqa: A002
     """
     merchant, _ = await find(id)
     former = write_rules(merchant.rules if merchant.rules is not None else DEFAULT_RULES)
-    edited = await asyncio.to_thread(edited_text, former, _open_editor)
+    edited = await asyncio.to_thread(edited_text, former, partial(_open_editor, merchant_id=id), merchant_id=id)
     if edited == former:
         screen.say("Nothing was changed.")
         return
-    await _store_rules(id, _parsed(edited, "the edited text"))
+    await _store_rules(id, read_rules(edited))
 
 
-def edited_text(text: str, edit: Callable[[Path], None]) -> str:
+def edited_text(text: str, edit: Callable[[Path], None], *, merchant_id: str) -> str:
     """Let `edit` work on a file holding `text`; a text that is not valid rules is kept where it can be mended."""
     descriptor, name = tempfile.mkstemp(prefix="jawab-rules-", suffix=".yaml")
     path = Path(name)
@@ -89,7 +90,8 @@ def edited_text(text: str, edit: Callable[[Path], None]) -> str:
     try:
         read_rules(edited)
     except NotRules as error:
-        raise Failure(f"the rules were not stored: {error}", f"your text is kept in {path}") from None
+        then = f"your text is kept: mend it, then jawab merchants rules set {merchant_id} {path}"
+        raise Failure(f"the rules were not stored: {error}", then) from None
     path.unlink()
     return edited
 
@@ -105,16 +107,12 @@ async def _store_rules(merchant_id: str, rules: tuple[Rule, ...] | None) -> None
     screen.following(f"jawab merchants rules show {merchant_id}", "jawab replay --dry-run --from '1h ago'")
 
 
-def rules_of(file: Path) -> tuple[Rule, ...]:
-    """Read rules from a file. Raises Failure."""
-    return _parsed(text_of(file), str(file))
-
-
-def _parsed(text: str, place: str) -> tuple[Rule, ...]:
+def rules_of(file: Path, *, merchant_id: str) -> tuple[Rule, ...]:
+    """Read a merchant's rules from a file. Raises Failure."""
     try:
-        return read_rules(text)
+        return read_rules(text_of(file))
     except NotRules as error:
-        raise Failure(f"{place}: {error}", "`jawab merchants rules show default` prints valid ones") from None
+        raise Failure(f"{file}: {error}", f"`jawab merchants rules show {merchant_id}` prints valid ones") from None
 
 
 def text_of(file: Path) -> str:
@@ -125,10 +123,10 @@ def text_of(file: Path) -> str:
         raise Failure(f"{file} cannot be read ({type(error).__name__})") from None
 
 
-def _open_editor(path: Path) -> None:
+def _open_editor(path: Path, *, merchant_id: str) -> None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
-        raise Failure("EDITOR is not set", "set it, or use `jawab merchants rules show` and `rules set`")
+        raise Failure("EDITOR is not set", f"set it, or use `jawab merchants rules set {merchant_id} FILE`")
     done = subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 the person's own editor
     if done.returncode != 0:
         raise Failure(f"{editor} ended with code {done.returncode}", "nothing was stored")
