@@ -28,6 +28,7 @@ from common.events.replies import DirectMessage, PrivateReply, Reply, ReplyGener
 from common.kafka.broker import kafka_broker, publish
 from common.merchants import Merchant
 from common.mongo import ACCOUNTS, MERCHANTS, Database, database, mongo_client
+from common.remedies import completed
 from common.sealing import Sealer
 from delivery.app import create_app
 from delivery.errors_page import ALERTS
@@ -38,6 +39,7 @@ from delivery.settings import Settings
 from devkit.sandbox.client import SandboxClient
 from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.settings import SandboxSettings
+from devkit.simulator import Simulator
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
@@ -356,6 +358,8 @@ class Rig:
             comment = f"c{number}"
             await self.sandbox.tell_comment(comment, contact, account=account, text="How much?")
             action, about = PrivateReply(comment_id=comment, text=f"Answer {number}"), f"{account}:cm:{comment}"
+        else:
+            await self.sandbox.webhook(Simulator(contact, account).text(contact, "Hi"), deliver=False)
         reply = Reply(
             reply_id=f"rep_{number}",
             decision_id=f"dec_{number}",
@@ -589,7 +593,8 @@ def test_people_are_told_once_where_an_account_is_concerned(evidence, case):
     notices = evidence.met[case.name].notices
     concerned = case.action in {*STOPPED, "refuse_key", "refuse_and_alert"}
     assert [one["reason"] for one in notices] == ([case.meaning.reason] if concerned else [])
-    assert all(one["text"].startswith(case.meaning.said) for one in notices)
+    said = completed(case.meaning.said, merchant_id=f"shop{EVERYBODY.index(case)}", account_id=account_of(case))
+    assert all(one["text"].startswith(said) for one in notices)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
