@@ -108,10 +108,48 @@ def test_every_development_secret_of_the_example_file_is_known(project_root):
     assert secret == DEVELOPMENT_VALUES
 
 
-@pytest.mark.parametrize("url", ["http://localhost/jawab", "mongodb://localhost", "mongodb://localhost/?x=1"])
+@pytest.mark.parametrize("url", ["http://localhost/jawab", "mongodb://localhost", "mongodb://localhost/?tls=true"])
 def test_a_mongodb_url_must_name_a_database(monkeypatch, url):
     monkeypatch.setenv("MONGODB_URL", url)
     assert "MONGODB_URL must" in refusal(MongoSettings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://me:top/secret@db:27017/jawab",
+        "mongodb://me:top@secret@db/jawab",
+        "mongodb+srv://me:top:secret@db/jawab",
+        "mongodb://db:abc/jawab",
+        "mongodb://db:99999/jawab",
+        "mongodb://[::1/jawab",
+        "mongodb://db/jawab?w=-1",
+        "mongodb://db/jawab?tls=secret",
+        "mongodb://db/jawab?retryWrite=true",
+    ],
+)
+def test_a_mongodb_url_that_the_driver_refuses_is_refused_at_start_up_without_being_quoted(monkeypatch, url):
+    monkeypatch.setenv("MONGODB_URL", url)
+    told = refusal(MongoSettings)
+    assert "MONGODB_URL" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb+srv://me:a%2Fb@db.example.net/jawab?retryWrites=true", "mongodb://a,b:1/jawab"]
+)
+def test_a_mongodb_url_may_be_looked_up_in_the_dns_or_name_several_hosts(monkeypatch, url):
+    monkeypatch.setenv("MONGODB_URL", url)
+    assert MongoSettings().mongodb_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_file_that_holds_no_certificates_is_refused_at_start_up(monkeypatch, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("KAFKA_CA_FILE", str(path))
+    assert "KAFKA_CA_FILE must be a readable file of certificates" in refusal(KafkaSettings)
 
 
 def test_keys_rotate(monkeypatch):

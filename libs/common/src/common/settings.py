@@ -5,11 +5,15 @@ variable counts as unset. A wrong one stops the service at start-up, in one read
 """
 
 import os
+import ssl
+import warnings
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from common import failpoints
 from common.sealing import checked_key
@@ -150,6 +154,15 @@ class KafkaSettings(Block):
     max_dead_letters: float = named("KAFKA_MAX_DEAD_LETTERS", default=20.0, gt=0, le=100)
     publish_timeout: float = named("KAFKA_PUBLISH_TIMEOUT", default=10.0, gt=0)
 
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, value: str | None) -> str | None:
+        try:
+            ssl.create_default_context(cafile=value)
+        except OSError:
+            raise ValueError("must be a readable file of certificates in PEM") from None
+        return value
+
     @model_validator(mode="after")
     def _sasl_needs_a_name(self) -> Self:
         if self.security_protocol.startswith("SASL") and not (self.username and self.password.get_secret_value()):
@@ -169,7 +182,17 @@ class MongoSettings(Block):
         url = value.get_secret_value()
         if not url.startswith(("mongodb://", "mongodb+srv://")):
             raise ValueError("must begin with mongodb:// or mongodb+srv://")
-        if not url.split("://", 1)[1].partition("/")[2].split("?")[0]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # an option the driver does not know, and would go without
+                # The parser would look an srv address up in the DNS: only its form is of interest here.
+                database = parse_uri(url.replace("mongodb+srv://", "mongodb://", 1))["database"]
+        except (PyMongoError, ValueError, UserWarning):
+            raise ValueError(
+                "is nothing that MongoDB's driver takes: see the host, the port and the options, and encode"
+                " / : @ ? # % in user name and password (%2F %3A %40 %3F %23 %25)"
+            ) from None
+        if not database:
             raise ValueError("must name the database, e.g. mongodb://localhost:27017/jawab")
         return value
 

@@ -1,20 +1,18 @@
 """What can be configured in the ai service; `.env.example` explains each name."""
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from ai.media.links import AllowedHosts
+from common.base_url import BaseUrl
 from common.settings import KafkaSettings, MerchantSettings, MongoSettings, OwnershipSettings, ServiceSettings, named
 
 META_HOSTS = ("lookaside.fbsbx.com", "*.fbcdn.net", "*.cdninstagram.com")
 """Where the links in Instagram's webhooks lead, or redirect to: the messaging CDN and Meta's two for media."""
 
 OFF = "off"
-
-_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, OwnershipSettings):
@@ -23,7 +21,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
     port: int = named("PORT", default=8001, ge=0, le=65535)
     openai_api_key: SecretStr = named("OPENAI_API_KEY")
     openai_model: str = named("OPENAI_MODEL", default="gpt-4o-mini", min_length=1)
-    openai_base_url: str = named("OPENAI_BASE_URL", default="https://api.openai.com/v1")
+    openai_base_url: BaseUrl = named("OPENAI_BASE_URL", default="https://api.openai.com/v1")
     # What a customer may wait for the model, all tries of one answer together.
     openai_timeout: float = named("OPENAI_TIMEOUT", default=20.0, gt=0, le=300)
     openai_max_tokens: int = named("OPENAI_MAX_TOKENS", default=500, ge=50, le=16_000)
@@ -71,11 +69,3 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
         if not key or not all("!" <= character <= "~" for character in key):
             raise ValueError("must be the key alone: ASCII characters without blanks or line breaks")
         return SecretStr(key)
-
-    @field_validator("openai_base_url")
-    @classmethod
-    def _is_a_url(cls, value: str) -> str:
-        url = value.strip().rstrip("/")
-        if not _URL.fullmatch(url):
-            raise ValueError("must be http:// or https:// and a host, e.g. https://api.openai.com/v1")
-        return url

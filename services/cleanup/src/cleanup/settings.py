@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from common.base_url import BaseUrl
 from common.kafka.topics import DAY_MS, SOURCES
 from common.settings import KafkaSettings, MongoSettings, SealingSettings, ServiceSettings, named
 
@@ -16,7 +17,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
     """Everything the cleanup service can be told. Ages are in days."""
 
     port: int = named("PORT", default=8003, ge=0, le=65535)
-    graph_url: str = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
+    graph_url: BaseUrl = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
     environment_account: str | None = named("INSTAGRAM_PAGE_ID", default=None, pattern=r"^[0-9]{1,32}$")
     messages_days: int = named("RETENTION_MESSAGES_DAYS", default=365)
     decisions_days: int = named("RETENTION_DECISIONS_DAYS", default=90)

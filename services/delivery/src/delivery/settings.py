@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from common.base_url import BaseUrl
 from common.settings import (
     JwtSettings,
     KafkaSettings,
@@ -36,8 +37,8 @@ class Settings(
     """Everything the delivery service reads from its environment."""
 
     port: int = named("PORT", default=8002, ge=0, le=65535)
-    manychat_url: str = named("MANYCHAT_BASE_URL", default="https://api.manychat.com")
-    graph_url: str = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
+    manychat_url: BaseUrl = named("MANYCHAT_BASE_URL", default="https://api.manychat.com")
+    graph_url: BaseUrl = named("INSTAGRAM_GRAPH_URL", default="https://graph.instagram.com/v25.0")
     # Sign every Graph call (appsecret_proof): the first for graph.facebook.com, the second for graph.instagram.com.
     meta_app_secrets: SecretList = named("META_APP_SECRET", default=())
     ig_app_secrets: SecretList = named("IG_APP_SECRET", default=())
@@ -62,18 +63,6 @@ class Settings(
     connections: int = named("DELIVERY_CONNECTIONS", default=50, ge=1)
 
     _split_app_secrets = field_validator("meta_app_secrets", "ig_app_secrets", mode="before")(split_secrets)
-
-    @field_validator("manychat_url", "graph_url")
-    @classmethod
-    def _is_http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and name a host")
-        if any(character.isspace() for character in value) or not _has_a_port_or_none(value):
-            raise ValueError("must hold no white space, and a number behind the host's colon")
-        if parts.query or parts.fragment or parts.username:
-            raise ValueError("must be a plain address: no user, no query, no fragment")
-        return value.rstrip("/")
 
     @field_validator("graph_url")
     @classmethod
@@ -130,14 +119,6 @@ class Settings(
     def margin(self) -> timedelta:
         """The window's margin as a duration."""
         return timedelta(seconds=self.window_margin)
-
-
-def _has_a_port_or_none(url: str) -> bool:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return True
 
 
 def _names_host_and_port(url: str) -> bool:
