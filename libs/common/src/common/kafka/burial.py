@@ -5,6 +5,7 @@ The offset may move only after both. A crash in between buries and tells it agai
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -47,7 +48,8 @@ class Burial:
     async def bury(self, record: ConsumerRecord, cause: str, attempts: int, *, until: asyncio.Event) -> bool:
         """Append a record to its dead letters and tell of it, trying until both worked; False when `until` came first.
 
-        Telling is given up when it fails for a reason of its own: a bug there must not hold the conversation for ever.
+        Telling is given up when it fails for a reason of its own, or for as long as a record may: neither a bug there
+        nor a merchant nobody can read must hold the conversation, and the partition's commits, for ever.
         """
         if not await self._append(record, cause, attempts, until):
             return False
@@ -77,13 +79,13 @@ class Burial:
         return False
 
     async def _tell(self, record: ConsumerRecord, cause: str, until: asyncio.Event) -> bool:
-        tries = 0
+        tries, since = 0, time.monotonic()
         while self._buried is not None and not until.is_set():
             tries += 1
             try:
                 await self._buried(record, cause)
             except Exception as error:  # noqa: BLE001 whatever it is, it is retried or given up
-                match verdict(error, attempts=tries, age=0.0, policy=self._retry):
+                match verdict(error, attempts=tries, age=time.monotonic() - since, policy=self._retry):
                     case TryAgain(delay):
                         await _wait(until, delay)
                     case GiveUp(why):
