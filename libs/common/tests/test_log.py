@@ -69,3 +69,11 @@ def test_what_libraries_log_goes_through_the_same_redaction(capsys):
     assert "some.library" in out
     assert "EAAGm0PX4ZCpsBA" not in out
     assert "not interesting" not in out
+
+
+def test_of_an_exception_that_nobody_fetched_a_library_tells_no_message(capsys):
+    configure_logging("test")
+    logging.getLogger("asyncio").error("Task exception was never retrieved\nfuture: <ValueError('Ahmed wrote hello')>")
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["logger"]) == ("Task exception was never retrieved", "asyncio")
+    assert "Ahmed" not in str(line)

@@ -54,7 +54,7 @@ def configure_logging(service: str, *, level: str = "info", format: str = "json"
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _first_line],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _exception_name,
@@ -66,6 +66,12 @@ def configure_logging(service: str, *, level: str = "info", format: str = "json"
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _first_line(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep what a library says happened, not the objects it shows below: asyncio quotes a lost exception's message."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    return event
 
 
 def _stamp(service: str) -> Any:
