@@ -189,7 +189,7 @@ def graph_cases() -> list[Case]:
             "other",
             g.REFUSED,
         ),
-        Case("timeout", "graph", (ordered("graph", behaviour="hang", seconds=2.0),), "unknown", "no_answer", g.UNCLEAR),
+        Case("timeout", "graph", (ordered("graph", behaviour="hang", seconds=5.0),), "unknown", "no_answer", g.UNCLEAR),
         Case(
             "reset, not sent",
             "graph",
@@ -451,7 +451,7 @@ async def meet_all(kafka: str, mongo_url: str, sandbox_url: str) -> Evidence:
         jwt_secret=SecretStr("a secret of the right length for HS256"),
         manychat_url=f"{sandbox_url}/manychat",
         graph_url=f"{sandbox_url}/graph/v25.0",
-        call_timeout=1.0,
+        call_timeout=3.0,
         settle=0.4,
         unknown_deadline=8.0,
     )
