@@ -73,6 +73,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what asks for a server: a test without its mark would be in neither `make unit` nor `make integration`."""
     for server in {"kafka", "mongo"} & set(getattr(item, "fixturenames", ())):
         item.add_marker(server)
+    if "integration" in item.path.parts and not {"kafka", "mongo"} & {mark.name for mark in item.iter_markers()}:
+        raise pytest.UsageError(f"{item.nodeid} asks for no server: no make target would run it there")
 
 
 @pytest.hookimpl(trylast=True)

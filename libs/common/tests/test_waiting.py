@@ -85,6 +85,29 @@ async def test_a_drain_ends_every_wait_and_cancels_what_was_awaited(handler):
     assert awaited.cancelled()
 
 
+async def test_a_wait_is_refused_after_its_drain_however_late_it_gets_its_place_again(handler):
+    lanes, lane = Lanes(), Lane(entry(0))
+    other = lanes.put(b"other", entry(0))
+    waits = (
+        lambda: handler.waiting.later_within(lane, lambda _: True, 20),
+        lambda: handler.waiting.wait_for(asyncio.get_running_loop().create_future()),
+        lambda: handler.waiting.at_rest(lanes, b"other", 20),
+    )
+    for wait in waits:
+        waiting = begun(wait())
+        await handler.until_its_place_is_free()
+        assert handler.working.take()
+        handler.ownership.draining.set()
+        if wait is waits[-1]:
+            lanes.end(b"other", other)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        handler.ownership.end_drain()
+        handler.working.release()
+        with pytest.raises(OwnershipLost):
+            await asyncio.wait_for(waiting, 5)
+
+
 async def test_what_was_awaited_is_returned(handler):
     awaited = asyncio.get_running_loop().create_future()
     wait = begun(handler.waiting.wait_for(awaited))

@@ -10,7 +10,6 @@ remembers the one in which it was read. Three things can end the right to act on
 
 import asyncio
 
-from common.kafka.hold import OwnershipLost
 from common.kafka.lease import Lease
 
 
@@ -40,11 +39,6 @@ class Ownership:
     def may_begin(self, epoch: int) -> bool:
         """Tell whether something that was read in `epoch` may be begun."""
         return epoch == self.epoch and not self.draining.is_set()
-
-    def refuse_if_draining(self) -> None:
-        """Raise OwnershipLost while lanes are drained."""
-        if self.draining.is_set():
-            raise OwnershipLost("its lane was drained")
 
     def begin(self) -> None:
         """Begin an epoch: the coordinator has just given us partitions."""

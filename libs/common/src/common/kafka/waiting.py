@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Hashable
 from typing import TypeVar
 
-from common.kafka.hold import Wanted
+from common.kafka.hold import OwnershipLost, Wanted
 from common.kafka.lanes import Entry, Lane, Lanes
 from common.kafka.ownership import Ownership
 from common.kafka.slots import Slots
@@ -36,24 +36,25 @@ class Waiting:
 
     async def later_within(self, lane: Lane, wanted: Wanted, seconds: float) -> bool:
         """Wait up to `seconds` for a wanted record behind the one in hand; True when there is one."""
-        give_up = time.monotonic() + seconds
+        give_up, drain = time.monotonic() + seconds, self._ownership.draining
         try:
             async with self._elsewhere():
                 while not (found := lane.has_later(wanted)) and (left := give_up - time.monotonic()) > 0:
                     lane.arrived = asyncio.Event()
-                    await _first_of(lane.arrived, self._ownership.draining, within=left)
-                    self._ownership.refuse_if_draining()
+                    await _first_of(lane.arrived, drain, within=left)
+                    _refuse_after(drain)
                 return found
         finally:
             lane.arrived = None
 
     async def wait_for(self, awaited: asyncio.Future[T]) -> T:
         """Wait for something, and cancel it when a drain begins meanwhile."""
-        drained = asyncio.create_task(self._ownership.draining.wait())
+        drain = self._ownership.draining
+        drained = asyncio.create_task(drain.wait())
         try:
             async with self._elsewhere():
                 await asyncio.wait((awaited, drained), return_when=asyncio.FIRST_COMPLETED)
-            self._ownership.refuse_if_draining()
+            _refuse_after(drain)
             return await awaited
         finally:
             drained.cancel()
@@ -64,10 +65,17 @@ class Waiting:
 
         During a drain what waited is let go, so a lane without records took nothing in.
         """
+        drain = self._ownership.draining
         while not lanes.rests(key):  # more may have come while we waited for a place among those who work
             async with self._elsewhere(), asyncio.timeout(within):
                 await lanes.at_rest(key)
-        self._ownership.refuse_if_draining()
+        _refuse_after(drain)
+
+
+def _refuse_after(drain: asyncio.Event) -> None:
+    """Refuse also where that drain is over by now: while one waits for a place again, the next epoch may begin."""
+    if drain.is_set():
+        raise OwnershipLost("its lane was drained")
 
 
 async def _first_of(*events: asyncio.Event, within: float) -> None:
