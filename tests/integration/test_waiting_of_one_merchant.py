@@ -1,4 +1,4 @@
-"""One merchant's broadcast, on real Kafka: it keeps to the limit, and delays nobody's answer, not even their own."""
+"""One merchant's broadcast, or a post that everybody comments on, on real Kafka: neither delays another's answer."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pymongo import AsyncMongoClient
 
 from common.events.ids import conversation_id
-from common.events.replies import DirectMessage, Reply, ReplyGenerated, ReplyRequested
+from common.events.replies import DirectMessage, PrivateReply, Reply, ReplyGenerated, ReplyRequested
 from common.kafka.broker import kafka_broker, publish
 from common.merchants import Merchant
 from common.mongo import MERCHANTS
@@ -28,21 +28,26 @@ LOUD, QUIET = "17841400000000011", "17841400000000012"
 PACE = Limit(15, 1)
 MANY = 400
 ANSWERS = 12
+HOURLY = Limit(3, 3600)
+COMMENTS = 150
+"""More than twice an equal share of each partition of the topic, and less than there is room for in all."""
+ROOM = 48 * 5
 numbers = itertools.count(int(time.time() * 1000))
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
 
-def said(account, *, program=False):
+def said(account, *, program=False, to_comment=False):
     """Return something to send to a customer of their own: an answer, or what a program asks for."""
     number, contact = next(numbers), f"1{next(numbers):015d}"
+    text = f"{'Sale' if program else 'Answer'} {number}"
     data = Reply(
         reply_id=f"rep_{number}",
         merchant_id=f"shop{account[-1]}",
         account_id=account,
         contact_id=contact,
         origin="api" if program else "rule",
-        action=DirectMessage(text=f"{'Sale' if program else 'Answer'} {number}"),
+        action=PrivateReply(comment_id=f"18{number}", text=text) if to_comment else DirectMessage(text=text),
         in_reply_to=f"{account}:msg:m{number}",
         customer_acted_at=datetime.now(UTC),
     )
@@ -61,8 +66,8 @@ async def delivering(kafka, mongo_url, sandbox_url):
         encryption_keys=(SecretStr("k" * 32),),
         jwt_secret=SecretStr("a secret of the right length for HS256"),
         graph_url=f"{sandbox_url}/graph/v25.0",
-        limits={**DEFAULTS, "message": PACE},
-        max_outstanding=48 * 5,
+        limits={**DEFAULTS, "message": PACE, "private_reply": HOURLY},
+        max_outstanding=ROOM,
         max_working=16,
         unknown_deadline=30.0,
     )
@@ -124,3 +129,20 @@ async def test_a_broadcast_keeps_to_its_limit_and_delays_no_answer(kafka, mongo_
             assert max(own) < PACE.seconds + 2.0
             rates = await sandbox.rates()
             assert rates["exceeded"] == 0
+
+
+async def test_private_replies_that_wait_for_their_hour_keep_nobody_elses_answer_from_being_read(kafka, mongo_url):
+    with running_sandbox(SandboxSettings(port=0, echoes=False)) as url:
+        async with delivering(kafka, mongo_url, url) as (send, metric), httpx2.AsyncClient() as client:
+            sandbox = SandboxClient(url, client)
+            await send(*(said(LOUD, to_comment=True) for _ in range(COMMENTS)))
+            async with asyncio.timeout(30):
+                while await metric("kafka_outstanding_records") < COMMENTS - HOURLY.calls:
+                    await asyncio.sleep(0.05)
+            answers = [said(QUIET) for _ in range(ANSWERS * 3)]
+            await send(*answers)
+            async with asyncio.timeout(30):
+                for event in answers:
+                    while not (await sandbox.journal(contact=event.data.contact_id))["entries"]:
+                        await asyncio.sleep(0.01)
+            assert await metric("kafka_outstanding_records") >= COMMENTS - HOURLY.calls
