@@ -59,6 +59,13 @@ async def test_an_example_comment_is_read_in_whatever_wrapping(world, body):
     assert (event.data.comment_id, event.data.media_id) == ("comment_1", "media_3")
 
 
+@pytest.mark.parametrize("body", [{}, COMMENT])
+async def test_a_body_that_is_no_webhook_is_told_that_nothing_will_be_answered(world, body):
+    answer = await world.client.post(PATH, json=body)
+    assert [one["type"] for one in answer.json()["events"]] == ["com.jawab.unknown.received.v1"]
+    assert "nothing will be answered" in answer.json()["note"]
+
+
 async def test_a_recent_time_is_kept(world):
     await world.client.post(PATH, json=world.body(world.message()))
     assert (world.now - world.publisher.events[0].time).total_seconds() == 2

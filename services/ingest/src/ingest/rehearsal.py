@@ -1,9 +1,10 @@
 """The guide's local test: example bodies with example ids and times of years ago, made to be answered here and now."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from common.events.interactions import InteractionEvent
+from common.events.interactions import InteractionEvent, UnknownReceived
 from ingest.notifications import normalise
 
 SOURCE = "/ingest/test"
@@ -13,6 +14,15 @@ NOTE = (
     "Unsigned, for development. The account is this environment's INSTAGRAM_PAGE_ID. The same message id is answered "
     "only once: change it to get another answer."
 )
+NOTHING_KNOWN = (
+    "Unsigned, for development. Nothing in this body is known, so nothing will be answered: send a whole webhook, as "
+    "docs/api-examples.md shows one."
+)
+
+
+def note(events: Iterable[InteractionEvent]) -> str:
+    """Return what to know about these events of a test, above all whether any of them was understood."""
+    return NOTE if any(not isinstance(event, UnknownReceived) for event in events) else NOTHING_KNOWN
 
 
 def rehearsed(

@@ -126,7 +126,7 @@ def _rehearsal(reception: Reception, settings: Settings) -> ControllerRouterHand
             )
             await reception.publish(events)
             told = [{"id": event.id, "type": event.type, "conversation": event.subject} for event in events]
-            return Response({"status": "accepted", "events": told, "note": rehearsal.NOTE})
+            return Response({"status": "accepted", "events": told, "note": rehearsal.note(events)})
 
     return rehearse
 
