@@ -7,6 +7,8 @@ import pytest
 import structlog
 
 from common.log import HIDDEN, configure_logging, redact
+from common.service import run
+from common.settings import ServiceSettings
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +79,17 @@ def test_of_an_exception_that_nobody_fetched_a_library_tells_no_message(capsys):
     line = json.loads(capsys.readouterr().out)
     assert (line["event"], line["logger"]) == ("Task exception was never retrieved", "asyncio")
     assert "Ahmed" not in str(line)
+
+
+def test_what_the_wiring_says_is_a_line_of_the_log_like_every_other(capsys, monkeypatch):
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    monkeypatch.setenv("LOG_FORMAT", "json")
+
+    def create_app(_):
+        structlog.get_logger().info("limits.counted", replicas=1)
+        raise ValueError("enough")
+
+    with pytest.raises(SystemExit):
+        run("delivery", ServiceSettings, create_app)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["event"], told["replicas"], told["service"]) == ("limits.counted", 1, "delivery")

@@ -102,11 +102,12 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
     """Read the environment, build the app and serve it until SIGTERM. Ends with one line and code 78 if it cannot."""
     try:
         settings = settings_class()
+        # Before the wiring: what that says is a line of the log like every other.
+        configure_logging(name, level=settings.log_level, format=settings.log_format)
         app = create_app(settings)
     except (ValidationError, SettingsError, ValueError) as error:
         sys.stderr.write(f"{name} cannot start: {misconfiguration(error, settings_class)}\n")
         raise SystemExit(EXIT_MISCONFIGURED) from None
-    configure_logging(name, level=settings.log_level, format=settings.log_format)
     failpoints.arm(settings.failpoint)
     log.info("service.starting", environment=settings.environment, port=settings.port)
     uvicorn.run(
