@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.base_url import base_url
+from common.base_url import base_url, whole_url
 
 
 def test_blanks_around_it_and_a_slash_behind_it_are_no_part_of_it():
@@ -38,6 +38,12 @@ def test_an_address_that_would_fail_at_the_first_call_is_refused(url, says):
     with pytest.raises(ValueError, match=says) as refused:
         base_url(url)
     assert "secret" not in str(refused.value)
+
+
+def test_an_address_that_is_called_as_it_is_keeps_its_query_and_its_end():
+    assert whole_url(" https://hooks.example/jawab/?key=1\n") == "https://hooks.example/jawab/?key=1"
+    with pytest.raises(ValueError, match="must begin with http"):
+        whole_url("hooks.example/jawab")
 
 
 @given(st.text("htps:/.[]@#?0159ab% \n", max_size=30).map(lambda rest: f"http://{rest}"))

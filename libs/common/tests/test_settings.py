@@ -9,6 +9,7 @@ from common.settings import (
     DEVELOPMENT_VALUES,
     JwtSettings,
     KafkaSettings,
+    MerchantSettings,
     MetaAppSettings,
     MongoSettings,
     SealingSettings,
@@ -46,6 +47,15 @@ def test_no_secret_at_all_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("IG_VERIFY_TOKEN", "verify")
     monkeypatch.setenv("META_APP_SECRET", "")
     assert "META_APP_SECRET" in refusal(MetaAppSettings)
+
+
+def test_where_people_are_told_must_be_an_address(monkeypatch):
+    monkeypatch.setenv("OPERATOR_WEBHOOK_URL", "hooks.example/jawab?key=of-the-shop")
+    told = refusal(MerchantSettings)
+    assert "OPERATOR_WEBHOOK_URL must begin with http" in told
+    assert "of-the-shop" not in told
+    monkeypatch.setenv("OPERATOR_WEBHOOK_URL", "https://hooks.example/jawab?key=of-the-shop")
+    assert MerchantSettings().operator_webhook == "https://hooks.example/jawab?key=of-the-shop"
 
 
 def test_a_missing_variable_is_named(monkeypatch):

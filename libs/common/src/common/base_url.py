@@ -14,6 +14,23 @@ def base_url(value: str) -> str:
     Raises ValueError, without quoting the value, where no call could be made with it.
     """
     url = value.strip().rstrip("/")
+    parts = _parts(url)
+    if "?" in url or "#" in url or parts.userinfo:
+        raise ValueError("must be a plain address: no user, no query, no fragment")
+    return url
+
+
+def whole_url(value: str) -> str:
+    """Return an address that is called as it is, such as a webhook's, which may keep its secret in a query.
+
+    Raises ValueError, without quoting the value, where no call could be made with it.
+    """
+    url = value.strip()
+    _parts(url)
+    return url
+
+
+def _parts(url: str) -> httpx2.URL:
     if any(character.isspace() for character in url):
         raise ValueError("must hold no white space")
     try:
@@ -25,10 +42,11 @@ def base_url(value: str) -> str:
         raise ValueError("must begin with http:// or https:// and name a host")
     if parts.port is not None and parts.port > LAST_PORT:
         raise ValueError(f"must have a number up to {LAST_PORT} behind the host's colon")
-    if "?" in url or "#" in url or parts.userinfo:
-        raise ValueError("must be a plain address: no user, no query, no fragment")
-    return url
+    return parts
 
 
 BaseUrl = Annotated[str, AfterValidator(base_url)]
-"""A setting that is such an address."""
+"""A setting under which an API's paths begin."""
+
+WholeUrl = Annotated[str, AfterValidator(whole_url)]
+"""A setting that is called as it is."""

@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from common import failpoints
+from common.base_url import WholeUrl
 from common.sealing import checked_key
 
 DEVELOPMENT_VALUES = frozenset(
@@ -237,7 +238,7 @@ class MerchantSettings(Block):
     access_token: SecretStr | None = named("INSTAGRAM_ACCESS_TOKEN", default=None)
     manychat_api_key: SecretStr | None = named("MANYCHAT_API_KEY", default=None)
     manychat_igsid_field: int | None = named("MANYCHAT_IGSID_FIELD_ID", default=None)
-    operator_webhook: str | None = named("OPERATOR_WEBHOOK_URL", default=None)
+    operator_webhook: WholeUrl | None = named("OPERATOR_WEBHOOK_URL", default=None)
 
 
 class OwnershipSettings(Block):

@@ -29,6 +29,7 @@ from cli.merchants_known import (
 )
 from cli.merchants_rules import rules_app, rules_of, text_of
 from cli.secret_sources import can_ask, read_secret
+from common.base_url import whole_url
 from common.merchants import Merchant, RouteName
 from common.sealing import Sealer
 from common.wrong_input import Place, problems
@@ -127,7 +128,7 @@ async def add(
         "persona": persona,
         "facts": None if facts is None else text_of(facts),
         "price_link": price_link,
-        "operator_webhook": operator_webhook,
+        "operator_webhook": None if operator_webhook is None else _address(operator_webhook),
         "turn_pause": turn_pause,
         "human_agent": human_agent,
         "quiet_hours": quiet_hours,
@@ -329,6 +330,14 @@ def _secret(source: str | None, option: str, asked_as: str, *, asking: bool) -> 
             return False, None
         source = "prompt"
     return True, read_secret(source, option=option, asked_as=asked_as)
+
+
+def _address(operator_webhook: str) -> str:
+    # Not a rule of Merchant: one that is stored already has to stay readable, and its customers answered.
+    try:
+        return whole_url(operator_webhook)
+    except ValueError as error:
+        raise Failure(f"--operator-webhook {error}", "`jawab merchants add --help` explains each option") from None
 
 
 def _validated(data: dict[str, Any]) -> Merchant:
