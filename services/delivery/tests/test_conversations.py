@@ -342,6 +342,11 @@ class TestRefusing:
         assert world.published == []
         assert world.ledger.rows == {}
 
+    async def test_what_concerns_two_fields_names_one_of_them_as_every_problem_does(self, api):
+        assert (await api.post("reply", {})).json()["extra"] == [
+            {"field": "text", "problem": 'give either text or action, e.g. {"text": "..."}'}
+        ]
+
     @pytest.mark.parametrize("raw", [b"{", b"\xff", b"[" * 10_000, b"7"])
     @pytest.mark.parametrize("what", ["reply", "takeover", "release", "resolve"])
     async def test_what_is_no_json_object_is_refused(self, api, what, raw):

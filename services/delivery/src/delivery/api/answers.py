@@ -1,6 +1,7 @@
 """What every route of the HTTP API answers alike: who may not, what is wrong with a body, what is away just now."""
 
 import json
+import re
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ MOST_BYTES = 256 * 1024
 """The most a body may have. Ten times what the longest message needs; a larger one is read for seconds, in which this
 process sends nothing.
 """
+
+NAMED = re.compile(r"(?P<field>[A-Za-z_][\w.]*): (?P<problem>.+)", re.DOTALL)
+"""A problem that names its field by itself."""
 
 NOT_DONE = (
     UnknownMerchant,
@@ -105,9 +109,16 @@ def read(body: bytes, model: type[Body], *, example: str, key: str | None = None
         return model.model_validate(fields)
     except ValidationError as error:
         named = ", ".join(field.alias or name for name, field in model.model_fields.items())
-        told = [{"field": _name(one), "problem": _fix(one, named)} for one in problems(error)]
+        told = [_told(_name(one), _fix(one, named)) for one in problems(error)]
         detail = "; ".join(f"{one['field']}: {one['problem']}" if one["field"] else one["problem"] for one in told)
         return problem(400, detail, extra=told)
+
+
+def _told(field: str, fix: str) -> dict[str, str]:
+    """Return a problem as it is answered; what concerns several fields has no place, and names the first by itself."""
+    if not field and (named := NAMED.match(fix)):
+        return {"field": named["field"], "problem": named["problem"]}
+    return {"field": field, "problem": fix}
 
 
 def _name(one: Problem) -> str:
