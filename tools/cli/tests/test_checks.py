@@ -338,8 +338,9 @@ async def test_refused_keys_and_broken_providers_are_told_apart(client: httpx2.A
 
 
 async def test_a_missing_key_is_doubtful_and_one_that_cannot_be_opened_wrong(client: httpx2.AsyncClient) -> None:
-    with pytest.raises(Doubtful, match="dar has no ManyChat key"):
+    with pytest.raises(Doubtful, match="dar has no ManyChat key") as caught:
         await knows_page(client, NOWHERE, keys(key=None))
+    assert caught.value.fix.startswith("jawab merchants connect dar --manychat-key prompt, or MANYCHAT_API_KEY for the")
     with pytest.raises(Wrong, match="another ENCRYPTION_KEY"):
         await is_subscribed(GraphAccounts(client, NOWHERE, timeout=5), keys(token=None, broken=True))
 

@@ -85,7 +85,7 @@ class Webhook:
 def updates(kind: str, wishes: Wishes, simulator: Simulator) -> tuple[Update, ...]:
     """Return what happened. Raises ValueError naming the option that is missing or wrong."""
     if kind in NEEDS_MID and not wishes.mid:
-        raise ValueError(f"a {kind} needs --mid, the id of the message it is about (`jawab simulate dm` prints one)")
+        raise ValueError(f"{kind} needs --mid, the id of the message it is about (`jawab simulate dm` prints one)")
     if wishes.attachment not in ATTACHMENT_KINDS:
         raise ValueError(f"--attachment {wishes.attachment} is unknown; there are {', '.join(ATTACHMENT_KINDS)}")
     return BUILDERS[kind](simulator, wishes)

@@ -254,7 +254,7 @@ def _show_answers(kind: str, made: Webhook, answers: list[Answer], *, follows: b
         about = f"{screen.OK} {answer.kind.replace('_', ' ')} over {answer.route} in {answer.seconds * 1000:.0f} ms: "
         screen.say(Text.assemble(about, screen.words(answer.text)))
     if wait and not made.answered:
-        screen.note(f"nothing is waited for: a {kind} need not be answered")
+        screen.note(f"nothing is waited for: {kind} need not be answered")
     if not follows and made.answered:
         screen.following(f"jawab simulate {kind} --wait", "jawab doctor")
     elif made.contacts:

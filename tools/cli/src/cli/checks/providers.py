@@ -211,7 +211,7 @@ def _present(keys: Keys, value: str | None, what: str, variable: str, option: st
         )
     raise Doubtful(
         f"{keys.merchant} has no {what}: nothing can be sent this way",
-        f"set {variable}, or {keys.connect} {option} prompt",
+        f"{keys.connect} {option} prompt, or {variable} for the environment's own merchant",
     )
 
 
