@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.kafka.dead_letter_limit import BUCKET_SECONDS, FEWEST, WINDOW_SECONDS, DeadLetterLimit, account_of
+from common.kafka.dead_letter_limit import BUCKET_SECONDS, FEWEST, WINDOW_SECONDS, DeadLetterLimit
+from common.kafka.keys import account_of
 
 SHOP, BAKERY, FLORIST = b"shop", b"bakery", b"florist"
 

@@ -1,4 +1,4 @@
-"""Places for work: never more than there are, in the order of asking, none lost."""
+"""Places for work: never more than there are, line by line in turn, none lost."""
 
 import asyncio
 import random
@@ -53,3 +53,47 @@ async def test_a_place_given_to_one_who_is_cancelled_goes_to_the_next():
     async with asyncio.timeout(5):
         await second
     assert slots.taken == 1
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40))
+def test_lines_are_served_in_turn_and_each_in_the_order_of_asking(lines):
+    async def play() -> list[tuple[str, int]]:
+        slots, served = Slots(1), []
+        assert slots.take()
+
+        async def work(line: str, number: int) -> None:
+            await slots.acquire(line)
+            served.append((line, number))
+            slots.release()
+
+        tasks = [asyncio.create_task(work(line, number)) for number, line in enumerate(lines)]
+        await asyncio.sleep(0)
+        slots.release()
+        await asyncio.gather(*tasks)
+        assert slots.taken == 0
+        return served
+
+    served = asyncio.run(play())
+    for line in set(lines):
+        of_line = [number for one, number in served if one == line]
+        assert of_line == sorted(of_line)
+    for at, (line, _) in enumerate(served):
+        still_waiting = {one for one, _ in served[at + 1 :]} - {line}
+        next_ones = [one for one, _ in served[at + 1 : at + 1 + len(still_waiting)]]
+        assert set(next_ones) == still_waiting
+
+
+async def test_one_record_of_another_account_is_served_before_the_rest_of_a_thousand():
+    slots, served = Slots(1), []
+    assert slots.take()
+
+    async def work(line: str) -> None:
+        await slots.acquire(line)
+        served.append(line)
+        slots.release()
+
+    tasks = [asyncio.create_task(work(line)) for line in (*["loud"] * 1000, "quiet")]
+    await asyncio.sleep(0)
+    slots.release()
+    await asyncio.gather(*tasks)
+    assert served.index("quiet") == 1

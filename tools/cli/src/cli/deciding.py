@@ -6,7 +6,7 @@ together are answered together again.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -86,6 +86,7 @@ class _AsThen:
     left: bool
     owned: bool = True
     partition: int | None = None
+    line: Hashable = None
 
     def later(self, wanted: Wanted) -> bool:  # noqa: ARG002 the protocol's name
         return self.left

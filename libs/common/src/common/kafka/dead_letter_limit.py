@@ -16,11 +16,6 @@ FEWEST = 10
 """So many must die at least: three dead letters in a quiet night are no bad deploy."""
 
 
-def account_of(key: bytes | None) -> bytes:
-    """Return the account a record belongs to: the key is a conversation, `account:contact`."""
-    return (key or b"").partition(b":")[0]
-
-
 @dataclass(slots=True)
 class _Bucket:
     begun: float

@@ -6,7 +6,7 @@ behind it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
@@ -33,6 +33,11 @@ class Hold(Protocol):
     @property
     def partition(self) -> int | None:
         """The partition it was read from, the same number in every topic of its conversation; None without Kafka."""
+        ...
+
+    @property
+    def line(self) -> Hashable:
+        """The line in which it waits for a place among those who work: free places go round between lines."""
         ...
 
     def later(self, wanted: Wanted) -> bool:
@@ -63,6 +68,10 @@ class _Alone:
 
     @property
     def partition(self) -> int | None:
+        return None
+
+    @property
+    def line(self) -> Hashable:
         return None
 
     def later(self, wanted: Wanted) -> bool:  # noqa: ARG002 the protocol's name

@@ -42,7 +42,7 @@ from common.failpoints import failpoint
 from common.kafka.assignment import Assignment
 from common.kafka.back_pressure import to_pause
 from common.kafka.burial import Burial
-from common.kafka.hold import hand
+from common.kafka.hold import hand, hold
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
 from common.kafka.metrics import KafkaMetrics
@@ -235,7 +235,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     async def _process(self, entry: Entry) -> bool:
         """Call the handler in a place of its own; False when the record was taken from us while it waited for one."""
         if not self._working.take():
-            await self._working.acquire()
+            await self._working.acquire(hold().line)
         try:
             if not self._ownership.may_begin(entry.epoch):
                 return False

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import structlog
 from aiokafka import TopicPartition
 
-from common.kafka.dead_letter_limit import DeadLetterLimit, account_of
+from common.kafka.dead_letter_limit import DeadLetterLimit
+from common.kafka.keys import account_of
 from common.kafka.metrics import KafkaMetrics
 
 log = structlog.get_logger("kafka")

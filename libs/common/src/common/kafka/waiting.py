@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Hashable
 from typing import TypeVar
 
-from common.kafka.hold import OwnershipLost, Wanted
+from common.kafka.hold import OwnershipLost, Wanted, hold
+from common.kafka.keys import account_of
 from common.kafka.lanes import Entry, Lane, Lanes
 from common.kafka.ownership import Ownership
 from common.kafka.slots import Slots
@@ -32,7 +33,7 @@ class Waiting:
         try:
             yield
         finally:
-            await self._working.acquire()
+            await self._working.acquire(hold().line)
 
     async def later_within(self, lane: Lane, wanted: Wanted, seconds: float) -> bool:
         """Wait up to `seconds` for a wanted record behind the one in hand; True when there is one."""
@@ -107,6 +108,11 @@ class InHand:
     def partition(self) -> int | None:
         """The partition it was read from."""
         return int(self._entry.record.partition)
+
+    @property
+    def line(self) -> Hashable:
+        """Its account's line in its topic: neither another account's broadcast nor its own goes before its answers."""
+        return self._entry.record.topic, account_of(self._entry.record.key)
 
     def later(self, wanted: Wanted) -> bool:
         """Tell whether a wanted record waits behind this one."""
