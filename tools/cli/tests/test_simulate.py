@@ -9,10 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from ai.media.links import AllowedHosts
 from cli.sandbox import answer_in
 from devkit.sandbox.serving import running_sandbox
 from devkit.sandbox.settings import SandboxSettings
 from devkit.signing import sign
+from devkit.stack import USUAL_PORTS, Stack
 
 Jawab = Callable[..., tuple[int, str, str]]
 NOWHERE = "http://127.0.0.1:1"
@@ -185,6 +187,16 @@ def test_a_reply_that_does_not_come_is_a_failure(jawab: Jawab, serving: Any, san
     assert code == 1
     assert "no reply reached 42 within 300 ms" in err
     assert "jawab conversation 17841400000000001:42" in err
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_recording_is_where_the_world_of_make_up_lets_it_be_fetched_from(jawab: Jawab, tmp_path: Path) -> None:
+    allowed = Stack(tmp_path / "up", ports=USUAL_PORTS).environment()["AI_MEDIA_HOSTS"]
+    code, out, _ = jawab("simulate", "voice", "--show")
+    assert code == 0
+    body = json.loads(out.splitlines()[-1])
+    url = body["entry"][0]["messaging"][0]["message"]["attachments"][0]["payload"]["url"]
+    assert AllowedHosts(allowed.split(",")).link(url) is not None
 
 
 @pytest.mark.usefixtures("secret")

@@ -55,7 +55,7 @@ async def simulate(
     wait: bool = False,
     patience: str = "30s",
     url: str = "http://localhost:8000/webhooks/instagram",
-    sandbox: str = "http://localhost:8090",
+    sandbox: str = "http://127.0.0.1:8090",
     secret: str | None = None,
     show: bool = False,
     json: bool = False,
