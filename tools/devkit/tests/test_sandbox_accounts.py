@@ -131,3 +131,12 @@ async def test_every_call_is_in_the_journal_and_no_token_is(http):
     assert kinds == [("token_exchange", ACCOUNT, True), ("subscribe", ACCOUNT, True)]
     assert "IGAAsandbox" not in journal.text
     assert SECRET not in journal.text
+
+
+async def test_a_token_that_was_replaced_opens_nothing_any_more(http):
+    await http.post("/sandbox/accounts", json={"account": ACCOUNT, "tokens": ["another"]})
+    for path in ("me", ACCOUNT, OTHER):
+        assert code_of(await ask(http, path, token="ta"))[0] == 190
+    assert (await ask(http, "me", token="another", fields="user_id")).json()["user_id"] == ACCOUNT
+    await http.post("/sandbox/accounts", json={"account": ACCOUNT, "tokens": ["ta"]})
+    assert (await ask(http, "me", token="ta", fields="user_id")).json()["user_id"] == ACCOUNT

@@ -54,7 +54,7 @@ class AccountActs:
 
     def problem(self, request: Request, token: str, account: Account) -> Answer | None:
         """Return why this token opens nothing here, or None: what every call is asked first."""
-        if account.tokens and token not in account.tokens:
+        if token in self._world.revoked or (account.tokens and token not in account.tokens):
             return self._refuse(190, None)
         if not account.authorized:
             return self._refuse(190, 458, "The person has removed the app")

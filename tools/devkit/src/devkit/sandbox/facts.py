@@ -148,7 +148,7 @@ def account_routes(world: World) -> list[Any]:
         for name, value in told.items():
             setattr(account, name, value)
         if data.tokens is not None:
-            account.tokens = set(data.tokens)
+            world.replace_tokens(account, data.tokens)
         if data.permissions is not None:
             account.permissions = set(data.permissions)
         now = world.now()

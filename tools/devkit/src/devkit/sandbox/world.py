@@ -8,7 +8,7 @@ rules apply: the 24-hour window, one private reply per comment, no reply to a hi
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -209,6 +209,8 @@ class World:
         self.comments: Bounded[str, Comment] = Bounded(50_000)
         self.messages: Bounded[str, Message] = Bounded(50_000)
         self.conversations: Bounded[tuple[str, str], Conversation] = Bounded(20_000)
+        self.revoked: Bounded[str, bool] = Bounded(10_000)
+        """Tokens that opened an account once; any other one that nobody told of opens the sandbox's own."""
         self.version = 0
         self._threads: Bounded[str, tuple[str, str]] = Bounded(20_000)
         self._account_of: Bounded[str, str] = Bounded(100_000)
@@ -226,6 +228,14 @@ class World:
     def account_by_token(self, token: str) -> Account | None:
         """Return the account this Graph token was registered for, or None."""
         return next((account for account in self.accounts.values() if token in account.tokens), None)
+
+    def replace_tokens(self, account: Account, tokens: Iterable[str]) -> None:
+        """Let these tokens open this account and no other; what opened it until now opens nothing any more."""
+        former, account.tokens = account.tokens, set(tokens)
+        for token in former - account.tokens:
+            self.revoked[token] = True
+        for token in account.tokens:
+            self.revoked.pop(token, None)
 
     def account_by_page(self, page: str) -> Account | None:
         """Return the account of this ManyChat page, or None."""
