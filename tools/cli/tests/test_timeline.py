@@ -66,6 +66,16 @@ def test_messages_replies_and_people_stand_in_the_order_of_their_times() -> None
     assert told[1].about == "direct message by rule price, delivered"
 
 
+def test_what_a_voice_message_says_is_read_and_one_that_was_not_heard_says_so() -> None:
+    voice = {"_id": "m_1", "at": AT, "channel": "direct_message", "text": None, "attachments": [{"type": "audio"}]}
+    [heard], [unheard], [nobody] = (
+        timeline([voice | told], [], []) for told in ({"transcript": "بيش؟"}, {"transcript": ""}, {})
+    )
+    assert (heard.text, heard.about) == ("[audio] بيش؟", "direct message")
+    assert (unheard.text, unheard.about) == ("[audio]", "direct message, not heard")
+    assert (nobody.text, nobody.about) == ("[audio]", "direct message")
+
+
 def test_a_called_person_is_a_note_and_an_unknown_reply_is_shown_without_its_text() -> None:
     rows = [row("rep_9", origin="api")]
     told = timeline([], [decision(OperatorNotification(reason="escalated", text="x"))], rows, (), {})

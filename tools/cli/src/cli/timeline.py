@@ -62,7 +62,9 @@ def _message(message: Mapping[str, Any]) -> Moment:
     about += ["taken back"] if message.get("unsent") else []
     about += [f"edited {message['edits']} times"] if message.get("edits") else []
     about += ["standby"] if message.get("standby") else []
-    text = " ".join([*kinds, message.get("text") or ""]).strip()
+    heard = message.get("transcript")  # "" where a recording could not be heard, none where nobody listened
+    about += ["not heard"] if heard == "" else []
+    text = " ".join(filter(None, [*kinds, heard, message.get("text")]))
     return Moment(message["at"], "customer", text, ", ".join(filter(None, about)), str(message["_id"]))
 
 
