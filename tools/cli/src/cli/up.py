@@ -62,7 +62,6 @@ def _tell_commands(stack: Stack) -> None:
 
 def _show(stack: Stack, console: Console) -> None:
     environment = stack.environment()
-    ingest = stack.url("ingest")
     lines = [("conversations, live", f"{stack.url('sandbox')}/sandbox/")]
     lines += [(name, f"{stack.url(name)}  (/health, /metrics, /schema/openapi.json)") for name in SERVICES]
     lines.append(("Kafka", environment["KAFKA_BOOTSTRAP_SERVERS"]))
@@ -70,12 +69,23 @@ def _show(stack: Stack, console: Console) -> None:
     lines.append(("logs", str(stack.home)))
     for name, where in lines:
         console.print(f"  {name:<20} {where}", markup=False)
-    token = environment["IG_VERIFY_TOKEN"]
     console.print("\nTry:", style="bold")
-    console.print(
-        f'  curl "{ingest}/webhooks/instagram?hub.mode=subscribe&hub.challenge=TEST123&hub.verify_token={token}"',
-        markup=False,
-    )
-    console.print('  scripts/uv run jawab simulate dm --text "شلونكم، عدكم توصيل؟" --wait', markup=False)
-    console.print("  scripts/uv run jawab doctor", markup=False)
+    for command in commands(stack):
+        console.print(f"  {command}", markup=False)
     console.print("Ctrl-C stops everything.")
+
+
+def commands(stack: Stack) -> list[str]:
+    """Return what can be tried while it is up; addresses that are not the usual ones have to be said."""
+    webhook = f"{stack.url('ingest')}/webhooks/instagram"
+    token = stack.environment()["IG_VERIFY_TOKEN"]
+    there = where = ""
+    if stack.ports != USUAL_PORTS:
+        there = f" --url {webhook} --sandbox {stack.url('sandbox')}"
+        others = "".join(f" --{name} {stack.url(name)}" for name in SERVICES if name != "ingest")
+        where = f" --url {stack.url('ingest')}{others}"
+    return [
+        f'curl "{webhook}?hub.mode=subscribe&hub.challenge=TEST123&hub.verify_token={token}"',
+        f'scripts/uv run jawab simulate dm --text "شلونكم، عدكم توصيل؟" --wait{there}',
+        f"scripts/uv run jawab doctor{where}",
+    ]
