@@ -26,7 +26,9 @@ async def test_a_handler_sees_what_is_behind_its_record_and_can_wait_for_it(sett
     seen: dict[str, list[bool]] = defaultdict(list)
 
     async def handler(one: MessageReceived) -> None:
-        mine = lambda later: later.data.contact_id == one.partitionkey  # noqa: E731
+        def mine(later: MessageReceived) -> bool:
+            return later.data.contact_id == one.partitionkey
+
         if one.id == "c0:2":
             seen[one.id].append(await hold().later_within(mine, 20.0))
         elif one.id == "c0:3":
