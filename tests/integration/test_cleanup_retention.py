@@ -74,6 +74,37 @@ async def test_who_took_a_conversation_over_for_good_keeps_it(db: Database):
     assert await ids(db, CONTACTS) == {"178:1"}
 
 
+@pytest.mark.parametrize(("collection", "until"), [(CONTACTS, "owner_until"), (CONVERSATIONS, "human_until")])
+async def test_what_an_agent_owns_until_later_stays_until_then(db: Database, collection: str, until: str):
+    owner = {"owner": "human"} if collection == CONTACTS else {}
+    await db[collection].insert_many(
+        [
+            {"_id": "178:later", "updated_at": OLD, until: NEW, **owner},
+            {"_id": "178:exact", "updated_at": OLD, until: NOW, **owner},
+            {"_id": "178:over", "updated_at": OLD, until: OLD, **owner},
+            {"_id": "178:new", "updated_at": NEW, until: OLD, **owner},
+        ]
+    )
+    await retain(db, CUT)
+    assert await ids(db, collection) == {"178:later", "178:exact", "178:new"}
+    later = Cutoffs(messages=NEW + timedelta(days=1), decisions=NOW, usage=NOW, deliveries=NOW)
+    await retain(db, later)
+    assert await ids(db, collection) == set()
+
+
+async def test_a_contact_that_was_given_back_goes_though_its_takeover_had_a_later_end(db: Database):
+    await db[CONTACTS].insert_one({"_id": "178:1", "updated_at": OLD, "owner": "bot", "owner_until": NEW})
+    await retain(db, CUT)
+    assert await ids(db, CONTACTS) == set()
+
+
+async def test_a_row_whose_end_delivery_still_has_to_publish_stays(db: Database):
+    row = {"conversation_id": "178:1", "state": "failed", "at": OLD}
+    await db[DELIVERIES].insert_many([{"_id": "unpublished", "untold": True, **row}, {"_id": "published", **row}])
+    await retain(db, CUT)
+    assert await ids(db, DELIVERIES) == {"unpublished"}
+
+
 async def test_what_a_person_still_has_to_see_stays_with_its_messages(db: Database):
     await db[CONVERSATIONS].insert_many(
         [

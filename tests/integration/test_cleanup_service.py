@@ -63,15 +63,15 @@ async def test_the_retention_job_deletes_and_ends_with_nought(mongo_url: str):
     messages = database(client)[MESSAGES]
     await messages.insert_many(
         [
-            {"_id": "old", "conversation_id": "178:1", "at": NOW - timedelta(days=21)},
-            {"_id": "new", "conversation_id": "178:1", "at": NOW - timedelta(days=19)},
+            {"_id": "old", "conversation_id": "178:1", "at": NOW - timedelta(days=41)},
+            {"_id": "new", "conversation_id": "178:1", "at": NOW - timedelta(days=39)},
         ]
     )
     environment = {
         **os.environ,
         "JAWAB_ENV": "development",
         "MONGODB_URL": mongo_url,
-        "RETENTION_MESSAGES_DAYS": "20",
+        "RETENTION_MESSAGES_DAYS": "40",
     }
     done = await asyncio.to_thread(
         subprocess.run,

@@ -36,7 +36,7 @@ def test_an_unknown_job_is_named_with_those_there_are(capsys: pytest.CaptureFixt
 def test_a_wrong_setting_is_one_line_with_the_fix(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("RETENTION_DELIVERIES_DAYS", "1")
     assert run_job("retention") == 1
-    assert "RETENTION_DELIVERIES_DAYS must be at least 15" in only_line(capsys)
+    assert "RETENTION_DELIVERIES_DAYS must be at least 31" in only_line(capsys)
 
 
 def test_a_database_that_is_away_is_one_line_without_its_address(capsys: pytest.CaptureFixture[str]):

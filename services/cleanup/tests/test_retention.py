@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cleanup.retention import CLOSED_STATES, cutoffs, kinds
-from cleanup.settings import Settings
+from cleanup.settings import MIN_DAYS, Settings
+from common.kafka.topics import DAY_MS, TOPICS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VARIABLES = (
@@ -34,7 +35,7 @@ def test_everything_has_an_age_of_its_own():
     assert at.deliveries == NOW - timedelta(days=90)
 
 
-@given(days=st.integers(15, 5000))
+@given(days=st.integers(31, 5000))
 def test_a_document_of_exactly_the_configured_age_stays(days: int):
     at = cutoffs(Settings(messages_days=days), NOW)
     exactly = NOW - timedelta(days=days)
@@ -43,26 +44,34 @@ def test_a_document_of_exactly_the_configured_age_stays(days: int):
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-@pytest.mark.parametrize("days", ["14", "0", "-3"])
-def test_ids_may_never_be_forgotten_while_the_platform_still_redelivers(
+@pytest.mark.parametrize("days", ["30", "15", "0", "-3"])
+def test_ids_may_never_be_forgotten_while_a_record_can_still_be_read_again(
     monkeypatch: pytest.MonkeyPatch, variable: str, days: str
 ):
     monkeypatch.setenv(variable, days)
     with pytest.raises(
-        ValidationError, match=f"{variable} must be at least 15: the topics keep what was said for 14 days"
+        ValidationError,
+        match=f"{variable} must be at least 31: a record can be read again from the topics and the dead letters for 30",
     ):
         Settings()
 
 
-def test_one_day_more_than_the_topics_keep_is_enough(monkeypatch: pytest.MonkeyPatch):
+def test_the_least_age_is_derived_from_the_topic_that_keeps_its_records_longest():
+    conversations = [topic for topic in TOPICS if topic.keyed_by == "conversation"]
+    assert all(topic.retention_ms < MIN_DAYS * DAY_MS for topic in conversations)
+
+
+def test_one_day_more_than_the_dead_letters_are_kept_is_enough(monkeypatch: pytest.MonkeyPatch):
     for variable in VARIABLES:
-        monkeypatch.setenv(variable, "15")
-    assert Settings().deliveries_days == 15
+        monkeypatch.setenv(variable, "31")
+    assert Settings().deliveries_days == 31
 
 
 def test_a_ledger_row_goes_only_in_a_state_that_nothing_follows():
     ledger = next(kind for kind in kinds(cutoffs(Settings(), NOW)) if kind.collection == "deliveries")
-    assert ledger.closed == {"$or": [{"state": {"$in": list(CLOSED_STATES)}}, {"erased": True}]}
+    assert ledger.closed == {
+        "$or": [{"state": {"$in": list(CLOSED_STATES)}, "untold": {"$ne": True}}, {"erased": True}]
+    }
     assert not {"claimed", "attempting", "unknown"} & set(CLOSED_STATES)
 
 

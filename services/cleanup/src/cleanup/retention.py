@@ -1,8 +1,9 @@
-"""Deletes what has grown old, never what somebody still has to finish.
+"""Deletes what has grown old, never what an agent or a service still has to finish.
 
 Ages come from the settings; each collection has one field that says how old a document is. Work that is open stays
-whatever its age: a ledger row whose outcome is not known yet, a conversation that waits for a person, and the messages
-and decisions of both. Batches are small and stand alone, so a run that is stopped has simply done less.
+whatever its age: a ledger row whose outcome is not known or not published yet, a conversation that waits for an agent,
+and the messages and decisions of both. So does the silence that Jawab owes an agent: a contact or a conversation that an
+agent has taken over until later stays until that is over, and for its age after that. Batches are small and stand alone, so a run that is stopped has simply done less.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,23 @@ CLOSED_STATES = ("delivered", "failed", "suppressed", "handed_to_human")
 """Ledger states that nothing follows. Named instead of the open ones: a state nobody here knows is kept."""
 
 ATTENTION: Document = {"attention": {"$nin": [None, False]}}
-"""Selects the conversations that wait for a person."""
+"""Selects the conversations that wait for an agent."""
 
-FINISHED_ROW: Document = {"$or": [{"state": {"$in": list(CLOSED_STATES)}}, {"erased": True}]}
-NOT_TAKEN_OVER: Document = {"owner": {"$ne": "human"}}
-NOT_TAKEN_OVER_FOR_GOOD: Document = {"$or": [NOT_TAKEN_OVER, {"owner_until": {"$type": "date"}}]}
-"""A person who took a conversation over without an end keeps it: forgetting that would let Jawab answer again."""
+FINISHED_ROW: Document = {"$or": [{"state": {"$in": list(CLOSED_STATES)}, "untold": {"$ne": True}}, {"erased": True}]}
+"""A row whose end delivery still has to publish (`untold`) is not finished, whatever its state."""
+
+
+def takeover_over(before: datetime) -> Document:
+    """Select the contacts that no agent answers, or none since `before`: forgetting a takeover lets Jawab answer again.
+
+    A takeover ages from its end. One without an end never grows old.
+    """
+    return {"$or": [{"owner": {"$ne": "human"}}, {"owner_until": {"$lt": before}}]}
+
+
+def pause_over(before: datetime) -> Document:
+    """Select the conversations in which Jawab is not silent for an agent, or not since `before`."""
+    return {"human_until": {"$not": {"$gte": before}}}
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,8 @@ def kinds(at: Cutoffs) -> tuple[Kind, ...]:
         Kind(DECISIONS, "at", at.decisions, conversation="conversation_id"),
         Kind(USAGE, "at", at.usage),
         Kind(DELIVERIES, "at", at.deliveries, closed=FINISHED_ROW),
-        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id"),
-        Kind(CONTACTS, "updated_at", at.messages, conversation="_id", closed=NOT_TAKEN_OVER_FOR_GOOD),
+        Kind(CONVERSATIONS, "updated_at", at.messages, conversation="_id", closed=pause_over(at.messages)),
+        Kind(CONTACTS, "updated_at", at.messages, conversation="_id", closed=takeover_over(at.messages)),
     )
 
 

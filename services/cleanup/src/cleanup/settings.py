@@ -5,12 +5,15 @@ from typing import Self
 from pydantic import model_validator
 
 from common.base_url import BaseUrl
-from common.kafka.topics import DAY_MS, SOURCES
+from common.kafka.topics import DAY_MS, TOPICS
 from common.settings import KafkaSettings, MongoSettings, SealingSettings, ServiceSettings, named
 
-LEAST_DAYS = 1 + max(topic.retention_ms for topic in SOURCES if topic.keyed_by == "conversation") // DAY_MS
-"""What was answered must be remembered for longer than it can be read again: from the topics, which keep it longer than
-the 36 hours for which the platform redelivers a webhook."""
+KEPT_DAYS = max(topic.retention_ms for topic in TOPICS if topic.keyed_by == "conversation") // DAY_MS
+"""For so long a record of a conversation can be read again: from its topic, or, longer, from the dead letters."""
+
+MIN_DAYS = KEPT_DAYS + 1
+"""What was answered must be remembered for longer than its record can be read again, or it is answered twice. The
+platform redelivers a webhook for 36 hours only."""
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings):
@@ -25,17 +28,17 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
     deliveries_days: int = named("RETENTION_DELIVERIES_DAYS", default=90)
 
     @model_validator(mode="after")
-    def _ids_outlive_redeliveries(self) -> Self:
+    def _ids_outlive_records(self) -> Self:
         for variable, days in (
             ("RETENTION_MESSAGES_DAYS", self.messages_days),
             ("RETENTION_DECISIONS_DAYS", self.decisions_days),
             ("RETENTION_USAGE_DAYS", self.usage_days),
             ("RETENTION_DELIVERIES_DAYS", self.deliveries_days),
         ):
-            if days < LEAST_DAYS:
+            if days < MIN_DAYS:
                 raise ValueError(
-                    f"{variable} must be at least {LEAST_DAYS}: the topics keep what was said for {LEAST_DAYS - 1} "
-                    "days, and what is forgotten before that could be answered a second time"
+                    f"{variable} must be at least {MIN_DAYS}: a record can be read again from the topics and the "
+                    f"dead letters for {KEPT_DAYS} days, and what is forgotten before could be answered a second time"
                 )
         return self
 
