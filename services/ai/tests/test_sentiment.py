@@ -13,6 +13,7 @@ from ai.sentiment import asks, sentiment_of
         *("super", "Génial !", "MERCI", "love", "J'adore cette robe", "Pas mal du tout", "jamais déçue", "Trop beau"),
         *("Love it ❤️", "not bad", "Beautiful!!", "never disappointed", "I like this", "not only beautiful"),
         *("حلو", "روعة", "كلش حلو والله", "ما شاء الله روعة", "عجبني هواية", "مو بطال", "عاشت ايدكم", "غير شكل"),
+        *("👍🏽", "کلش حلوہ", "روعە", "حلو\u200cهواية"),
         *("😍", "🔥🔥", "merciiiii", "superrr", "تسلم", "shukran", "ما أحلاه وما أجمل", "والله شكرا"),
     ],
 )
@@ -54,8 +55,11 @@ def test_praise_is_positive(text):
             "ما وصل الطلب",
             "مو زين ابد",
             "السعر غالي",
+            "خایسہ",
+            "کذاب",
+            "فاشل\u200cوالله",
         ),
-        *("😡", "👎👎", "merci pour rien, arnaque ❤️❤️❤️❤️"),
+        *("😡", "👎🏽", "👎👎", "merci pour rien, arnaque ❤️❤️❤️❤️"),
     ],
 )
 def test_a_complaint_is_negative_even_beside_praise(text):

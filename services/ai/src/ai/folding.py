@@ -1,32 +1,28 @@
 """Makes texts comparable: what a customer typed on a phone and what a merchant typed into a rule.
 
 Folding takes away what people vary without meaning anything by it: case, accents, Arabic vowel marks and the
-lengthening stroke, the spellings of alef, ya and ta marbuta, the digits' script, typographic letters, punctuation,
-emoji, and letters held down ("heyyy"). What remains are words separated by single spaces.
+lengthening stroke, the spellings of alef, ya and ta marbuta, other keyboards' forms of Arabic letters
+(`ai.arabic_letters`), the digits' script, typographic letters, punctuation, emoji, and letters held down ("heyyy").
+What remains are words separated by single spaces. Of a message without words the symbols are compared instead, emoji
+without their skin tone.
 """
 
 import re
 import unicodedata
 
+from ai.arabic_letters import PLAIN, WITHOUT_MARKS, arabic, in_arabic_script
+
 LONGEST = 2000
 """Characters of a message that are looked at: rules and word lists decide nothing beyond."""
 
-_SAME_LETTER = str.maketrans(
-    {
-        "ـ": None,  # tatweel stretches a word, it is no letter
-        "ى": "ي",
-        "ی": "ي",
-        "ې": "ي",
-        "ة": "ه",
-        "ک": "ك",
-        "ٱ": "ا",
-        "œ": "oe",
-        "æ": "ae",
-        "ø": "o",
-        "ı": "i",
-        "ł": "l",
-    }
-)
+_SAME_LETTER = PLAIN | str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ı": "i", "ł": "l"})
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+")
+_NON_JOINER = "\u200c"
+"""Stands between two Arabic words where a Persian keyboard's half space was typed: سعر‌الفستان."""
+_ISOLATES = frozenset("\u2066\u2067\u2068\u2069")
+"""Stand around a run of another direction: a name, a number."""
+_VARIANTS = dict.fromkeys((*range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400)), None)
+"""How a symbol is to look: as text or as an emoji, and an emoji's skin tone."""
 _NOT = re.compile(r"n['’ʼ´`]t\b", re.IGNORECASE)
 _HELD_DOWN = re.compile(r"([^\W\d_])\1{2,}")
 _DROPPED = frozenset({"Mn", "Me", "Cf"})
@@ -35,7 +31,8 @@ _KEPT = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nd"})
 
 def fold(text: str) -> str:
     """Return the words of `text` in their plainest form, separated by single spaces; "" when there are none."""
-    spelled_out = _NOT.sub(" not", text)  # don't -> do not: a negation must survive the apostrophe
+    apart = _INVISIBLE.sub(_gap, text.translate(WITHOUT_MARKS))
+    spelled_out = _NOT.sub(" not", apart)  # don't -> do not: a negation must survive the apostrophe
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", spelled_out).casefold())
     letters = "".join(map(_plain, decomposed)).translate(_SAME_LETTER)
     return " ".join(_HELD_DOWN.sub(r"\1", letters).split())
@@ -51,6 +48,24 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(words(text))
 
 
+def symbols(text: str) -> str:
+    """Return what is compared of a text without words: 👍🏽 as 👍, ❤️ as ❤, blanks left out."""
+    return "".join(text.translate(_VARIANTS).split())
+
+
+def _gap(run: re.Match[str]) -> str:
+    """Return a space where invisible characters stand between words, "" where they stand inside one.
+
+    Between words: a half space between Arabic letters, an isolate, and any of them where the script changes.
+    """
+    before, after = run.string[run.start() - 1 : run.start()], run.string[run.end() : run.end() + 1]
+    if not before or not after:
+        return ""
+    from_arabic, to_arabic = in_arabic_script(before), in_arabic_script(after)
+    half_space = from_arabic and to_arabic and _NON_JOINER in run.group()
+    return " " if half_space or from_arabic != to_arabic or not _ISOLATES.isdisjoint(run.group()) else ""
+
+
 def _plain(character: str) -> str:
     category = unicodedata.category(character)
     if category in _DROPPED:
@@ -58,11 +73,6 @@ def _plain(character: str) -> str:
     if category == "Nd":
         return str(unicodedata.decimal(character))
     return character if category in _KEPT else " "
-
-
-def arabic(character: str) -> bool:
-    """Tell whether a character is an Arabic letter."""
-    return "\u0620" <= character <= "\u06ff" and character.isalpha()
 
 
 _PROCLITICS = ("وال", "بال", "هال", "فال", "كال", "لل", "ال", "و", "ب", "ف", "ل", "ك")

@@ -8,7 +8,8 @@ question to the conversation and its merchant.
 import re
 from typing import Final, Literal
 
-from ai.folding import LONGEST, arabic, word_set, words
+from ai.arabic_letters import arabic
+from ai.folding import LONGEST, word_set, words
 
 Language = Literal["ar", "fr", "en"]
 

@@ -10,14 +10,14 @@ each just quick enough are held up together: all of a turn have `TURN_SECONDS`, 
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
 
 import regex
 
-from ai.folding import LONGEST, arabic_stems, words
+from ai.folding import LONGEST, arabic_stems, symbols, words
 from ai.sentiment import Sentiment, asks, sentiment_of
 from common.merchants import Channel, Match, Rule, Then, When
 
@@ -91,16 +91,16 @@ def _compiled(pattern: str) -> "regex.Pattern[str] | SkipCause":
 
 @dataclass(frozen=True)
 class Phrase:
-    """A value of a rule, folded, and as it was typed for those that have no words."""
+    """A value of a rule, folded, and its symbols for those that have no words."""
 
     words: tuple[str, ...]
-    bare: str
+    symbols: str
 
 
 @lru_cache(maxsize=5_000)
 def _phrases(values: tuple[str, ...]) -> tuple[Phrase, ...]:
     """Return a rule's values ready to be looked for. Folding two hundred of them for each message would be felt."""
-    return tuple(Phrase(words(value), value.strip()) for value in values)
+    return tuple(Phrase(words(value), symbols(value)) for value in values)
 
 
 class Said:
@@ -116,6 +116,11 @@ class Said:
         return tuple(frozenset(arabic_stems(word)) for word in self.words)
 
     @cached_property
+    def symbols(self) -> str:
+        """Its emoji and signs as they are compared."""
+        return symbols(self.text)
+
+    @cached_property
     def sentiment(self) -> Sentiment:
         """How it is meant."""
         return sentiment_of(self.text)
@@ -128,7 +133,7 @@ class Said:
     def contains(self, phrase: Phrase) -> bool:
         """Tell whether the words of `phrase` stand in it one after another."""
         if not phrase.words:
-            return phrase.bare != "" and phrase.bare in self.text  # emoji and punctuation are no words
+            return phrase.symbols != "" and phrase.symbols in self.symbols  # emoji and punctuation are no words
         return self.anywhere.issuperset(phrase.words) and any(
             all(word in stems for word, stems in zip(phrase.words, self.stems[start:], strict=False))
             for start in range(len(self.words) - len(phrase.words) + 1)
@@ -137,14 +142,19 @@ class Said:
     def consists_of(self, phrases: Sequence[Phrase]) -> bool:
         """Tell whether it is nothing but one or more of `phrases`: "Salut, bonjour !" is nothing but greetings."""
         if not self.words:
-            return self.text.strip() != "" and any(self.text.strip() == phrase.bare for phrase in phrases)
-        wanted = {phrase.words for phrase in phrases if phrase.words}
-        longest = max(map(len, wanted), default=0)
-        reached = {0}  # how many leading words can be made of phrases
-        for end in range(1, len(self.words) + 1):
-            if any(s in reached and self.words[s:end] in wanted for s in range(max(0, end - longest), end)):
-                reached.add(end)
-        return len(self.words) in reached
+            return self.symbols != "" and _made_of(self.symbols, {phrase.symbols for phrase in phrases})
+        return _made_of(self.words, {phrase.words for phrase in phrases})
+
+
+def _made_of(whole: Sequence[str], parts: Collection[Sequence[str]]) -> bool:
+    """Tell whether `whole` is nothing but some of `parts`, one after another."""
+    wanted = {part for part in parts if part}
+    longest = max(map(len, wanted), default=0)
+    reached = {0}  # how long a beginning can be made of parts
+    for end in range(1, len(whole) + 1):
+        if any(s in reached and whole[s:end] in wanted for s in range(max(0, end - longest), end)):
+            reached.add(end)
+    return len(whole) in reached
 
 
 @dataclass
