@@ -187,3 +187,17 @@ def test_sasl_needs_a_name_and_a_password(monkeypatch):
 def test_a_wrong_port_is_named(monkeypatch):
     monkeypatch.setenv("PORT", "eighty")
     assert refusal(ServiceSettings).startswith("PORT must be a whole number")
+
+
+@pytest.mark.parametrize("offset", ["-90", "120"])
+def test_only_in_development_a_process_may_mistake_the_time(monkeypatch, offset):
+    monkeypatch.setenv("JAWAB_CLOCK_OFFSET", offset)
+    assert "JAWAB_CLOCK_OFFSET" in refusal(ServiceSettings)
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    assert ServiceSettings().clock_offset == float(offset)
+
+
+def test_a_clock_offset_of_more_than_an_hour_is_a_mistake(monkeypatch):
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    monkeypatch.setenv("JAWAB_CLOCK_OFFSET", "90000")
+    assert "JAWAB_CLOCK_OFFSET" in refusal(ServiceSettings)

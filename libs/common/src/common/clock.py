@@ -1,7 +1,31 @@
-"""What time it is, as an argument: windows, ages and retention are tested at 23:59:59 and 24:00:00 without waiting."""
+"""What time it is, as an argument: windows, ages and retention are tested at 23:59:59 and 24:00:00 without waiting.
 
+Nothing outside this module reads a clock of the machine (tests/contract/test_clocks.py). There are four kinds of time,
+and no decision compares one with another (docs/decisions/0015):
+
+- the machine's wall clock (`Clock.now`): for display, storage and retention;
+- the machine's monotonic clock (`monotonic`): for waits and ages, which begin when this process first saw the thing;
+- the platform's clock (`common.platform_clock`), which its answers show: for whatever its messages are compared with;
+- the log: an offset says what came before what, whatever any clock says.
+"""
+
+import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NewType, Protocol
+
+Monotonic = NewType("Monotonic", float)
+"""Seconds by this machine's monotonic clock. Two of them may be subtracted; no other machine has such a time."""
+
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def monotonic() -> Monotonic:
+    """Return the seconds since some moment, also those in which the machine was suspended, where it counts them.
+
+    `time.monotonic` stands still on Linux while a virtual machine is suspended (clock_gettime(2), CLOCK_BOOTTIME): a
+    process that wakes must know that others counted on meanwhile.
+    """
+    return Monotonic(time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK))
 
 
 class Clock(Protocol):
@@ -13,11 +37,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, `offset` seconds ahead of it: tests let processes disagree (JAWAB_CLOCK_OFFSET)."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self._offset = timedelta(seconds=offset)
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self._offset
 
 
 class ManualClock:

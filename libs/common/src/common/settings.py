@@ -91,6 +91,8 @@ class ServiceSettings(Block):
     log_level: Literal["debug", "info", "warning", "error"] = named("LOG_LEVEL", default="info")
     log_format: Literal["json", "console"] = named("LOG_FORMAT", default="json")
     failpoint: str = named("JAWAB_FAILPOINT", default="")
+    # Seconds by which this process takes its clock to be ahead, for tests in which the machines disagree.
+    clock_offset: float = named("JAWAB_CLOCK_OFFSET", default=0.0, ge=-3600, le=3600)
 
     @model_validator(mode="after")
     def _failpoints_are_for_development(self) -> Self:
@@ -102,6 +104,14 @@ class ServiceSettings(Block):
             failpoints.parse(self.failpoint)
         except ValueError as error:
             raise ValueError(f"JAWAB_FAILPOINT: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _clock_offset_is_for_development(self) -> Self:
+        if self.clock_offset and self.environment != "development":
+            raise ValueError(
+                "JAWAB_CLOCK_OFFSET lets a process mistake the time on purpose: unset it (or JAWAB_ENV=development)"
+            )
         return self
 
     @model_validator(mode="after")

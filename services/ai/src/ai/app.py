@@ -57,7 +57,7 @@ log = structlog.get_logger("ai")
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     """Return the service, configured and not started."""
-    clock = clock or SystemClock()
+    clock = clock or SystemClock(settings.clock_offset)
     registry = service_registry("ai")
     metrics = AIMetrics(registry)
     mongo = mongo_client(settings, service="ai")

@@ -29,7 +29,7 @@ GROUP = "cleanup"
 
 def create_app(settings: Settings) -> Litestar:
     """Return the service, configured and not started."""
-    clock = SystemClock()
+    clock = SystemClock(settings.clock_offset)
     registry = service_registry("cleanup")
     metrics = CleanupMetrics(registry)
     client = mongo_client(settings, service="cleanup")

@@ -35,7 +35,7 @@ async def retention(settings: Settings) -> None:
     """Delete what is older than configured. Raises PyMongoError."""
     client = mongo_client(settings, service="cleanup-retention")
     try:
-        deleted = await retain(database(client), cutoffs(settings, SystemClock().now()))
+        deleted = await retain(database(client), cutoffs(settings, SystemClock(settings.clock_offset).now()))
     finally:
         await client.close()
     log.info("retention.done", **deleted)
@@ -52,7 +52,7 @@ async def tokens(settings: TokenSettings) -> None:
                 MongoStandings(db),
                 GraphAccounts(http, settings.graph_url, timeout=CALL_SECONDS),
                 sealer=Sealer([key.get_secret_value() for key in settings.encryption_keys]),
-                clock=SystemClock(),
+                clock=SystemClock(settings.clock_offset),
             )
             done = await renewal.renew()
     finally:

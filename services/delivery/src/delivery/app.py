@@ -76,7 +76,7 @@ SPARE_CONNECTIONS = 20
 
 def create_app(settings: Settings) -> Litestar:
     """Return the service, configured and not started."""
-    clock = SystemClock()
+    clock = SystemClock(settings.clock_offset)
     registry = service_registry("delivery")
     metrics = DeliveryMetrics(registry)
     patience = Patience(

@@ -32,7 +32,7 @@ def create_app(
     clock: Clock | None = None,
 ) -> Litestar:
     """Return the app. Kafka is reached through `broker`, unless a `publisher` or a `backlog` takes its place."""
-    clock = clock or SystemClock()
+    clock = clock or SystemClock(settings.clock_offset)
     kafka: KafkaPublisher | None = None
     if publisher is None:
         kafka = KafkaPublisher(

@@ -32,10 +32,16 @@ MAX_MODEL_BYTES = 32 * 1024 * 1024
 """A recording may have 25 MB."""
 
 
+def platform_clock(settings: SandboxSettings, now: Callable[[], float] = time.time) -> Callable[[], float]:
+    """Return the clock of the platform that the sandbox plays."""
+    return lambda: now() + settings.clock_offset
+
+
 def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time.time) -> Litestar:
     """Return the sandbox as an application; its lifespan must run for echoes to be posted.
 
-    `now` returns seconds since 1970 and decides the windows.
+    `now` returns seconds since 1970; the platform's own clock, which decides the windows, differs from it by
+    `settings.clock_offset`. The journal keeps the times of `now`.
     """
     token = settings.access_token.get_secret_value()
     account = Account(
@@ -47,7 +53,7 @@ def create_sandbox(settings: SandboxSettings, *, now: Callable[[], float] = time
     world = World(
         account=account,
         ids=Ids(settings.seed or os.urandom(8).hex()),
-        now=now,
+        now=platform_clock(settings, now),
         app_secret=settings.app_secret.get_secret_value(),
     )
     journal = Journal(settings.journal_limit, now)

@@ -3,13 +3,15 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 
 import structlog
 import uvicorn
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from devkit.sandbox.app import create_sandbox
+from devkit.sandbox.app import create_sandbox, platform_clock
 from devkit.sandbox.settings import SandboxSettings
 
 log = structlog.get_logger(__name__)
@@ -18,9 +20,25 @@ START_SECONDS = 15.0
 BACKLOG = 2048
 
 
+def dated(app: ASGIApp, now: Callable[[], float]) -> ASGIApp:
+    """Return the application with a Date header in every answer that has none, by the platform's clock."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        async def dating(message: Message) -> None:
+            if message["type"] == "http.response.start" and not any(name == b"date" for name, _ in message["headers"]):
+                date = formatdate(now(), usegmt=True).encode("ascii")
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        await app(scope, receive, dating)
+
+    return answered
+
+
 def _server(settings: SandboxSettings) -> uvicorn.Server:
     config = uvicorn.Config(
-        create_sandbox(settings),
+        dated(create_sandbox(settings), platform_clock(settings)),
+        date_header=False,
         host=settings.host,
         port=settings.port,
         access_log=False,

@@ -37,6 +37,11 @@ class SandboxSettings(BaseSettings):
     igsid_field_id: str = "11111"
     """The ManyChat custom field that holds a customer's Instagram-scoped id."""
 
+    clock_offset: Annotated[float, Field(ge=-3600, le=3600)] = Field(
+        default=0.0, validation_alias=AliasChoices("SANDBOX_CLOCK_OFFSET", "JAWAB_CLOCK_OFFSET")
+    )
+    """Seconds by which the platform's clock is ahead: of its messages, its windows and its Date headers."""
+
     seed: str = ""
     """Makes ids repeatable; empty makes new ones each run, so that a kept database never sees one again."""
 
