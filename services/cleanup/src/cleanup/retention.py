@@ -2,8 +2,9 @@
 
 Ages come from the settings; each collection has one field that says how old a document is. Work that is open stays
 whatever its age: a ledger row whose outcome is not known or not published yet, a conversation that waits for an agent,
-and the messages and decisions of both. So does the silence that Jawab owes an agent: a contact or a conversation that an
-agent has taken over until later stays until that is over, and for its age after that. Batches are small and stand alone, so a run that is stopped has simply done less.
+and the messages and decisions of both. So does the silence that Jawab owes an agent: a contact or a conversation that
+an agent has taken over stays until that ends, and for its age after that. Batches are small and stand alone, so a run
+that is stopped has simply done less.
 """
 
 from collections.abc import Iterable
