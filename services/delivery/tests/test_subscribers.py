@@ -7,9 +7,10 @@ import pytest
 
 from common.clock import ManualClock
 from common.errors import Retryable
+from common.events.interactions import Message, MessageReceived
 from delivery.contacts import Contact
 from delivery.platforms.sending import Refused
-from delivery.subscribers import CONFIRMED_FOR, MISSES_KEPT, Page, Subscribers
+from delivery.subscribers import CONFIRMED_FOR, MISSES_KEPT, Page, Subscribers, named_by
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE = Page("1", "page:key", 5)
@@ -134,3 +135,16 @@ async def test_another_refusal_is_told(rig):
 
 async def nobody(*_):
     return None
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("7", 7), (str(2**63 - 1), 2**63 - 1), (str(2**63), None), ("9" * 30, None), ("9" * 5000, None), ("x", None)],
+)
+def test_a_number_that_the_store_cannot_hold_is_nobodys(written, number):
+    """Records of before the door refused such ids may still lie in the log: they must not die here."""
+    data = Message(account_id="1", contact_id=PERSON, mid="m", text="hi", subscriber_id=written)
+    event = MessageReceived(
+        id="e", source="/test", subject=CONVERSATION, time=NOON, partitionkey=CONVERSATION, data=data
+    )
+    assert named_by(event) == number

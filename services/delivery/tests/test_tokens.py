@@ -84,6 +84,8 @@ def test_a_token_for_programs_lets_nobody_answer_as_a_person():
         (signed(exp=True), "claim exp"),
         (signed(sub=None), "claim sub"),
         (signed(sub=""), "claim sub"),
+        (signed(sub="x" * 201), "claim sub"),
+        (signed(sub="half \ud83d"), "claim sub"),
         (signed(nbf=int(NOW.timestamp()) + 3600), "claim nbf"),
         (signed(nbf="tomorrow"), "claim nbf"),
         (signed(nbf=True), "claim nbf"),

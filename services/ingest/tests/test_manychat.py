@@ -146,6 +146,32 @@ async def test_what_is_missing_is_named(world, changed, says):
     assert world.publisher.events == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", 10**29),
+        ("id", "9" * 30),
+        ("id", 2**63),
+        ("id", "9" * 5000),
+        ("subscriber_id", 2**63),
+        ("ig_id", "9" * 33),
+        ("ig_id", 10**32),
+        ("account_id", "9" * 33),
+    ],
+)
+async def test_an_id_that_nothing_behind_can_store_is_400_and_named(world, name, value):
+    """It would die in delivery: one tenant could stop the partitions of all."""
+    answer = await post(world, contact(world) | ({name: value} if name == "id" else {"id": None, name: value}))
+    assert (answer.status_code, answer.json()["detail"].startswith(name)) == (400, True)
+    assert world.publisher.events == []
+
+
+@pytest.mark.parametrize(("value", "kept"), [(2**63 - 1, str(2**63 - 1)), ("007", "7"), ("000", None)])
+async def test_the_largest_subscriber_and_a_padded_one_are_kept_as_the_number_they_are(world, value, kept):
+    await post(world, contact(world, id=value))
+    assert world.publisher.events[0].data.subscriber_id == kept
+
+
 async def test_an_unfilled_placeholder_is_no_account(world):
     answer = await post(world, contact(world, account_id="{{account_id}}"))
     assert answer.status_code == 400

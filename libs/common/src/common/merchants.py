@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from common.bounds import Int64
+
 Channel = Literal["direct_message", "comment", "mention"]
 Match = Literal["contains", "equals", "regex", "any_of", "sentiment", "always"]
 RouteName = Literal["manychat", "graph"]
@@ -87,7 +89,7 @@ class Account(MerchantPart):
     token_issued_at: AwareDatetime | None = Field(default=None, description="Only one that is a day old is renewed.")
     token_expires_at: AwareDatetime | None = Field(default=None, description="None: not known.")
     manychat_api_key: str | None = Field(default=None, repr=False, description="Sealed.")
-    manychat_igsid_field: int | None = Field(
+    manychat_igsid_field: Int64 | None = Field(
         default=None, description="The ManyChat custom field that holds a subscriber's Instagram-scoped id."
     )
 

@@ -17,6 +17,7 @@ from pymongo.uri_parser import parse_uri
 
 from common import failpoints
 from common.base_url import WholeUrl
+from common.bounds import MAX_INT64
 from common.sealing import checked_key
 
 DEVELOPMENT_VALUES = frozenset(
@@ -247,7 +248,7 @@ class MerchantSettings(Block):
     account_id: str | None = named("INSTAGRAM_PAGE_ID", default=None, pattern=r"^[0-9]{1,32}$")
     access_token: SecretStr | None = named("INSTAGRAM_ACCESS_TOKEN", default=None)
     manychat_api_key: SecretStr | None = named("MANYCHAT_API_KEY", default=None)
-    manychat_igsid_field: int | None = named("MANYCHAT_IGSID_FIELD_ID", default=None)
+    manychat_igsid_field: int | None = named("MANYCHAT_IGSID_FIELD_ID", default=None, ge=1, le=MAX_INT64)
     operator_webhook: WholeUrl | None = named("OPERATOR_WEBHOOK_URL", default=None)
 
 

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from common.bounds import int64_of
 from common.clock import Clock
 from common.errors import Retryable
 from common.events.interactions import InteractionEvent, MessageReceived
@@ -48,9 +49,9 @@ class SubscriberCalls(Protocol):
 
 
 def named_by(event: InteractionEvent) -> int | None:
-    """Return the subscriber that ManyChat named as the writer of a message it told us of, or None."""
+    """Return the subscriber that ManyChat named as the writer of a message, or None where it is no storable number."""
     number = event.data.subscriber_id if isinstance(event, MessageReceived) else None
-    return int(number) if number is not None and number.isascii() and number.isdigit() else None
+    return int64_of(number)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ It sends the contact's data as a JSON object, signs nothing and promises no retr
 from datetime import datetime, timedelta
 from typing import Any
 
+from common.bounds import MAX_ID_DIGITS, digits_of, int64_of
 from common.events.ids import conversation_id, fingerprint, interaction_id
 from common.events.interactions import Message, MessageReceived
-from ingest.notifications.reading import identifier, mapping, text
+from ingest.notifications.reading import mapping, text
 from ingest.notifications.times import happened, milliseconds, moment
 
 SOURCE = "/ingest/manychat"
@@ -20,8 +21,8 @@ NOTHING: tuple[Any, ...] = (None, "", 0, "0")
 REPEAT_WINDOW = timedelta(minutes=1)
 
 
-class Incomplete(Exception):
-    """A field that is needed is missing: which one, and where it comes from."""
+class InvalidContactData(Exception):
+    """A field is missing, or beyond what can be stored: which one, and what to send instead."""
 
 
 def message_of(
@@ -31,7 +32,7 @@ def message_of(
 
     The contact is `ig_id`, the Instagram-scoped id; a flow that cannot send it is known by ManyChat's own `id`, which
     every message keeps as `subscriber_id`: whoever answers through ManyChat needs no look-up then.
-    Raises Incomplete when the contact or the text is missing, or the account is named and none.
+    Raises InvalidContactData when the contact or the text is missing, or an id is none that can be stored.
     """
     contact_data = mapping(body.get("contact"))
 
@@ -39,16 +40,18 @@ def message_of(
         return next((value for data in (body, contact_data) if (value := data.get(name)) not in NOTHING), None)
 
     named = told("account_id")
-    account = default_account if named is None else _number(named)
+    account = default_account if named is None else _platform_id("account_id", named)
     if account is None:
-        raise Incomplete("account_id is no number (an unfilled placeholder?): send the account's id, or leave it out")
-    subscriber = _number(told("id")) or _number(told("subscriber_id"))
-    contact = _number(told("ig_id")) or subscriber
+        raise InvalidContactData(
+            "account_id is no number (an unfilled placeholder?): send the account's id, or leave it out"
+        )
+    subscriber = _subscriber_id("id", told("id")) or _subscriber_id("subscriber_id", told("subscriber_id"))
+    contact = _platform_id("ig_id", told("ig_id")) or subscriber
     if contact is None:
-        raise Incomplete("ig_id is missing: choose 'Add Full Contact Data' as the External Request's body")
+        raise InvalidContactData("ig_id is missing: choose 'Add Full Contact Data' as the External Request's body")
     said = text(body.get("last_input_text")) or text(contact_data.get("last_input_text"))
     if not said or not said.strip():
-        raise Incomplete("last_input_text is missing or empty: there is no message to answer")
+        raise InvalidContactData("last_input_text is missing or empty: there is no message to answer")
     seen = next(filter(None, (moment(told(name)) for name in LAST_SEEN)), None)
     mid = "manychat-" + fingerprint([contact, said, _occasion(seen, received_at)])
     conversation = conversation_id(account, contact)
@@ -72,14 +75,30 @@ def message_of(
     )
 
 
-def _number(value: Any) -> str | None:
-    """Return an id of a person; both platforms' are numbers.
+def _platform_id(name: str, value: Any) -> str | None:
+    """Return the digits of an Instagram id. Raises InvalidContactData when there are more than can be stored.
 
     A flow may leave a placeholder unfilled (`{{ig_id}}`, `null`): taken for an id it would be everybody's, and
     strangers would share a conversation.
     """
-    told = (identifier(value) or "").strip()
-    return told if told.isascii() and told.isdigit() else None
+    digits = digits_of(value)
+    if digits is not None and len(digits) > MAX_ID_DIGITS:
+        raise InvalidContactData(f"{name} has more than {MAX_ID_DIGITS} digits: send the Instagram id, or leave it out")
+    return digits
+
+
+def _subscriber_id(name: str, value: Any) -> str | None:
+    """Return ManyChat's id of the contact. Raises InvalidContactData when it is larger than can be stored.
+
+    Delivery stores it as a number, because ManyChat's API takes numbers.
+    """
+    digits = digits_of(value)
+    if digits is None:
+        return None
+    number = int64_of(digits)
+    if number is None:
+        raise InvalidContactData(f"{name} is larger than any ManyChat id (2^63): send the contact's own id")
+    return str(number)
 
 
 def _occasion(seen: datetime | None, received_at: datetime) -> int:

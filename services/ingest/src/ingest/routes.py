@@ -155,7 +155,7 @@ def manychat_routes(reception: Reception, settings: Settings) -> list[Controller
                     received_at=received_at,
                     traceparent=_trace(request),
                 )
-            except external_request.Incomplete as error:
+            except external_request.InvalidContactData as error:
                 raise Refused(400, "bad_body", str(error)) from None
             if event.data.account_id != account:
                 raise await reception.unproven(request, "manychat", "account", NOT_ITS_ACCOUNT)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from common.bounds import Int64
 from common.events.envelope import Contract
 from common.events.ids import conversation_id
 
@@ -61,7 +62,7 @@ class Interaction(Contract):
     envelope: Envelope = "messaging"
     standby: bool = Field(default=False, description="Another app owns the thread: observe, do not answer.")
     is_self: bool = Field(default=False, description="The account wrote to itself; the 24 h window does not apply.")
-    received_at_ms: int = Field(default=0, description="When ingest received it, ms since the epoch, by our clock.")
+    received_at_ms: Int64 = Field(default=0, description="When ingest received it, ms since the epoch, by our clock.")
     original: Any = Field(default=None, description="The item as it came.", repr=False)
 
     @property
@@ -90,7 +91,7 @@ class Edit(Interaction):
 
     mid: str
     text: str | None = Field(default=None, repr=False)
-    num_edit: int = 0
+    num_edit: Int64 = 0
     from_account: bool = Field(default=False, description="The account changed a message of its own.")
 
 
@@ -124,7 +125,7 @@ class Read(Interaction):
     """The person has read up to a message (`mid`) or a moment (`watermark_ms`)."""
 
     mid: str | None = None
-    watermark_ms: int | None = None
+    watermark_ms: Int64 | None = None
     from_account: bool = Field(default=False, description="The account read the person's message.")
 
 
@@ -132,7 +133,7 @@ class Receipt(Interaction):
     """Messages of the account reached the person's device. Messenger tells this, Instagram does not."""
 
     mids: tuple[str, ...] = Field(default=(), description="The messages, where the platform names them.")
-    watermark_ms: int | None = Field(default=None, description="All messages up to this moment have arrived.")
+    watermark_ms: Int64 | None = Field(default=None, description="All messages up to this moment have arrived.")
     from_account: bool = False
 
 
@@ -154,7 +155,7 @@ class OptIn(Interaction):
     title: str | None = Field(default=None, description="The topic the person agreed to.")
     frequency: str | None = Field(default=None, description="How often at most: DAILY, WEEKLY or MONTHLY.")
     timezone: str | None = None
-    expires_at_ms: int | None = Field(default=None, description="When the token ends, ms since the epoch.")
+    expires_at_ms: Int64 | None = Field(default=None, description="When the token ends, ms since the epoch.")
     stopped: bool = Field(default=False, description="The person stopped these messages: the token must not be used.")
 
 
@@ -235,7 +236,7 @@ class StoryInsights(Interaction):
     """The figures of a story that has ended; -1 where the platform hides a figure below 5."""
 
     media_id: str | None = None
-    figures: dict[str, int] = Field(default_factory=dict)
+    figures: dict[str, Int64] = Field(default_factory=dict)
 
 
 class FeedChange(Interaction):

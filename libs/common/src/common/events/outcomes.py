@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from common.bounds import Int64
 from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
 from common.events.replies import Origin
@@ -40,7 +41,7 @@ class Delivered(ReplyOutcome):
 
     route: Route
     message_ids: tuple[str, ...] = Field(default=(), description="The platform's ids of the parts, in order.")
-    milliseconds: int | None = Field(default=None, description="From the webhook's arrival to here.")
+    milliseconds: Int64 | None = Field(default=None, description="From the webhook's arrival to here.")
 
 
 class Failed(ReplyOutcome):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from common.bounds import Int64
 from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
 
@@ -123,7 +124,7 @@ class SubscriberChange(Contract):
     kind: Literal["subscriber_change"] = "subscriber_change"
     change: Literal["add_tag", "remove_tag", "set_field_value", "unset_field_value"]
     name: str = Field(min_length=1, description="The tag's or the custom field's name in ManyChat.")
-    value: str | int | float | bool | None = Field(default=None, repr=False, description="For set_field_value.")
+    value: str | Int64 | float | bool | None = Field(default=None, repr=False, description="For set_field_value.")
 
 
 class PrivateReply(Contract):
@@ -232,7 +233,7 @@ class Reply(Contract):
         default=None,
         description="When the customer did what is answered; opens the 24 h window if it does at all.",
     )
-    received_at_ms: int = Field(default=0, description="When ingest received that, ms since the epoch: for latency.")
+    received_at_ms: Int64 = Field(default=0, description="When ingest received that, ms since the epoch: for latency.")
 
     @property
     def conversation_id(self) -> str:

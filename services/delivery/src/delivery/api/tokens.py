@@ -12,6 +12,8 @@ from typing import Any
 
 import jwt
 
+from common.bounds import is_whole_text
+
 ALGORITHM = "HS256"
 SEND_MESSAGES = "messages:send"
 READ_CONVERSATIONS = "conversations:read"
@@ -29,6 +31,9 @@ SCOPES: Mapping[str, str] = MappingProxyType(
 """What a token can allow. A program must not answer as a person: HUMAN_AGENT is for people alone."""
 
 DEFAULT_LIFETIME = timedelta(hours=12)
+MAX_SUBJECT = 200
+"""Characters. The subject is stored with every reply and change of the conversation, and published."""
+
 ISSUER_CLOCK_AHEAD = timedelta(seconds=60)
 
 
@@ -77,6 +82,8 @@ def caller_of(authorization: str | None, *, secret: str, merchant: str, now: dat
     subject, own, expires = claims.get("sub"), claims.get("merchant"), claims.get("exp")
     if not isinstance(subject, str) or not subject:
         raise Unauthenticated("the token has no subject (claim sub)")
+    if len(subject) > MAX_SUBJECT or not is_whole_text(subject):
+        raise Unauthenticated(f"the token's subject (claim sub) must be at most {MAX_SUBJECT} whole characters")
     if not isinstance(expires, int) or isinstance(expires, bool):
         raise Unauthenticated("the token does not say when it ends (claim exp, seconds since 1970)")
     if now.timestamp() >= expires:

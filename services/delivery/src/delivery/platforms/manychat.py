@@ -4,6 +4,7 @@ What each action is as a request stands in `manychat_requests`. ManyChat has no 
 the echo's `mid` is matched by content and time instead.
 """
 
+from common.bounds import digits_of, int64_of
 from common.events.replies import Action
 from delivery.platforms.calls import Answer, NoAnswer, OutsideApi
 from delivery.platforms.manychat_errors import meaning
@@ -39,9 +40,9 @@ class ManyChat:
             raise meaning(answer, repeatable=True)
         found = answer.fields.get("data") if isinstance(answer, Answer) else None
         for one in found if isinstance(found, list) else []:
-            number = str(one.get("id", "")) if isinstance(one, dict) else ""
-            if number.isascii() and number.isdigit():
-                return int(number)
+            number = int64_of(digits_of(one.get("id"))) if isinstance(one, dict) else None
+            if number is not None:
+                return number
         return None
 
     async def _post(self, key: str, request: ManyChatRequest) -> None:

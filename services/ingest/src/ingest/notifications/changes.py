@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from common.bounds import is_field_name
 from common.events.ids import fingerprint
 from common.events.interactions import (
     Comment,
@@ -145,7 +146,11 @@ def _story_insights(item: Item, value: dict[str, Any]) -> InteractionEvent | Non
     media_id = identifier(value.get("media_id"))
     if media_id is None:
         return None
-    figures = {name: number for name in value if name != "media_id" and (number := count(value[name])) is not None}
+    figures = {
+        name: number
+        for name in value
+        if name != "media_id" and is_field_name(name) and (number := count(value[name])) is not None
+    }
     return item.event(
         StoryInsightsReceived,
         StoryInsights,

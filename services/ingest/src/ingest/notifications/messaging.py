@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from common.bounds import is_field_name
 from common.events.ids import fingerprint
 from common.events.interactions import (
     Echo,
@@ -322,7 +323,8 @@ def _handover(key: str, o: Occurrence) -> InteractionEvent | None:
 
 
 def _roles(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    listed_roles = ((app, listed(roles)[:MAX_LISTED]) for app, roles in list(content.items())[:MAX_LISTED])
+    named = [(app, roles) for app, roles in content.items() if is_field_name(app)]
+    listed_roles = ((app, listed(roles)[:MAX_LISTED]) for app, roles in named[:MAX_LISTED])
     return {app: tuple(role for role in roles if isinstance(role, str)) for app, roles in listed_roles}
 
 

@@ -5,11 +5,12 @@ Each function returns None (or False) for what cannot be that thing. None of the
 
 from typing import Any
 
+from common.bounds import MAX_INT64
+
 LONGEST_ID = 512
 """Captured message ids have 164 characters; what is much longer is not an id."""
 
 LARGEST_ID = 10**40
-LARGEST_COUNT = 2**63 - 1
 
 
 def identifier(value: Any) -> str | None:
@@ -26,7 +27,7 @@ def text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if number and abs(value) <= LARGEST_COUNT else None
+    return str(value) if number and abs(value) <= MAX_INT64 else None
 
 
 def count(value: Any) -> int | None:
@@ -35,10 +36,10 @@ def count(value: Any) -> int | None:
         value = int(value)
     if isinstance(value, str):
         digits = value.strip()
-        if not (digits.removeprefix("-").isdigit() and digits.isascii() and len(digits) <= len(str(LARGEST_COUNT))):
+        if not (digits.removeprefix("-").isdigit() and digits.isascii() and len(digits) <= len(str(MAX_INT64))):
             return None
         value = int(digits)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_INT64:
         return None
     return value
 
