@@ -1,11 +1,12 @@
 """How patient a lane is, and what it says when it gives up."""
 
+import bson
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import AutoReconnect, DocumentTooLarge, OperationFailure, WriteError
 
 from common.errors import Paced, Permanent, Retryable
 from common.events import ANY_EVENT
@@ -35,6 +36,23 @@ def test_what_the_database_refuses_is_a_bug_unless_it_says_that_it_passes():
     assert verdict(refused, attempts=5, age=0, policy=POLICY) == GiveUp("failed 5 times: OperationFailure 9")
     stepped_down = OperationFailure("x", code=91, details={"errorLabels": ["RetryableWriteError"]})
     assert isinstance(verdict(stepped_down, attempts=5, age=0, policy=POLICY), TryAgain)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"id": 10**30}, {"id": -(2**63) - 1}, {"text": "\ud800"}, {"value": object()}, {1: "x"}, {"a\0b": 1}],
+    ids=["30 digits", "below 8 bytes", "lone surrogate", "no BSON type", "key that is no text", "null byte in a key"],
+)
+def test_a_value_that_bson_cannot_express_is_not_tried_again(document):
+    with pytest.raises(Exception, match=".") as caught:
+        bson.encode(document)
+    decision = verdict(caught.value, attempts=1, age=0, policy=POLICY)
+    assert decision == GiveUp(type(caught.value).__name__)
+
+
+@pytest.mark.parametrize("error", [DocumentTooLarge("17 MiB"), WriteError("too large", code=10334)])
+def test_a_document_that_mongodb_refuses_for_its_size_is_not_tried_again(error):
+    assert isinstance(verdict(error, attempts=1, age=0, policy=POLICY), GiveUp)
 
 
 def test_the_other_side_says_how_long_to_wait():

@@ -9,11 +9,16 @@ import random
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
+from bson.errors import BSONError
 from pydantic import ValidationError
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError, WriteError
 
 from common.errors import Paced, Permanent, Retryable
 from common.kafka.hold import OwnershipLost
+
+
+REFUSED_VALUES = frozenset({2, 15, 10334, 17280, 17420})
+"""MongoDB's codes for a value it can never store: BadValue, Overflow, BSONObjectTooLarge, a key or document too large."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,17 @@ class Tries:
             self._since = now
 
 
+def concerns_value(error: BaseException) -> bool:
+    """Return whether MongoDB's driver or server refused the value itself: no repetition makes it storable.
+
+    The driver raises OverflowError for an integer beyond 8 bytes, UnicodeError for a lone surrogate, and BSONError for
+    anything else that BSON cannot express, a document above 16 MiB included.
+    """
+    if isinstance(error, WriteError):
+        return error.code in REFUSED_VALUES
+    return isinstance(error, BSONError | OverflowError | UnicodeError)
+
+
 def passes(error: BaseException) -> bool:
     """Tell whether an error is known to pass: the outside world was away, the record is not to blame."""
     if isinstance(error, OperationFailure):  # the server answered, and refused: trying for an hour would not help
@@ -74,7 +90,7 @@ def passes(error: BaseException) -> bool:
 
 def verdict(error: Exception, *, attempts: int, age: float, policy: RetryPolicy) -> TryAgain | GiveUp:
     """Decide about a record that failed `attempts` times in `age` seconds, as `Tries` counts both."""
-    if isinstance(error, Permanent | ValidationError):
+    if isinstance(error, Permanent | ValidationError) or concerns_value(error):
         return GiveUp(cause(error))
     if passes(error):
         if age >= policy.longest_age and not isinstance(error, OwnershipLost | Paced):
