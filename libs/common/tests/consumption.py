@@ -1,6 +1,7 @@
 """What the tests of consumption on Kafka stand on: a subscriber that runs, records, and what became of them."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -65,6 +66,12 @@ async def create(kafka, *names: str) -> None:
 
 def partition_of(key: str) -> int:
     return (murmur2(key.encode()) & 0x7FFFFFFF) % 4
+
+
+def in_one_partition(number: int) -> list[str]:
+    """Return so many keys, each an account of its own, of one partition."""
+    keys = (f"account{count}" for count in itertools.count())
+    return list(itertools.islice((key for key in keys if partition_of(key) == 0), number))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import CollectorRegistry
 
 from common.kafka.assignment import Assignment
-from common.kafka.dead_letter_limit import FEWEST
+from common.kafka.dead_letter_limit import FEWEST, Decision
 from common.kafka.lease import Lease
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
@@ -102,15 +102,17 @@ async def test_only_what_moved_is_committed(assignment):
 
 async def test_after_it_was_let_go_nothing_is_known_owned_or_stopped(assignment, ownership, stopped):
     await assignment.take_up(Consumer({}, {ONE: 0, TWO: 0}))
-    assert [stopped.may_die(ONE, b"1:5") for _ in range(FEWEST + 2)] == [True] * FEWEST + [False] * 2
-    assert stopped.may_die(TWO, b"1:5")
+    keys = (b"1:5", b"2:5", b"3:5", b"4:5")
+    deaths = [stopped.decide(ONE, keys[number % 4]) for number in range(FEWEST + 2)]
+    assert deaths == [Decision.PUBLISH] * FEWEST + [Decision.STOP] * 2
+    assert stopped.decide(TWO, b"1:5") is Decision.PUBLISH
     assert set(stopped) == {ONE}
     epoch = ownership.epoch
     assignment.let_go()
     assert not ownership.owns(epoch)
     assert assignment.progress == {}
     assert set(stopped) == set()
-    assert not stopped.may_die(ONE, b"1:5"), "whoever has it now decides"
+    assert stopped.decide(ONE, b"1:5") is Decision.STOP, "whoever has it now decides"
 
 
 async def test_waiting_for_what_is_read_ends_when_all_was_read_and_not_before(assignment):

@@ -7,7 +7,18 @@ from collections import defaultdict
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from consumption import committed, consuming, create, dead, event, partition_of, produce, until, until_committed
+from consumption import (
+    committed,
+    consuming,
+    create,
+    dead,
+    event,
+    in_one_partition,
+    partition_of,
+    produce,
+    until,
+    until_committed,
+)
 
 from common.errors import Permanent, Retryable
 from common.events.interactions import MessageReceived
@@ -177,24 +188,57 @@ async def test_a_full_partition_is_paused_and_the_others_are_read_on(kafka, topi
     assert [one for one in handled if one.startswith("slow")] == [f"slow:{n}" for n in range(300)]
 
 
-async def test_a_partition_in_which_too_much_dies_is_stopped_and_a_restart_goes_on_where_it_was(settings, topic):
+@pytest.mark.parametrize(("accounts", "stopped"), [(1, 0), (2, 0), (3, 1)])
+async def test_what_dies_of_every_account_is_stopped_and_a_restart_goes_on_where_it_was(
+    settings, topic, accounts, stopped
+):
+    """A bad deploy: of three accounts the partition is stopped, of fewer their lanes wait."""
+
     async def bad_deploy(one: MessageReceived) -> None:
         raise Permanent("a bug")
 
-    await produce(settings, topic, [event("one", n) for n in range(100)])
+    keys = in_one_partition(accounts)
+    each = 60 // accounts
+    await produce(settings, topic, [event(key, n) for n in range(each) for key in keys])
     async with consuming(settings, topic, bad_deploy) as subscriber:
-        await until(lambda: len(subscriber._stopped) == 1)
-        await until(lambda: subscriber._metrics.paused._value.get() == 1)
-        buried = subscriber._metrics.dead_letters.labels(topic)._value.get()
-    assert buried == FEWEST
+        await until(lambda: len(subscriber._stopped) == stopped)
+        await until(lambda: len(subscriber._stopped.accounts) == (0 if stopped else accounts))
+        dead_lettered = FEWEST if stopped else FEWEST * accounts
+        await until(lambda: subscriber._metrics.dead_letters.labels(topic)._value.get() == dead_lettered)
     again: list[str] = []
 
     async def mended(one: MessageReceived) -> None:
         again.append(one.id)
 
     async with consuming(settings, topic, mended):
-        await until(lambda: len(again) == 90)
-    assert again == [f"one:{n}" for n in range(10, 100)]
+        await until(lambda: len(again) == each * accounts - dead_lettered)
+    for key in keys:
+        of_key = [one for one in again if one.startswith(f"{key}:")]
+        assert of_key == [f"{key}:{n}" for n in range(each - len(of_key), each)]
+
+
+@pytest.mark.parametrize("tenants", [1, 2])
+async def test_tenants_whose_records_die_stop_nobody_elses_and_a_restart_changes_nothing(settings, topic, tenants):
+    """Hundreds of records die in the partition of a shop that is quiet; its next customers are answered."""
+    shop, *dying = in_one_partition(tenants + 1)
+    answered: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey in dying:
+            raise Permanent("beyond what MongoDB stores")
+        answered.append(one.id)
+
+    for restart in range(2):
+        await produce(settings, topic, [event(key, n) for n in range(100) for key in dying])
+        async with consuming(settings, topic, handler) as subscriber:
+            dead_letters_of = subscriber._metrics.dead_letters.labels(topic)._value.get
+            await until(lambda subscriber=subscriber: len(subscriber._stopped.accounts) == tenants)
+            await produce(settings, topic, [event(shop, restart)])
+            await until(lambda restart=restart: len(answered) == restart + 1)
+            assert len(subscriber._stopped) == 0
+            await until(lambda count=dead_letters_of: count() == 100 * tenants)
+            await until(lambda subscriber=subscriber: not subscriber._stopped.accounts)
+    assert answered == [f"{shop}:0", f"{shop}:1"]
 
 
 async def test_a_record_that_dies_is_told_before_its_offset_moves(settings, topic):

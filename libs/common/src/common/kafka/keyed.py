@@ -42,6 +42,7 @@ from common.failpoints import failpoint
 from common.kafka.assignment import Assignment
 from common.kafka.back_pressure import to_pause
 from common.kafka.burial import Burial
+from common.kafka.dead_letter_limit import Decision
 from common.kafka.hold import hand, hold
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
@@ -66,10 +67,17 @@ MOST_AT_ONCE = 200
 AFTER_AN_ERROR = 1.0
 HEARTBEAT_SECONDS = 1.0
 
+DECIDE_AGAIN_SECONDS = 5.0
+"""Between two looks whether an account's dying records are its own fault."""
+
 
 def key_of(record: ConsumerRecord) -> Hashable:
     """Return the record's key: one lane a conversation, across topics."""
     return record.key if record.key is not None else (record.topic, record.partition, record.offset)
+
+
+def _where(record: ConsumerRecord) -> dict[str, Any]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
 class KeyOrderedSubscriber(DefaultSubscriber):
@@ -214,7 +222,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             else:
                 return False
             attempts = tries.failures
-            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            where = _where(record)
             match decision:
                 case TryAgain(delay):
                     self._metrics.retries.labels(record.topic).inc()
@@ -223,12 +231,26 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 case GiveUp() if not self._ownership.may_act(entry.epoch):
                     # Whoever owns it by now decides; if that is still us, the next heartbeats will tell.
                     await self._pause(HEARTBEAT_SECONDS)
-                case GiveUp(final) if self._stopped.may_die(entry.partition, record.key):
+                case GiveUp(final) if await self._may_dead_letter(entry, final, attempts):
                     buried = await self._burial.bury(record, final, attempts, until=self._ownership.draining)
                     log.error("record.dead_lettered", **where, attempts=attempts, cause=final, buried=buried)
                     return buried
-                case GiveUp(final):
-                    log.error("record.held", **where, attempts=attempts, cause=final)
+        return False
+
+    async def _may_dead_letter(self, entry: Entry, cause: str, attempts: int) -> bool:
+        """Wait until the record may go to the dead letters; False when it has to be looked at again, or is let go."""
+        record, waits = entry.record, False
+        while self._ownership.may_begin(entry.epoch) and self._ownership.may_act(entry.epoch):
+            match self._stopped.decide(entry.partition, record.key):
+                case Decision.PUBLISH:
+                    return True
+                case Decision.WAIT:
+                    if not waits:
+                        log.error("record.waits_for_its_account", **_where(record), attempts=attempts, cause=cause)
+                    waits = True
+                    await self._pause(DECIDE_AGAIN_SECONDS)
+                case Decision.STOP:
+                    log.error("record.held", **_where(record), attempts=attempts, cause=cause)
                     await self._ownership.draining.wait()
         return False
 

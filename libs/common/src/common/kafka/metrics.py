@@ -29,6 +29,10 @@ class KafkaMetrics:
         self.stopped = Gauge(
             "kafka_stopped_partitions", "Partitions stopped by their share of dead letters", registry=registry
         )
+        # Not 0: an account's records die, and no other's are handled that would show whose fault it is.
+        self.stopped_accounts = Gauge(
+            "kafka_stopped_accounts", "Accounts whose lanes wait because their records die", registry=registry
+        )
         self.handled = Counter("kafka_records_handled", "Records handled to the end", ["topic"], registry=registry)
         self.skipped = Counter(
             "kafka_records_skipped", "Records that an earlier owner of the partition had finished", registry=registry

@@ -1,6 +1,6 @@
-"""The partitions that were stopped because too large a share of their records died (`dead_letter_limit`).
+"""What is stopped because too many of its records die (`dead_letter_limit`): partitions, and accounts in a partition.
 
-Nothing more of them is read or buried until a restart; the others go on.
+A stopped partition is read no more until a restart; a stopped account's lanes wait, and the others go on.
 """
 
 import time
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import structlog
 from aiokafka import TopicPartition
 
-from common.kafka.dead_letter_limit import DeadLetterLimit
+from common.kafka.dead_letter_limit import DeadLetterLimit, Decision
 from common.kafka.keys import account_of
 from common.kafka.metrics import KafkaMetrics
 
@@ -17,7 +17,7 @@ log = structlog.get_logger("kafka")
 
 
 class StoppedPartitions:
-    """Counts the deaths in each assigned partition, and knows those that have had one too many.
+    """Counts the deaths in each assigned partition, and knows the partitions and accounts that are stopped.
 
     `percent` is the share of a partition's records that may die.
     """
@@ -27,6 +27,7 @@ class StoppedPartitions:
         self._percent = percent
         self._limits: dict[TopicPartition, DeadLetterLimit] = {}
         self._stopped: set[TopicPartition] = set()
+        self._accounts: set[tuple[TopicPartition, bytes]] = set()
 
     def __len__(self) -> int:
         """Return how many partitions are stopped."""
@@ -36,6 +37,11 @@ class StoppedPartitions:
         """Iterate over the stopped partitions."""
         return iter(self._stopped)
 
+    @property
+    def accounts(self) -> frozenset[bytes]:
+        """The accounts whose lanes wait in at least one partition."""
+        return frozenset(account for _, account in self._accounts)
+
     def begin(self, partition: TopicPartition) -> None:
         """Begin to count in a partition that was assigned."""
         self._limits[partition] = DeadLetterLimit(self._percent)
@@ -44,21 +50,37 @@ class StoppedPartitions:
         """Count a record that was handled, by its key."""
         self._limits[partition].handled(account_of(key), time.monotonic())
 
-    def may_die(self, partition: TopicPartition, key: bytes | None) -> bool:
-        """Count a death; False, and the partition stopped, when it is one too many."""
+    def decide(self, partition: TopicPartition, key: bytes | None) -> Decision:
+        """Return what becomes of a record that cannot be handled, and count it where it is a dead letter now.
+
+        In a partition that nobody assigned to us, or that is stopped, nothing more dies.
+        """
         limit, account, now = self._limits.get(partition), account_of(key), time.monotonic()
         if limit is None or partition in self._stopped:
-            return False
-        if not limit.would_exceed(account, now):
-            limit.died(account, now)
-            return True
-        self._stopped.add(partition)
-        self._metrics.stopped.set(len(self._stopped))
-        log.error("partition.stopped", topic=partition.topic, partition=partition.partition)
-        return False
+            return Decision.STOP
+        decision = limit.decide(account, now)
+        match decision:
+            case Decision.PUBLISH:
+                limit.died(account, now)
+                self._accounts.discard((partition, account))
+            case Decision.WAIT:
+                if (partition, account) not in self._accounts:
+                    self._accounts.add((partition, account))
+                    where = {"topic": partition.topic, "partition": partition.partition}
+                    log.error("account.stopped", account=account.decode(errors="replace"), **where)
+            case Decision.STOP:
+                self._stopped.add(partition)
+                log.error("partition.stopped", topic=partition.topic, partition=partition.partition)
+        self._measure()
+        return decision
 
     def forget(self) -> None:
         """Begin with nothing: the assignment ended."""
         self._limits.clear()
         self._stopped.clear()
-        self._metrics.stopped.set(0)
+        self._accounts.clear()
+        self._measure()
+
+    def _measure(self) -> None:
+        self._metrics.stopped.set(len(self._stopped))
+        self._metrics.stopped_accounts.set(len(self.accounts))
