@@ -1,6 +1,5 @@
 """What a record's key says. It is a conversation: `account:contact`."""
 
-
 MAX_ACCOUNT = 64
 """Bytes of an account that are told apart: an id has 32 digits at most, and a foreign key may be megabytes long."""
 

@@ -16,9 +16,8 @@ from pymongo.errors import OperationFailure, PyMongoError, WriteError
 from common.errors import Paced, Permanent, Retryable
 from common.kafka.hold import OwnershipLost
 
-
 REFUSED_VALUES = frozenset({2, 15, 10334, 17280, 17420})
-"""MongoDB's codes for a value it can never store: BadValue, Overflow, BSONObjectTooLarge, a key or document too large."""
+"""MongoDB's codes for a value it can never store: BadValue, Overflow, BSONObjectTooLarge, key or document too large."""
 
 
 @dataclass(frozen=True)
