@@ -176,16 +176,6 @@ async def test_a_private_reply_that_is_withheld_from_the_start_leaves_its_commen
     assert await store.insert(opened(3, action)) is None
 
 
-async def test_a_row_is_discarded_only_as_it_was_read(store):
-    row = opened()
-    await store.insert(row)
-    begun = ledger.begin(row, "graph", NOW)
-    await store.put(begun, over=row)
-    assert not await store.discard(row)
-    assert await store.discard(begun)
-    assert await store.find("rep_1") is None
-
-
 async def test_an_echo_finds_the_conversations_rows_of_its_time_and_the_row_with_its_id(store):
     old = ledger.arrived(ledger.begin(opened(1, now=NOW - timedelta(days=2)), "graph", NOW), 0, "mid.old", NOW)
     await store.insert(old)

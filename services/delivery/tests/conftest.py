@@ -117,14 +117,6 @@ class MemoryLedger:
         self.rows[row.reply_id] = row
         return True
 
-    async def discard(self, row: Row) -> bool:
-        self._called("discard")
-        stored = self.rows.get(row.reply_id)
-        if stored is None or (stored.state, stored.fence) != (row.state, row.fence):
-            return False
-        del self.rows[row.reply_id]
-        return True
-
     async def left_behind(self, before: datetime, most: int, *, waiting_before: datetime) -> list[Row]:
         self._called("left_behind")
         untold = [row for row in self.rows.values() if row.untold]
@@ -507,6 +499,7 @@ class World:
         self.people = People()
         self.published: list[Event] = []
         self.publish_fails: list[Exception] = []
+        self.appends_before_failing: list[Exception] = []
         self.directory = Directory(self.merchant())
         self.registry = CollectorRegistry()
         self.metrics = DeliveryMetrics(self.registry)
@@ -621,6 +614,8 @@ class World:
         if self.publish_fails:
             raise self.publish_fails.pop(0)
         self.published.extend(events)
+        if self.appends_before_failing:
+            raise self.appends_before_failing.pop(0)
 
     def reply(self, action: Action | None = None, **changes: Any) -> ReplyGenerated:
         """Return a reply to a customer who wrote a second ago."""

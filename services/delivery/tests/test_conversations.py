@@ -142,10 +142,11 @@ class TestWhoAnswers:
         assert (event.partitionkey, event.data.account_id) == (f"{SECOND_ACCOUNT}:{CONTACT}", SECOND_ACCOUNT)
 
     @pytest.mark.parametrize("error", [KafkaConnectionError(), ConnectionError(), TimeoutError()])
-    async def test_without_kafka_nobody_is_told_that_it_worked(self, api, world, error):
+    async def test_without_an_acknowledgement_the_answer_says_that_it_may_take_effect(self, api, world, error):
         world.publish_fails = [error]
         response = await api.post("takeover")
         assert (response.status_code, "retry-after" in response.headers) == (503, True)
+        assert "may take effect or not" in response.json()["detail"]
         assert world.published == []
 
 
@@ -240,11 +241,17 @@ class TestAnswering:
         await world.sender.deliver(spoken)
         assert world.row(spoken).state == "delivered"
 
-    async def test_without_kafka_nothing_is_accepted_and_the_key_can_be_used_again(self, api, world):
-        world.publish_fails = [KafkaConnectionError()]
-        assert (await api.post("reply", {"text": "Hello"}, key="k1")).status_code == 503
-        assert world.ledger.rows == {}
-        assert (await api.post("reply", {"text": "Hello"}, key="k1")).status_code == 202
+    async def test_an_answer_that_was_appended_unacknowledged_is_sent_once_when_it_is_repeated(self, api, world):
+        await wrote(world)
+        world.appends_before_failing = [KafkaConnectionError()]
+        unknown = await api.post("reply", {"text": "Hello"})
+        assert (unknown.status_code, "nothing" in unknown.json()["detail"]) == (503, False)
+        repeated = await api.post("reply", {"text": "Hello"}, key=unknown.json()["idempotencyKey"])
+        assert (repeated.status_code, repeated.json()["replyId"]) == (202, unknown.json()["replyId"])
+        for event in list(world.published):
+            if event.topic == "replies.generated.v1":
+                await world.sender.deliver(event)
+        assert len(world.platform.sends()) == 1
 
     async def test_a_reply_to_somebody_else_is_not_found_here(self, api):
         reply_id = (await api.post("reply", {"text": "Hello"})).json()["replyId"]

@@ -174,13 +174,44 @@ class TestIdempotency:
         assert first.json()["replyId"] != second.json()["replyId"]
 
     @pytest.mark.parametrize("error", [KafkaConnectionError(), ConnectionError(), TimeoutError()])
-    async def test_without_kafka_nothing_is_accepted_and_the_key_can_be_used_again(self, api, world, error):
+    async def test_without_an_acknowledgement_the_answer_says_that_the_outcome_is_unknown(self, api, world, error):
         world.publish_fails = [error]
         response = await api.send(key="order-1")
         assert response.status_code == 503
         assert response.headers["retry-after"]
-        assert world.ledger.rows == {}
-        assert (await api.send(key="order-1")).status_code == 202
+        assert "nothing" not in response.json()["detail"]
+        assert response.json()["idempotencyKey"] == "order-1"
+        assert response.headers["location"].endswith(f"/{response.json()['replyId']}")
+        assert list(world.ledger.rows) == [response.json()["replyId"]]
+
+    async def test_a_reply_without_an_acknowledgement_can_be_asked_for_and_repeated(self, api, world):
+        world.publish_fails = [TimeoutError()]
+        unknown = await api.send(key="order-1")
+        assert (await api.get(unknown.headers["location"])).json()["status"] == "claimed"
+        repeated = await api.send(key="order-1")
+        assert (repeated.status_code, repeated.json()["replyId"]) == (202, unknown.json()["replyId"])
+
+    @pytest.mark.parametrize("error", [KafkaConnectionError(), ConnectionError(), TimeoutError()])
+    async def test_a_request_without_a_key_that_was_appended_unacknowledged_is_sent_once(self, api, world, error):
+        await world.contacts.customer_acted(f"17841400000000001:{CONTACT}", world.clock.now())
+        world.appends_before_failing = [error]
+        unknown = await api.send()
+        assert unknown.status_code == 503
+        repeated = await api.send(key=unknown.json()["idempotencyKey"])
+        assert (repeated.status_code, repeated.json()["replyId"]) == (202, unknown.json()["replyId"])
+        for event in list(world.published):
+            await world.sender.deliver(event)
+        assert len(world.platform.sends()) == 1
+
+    async def test_a_request_that_mongodb_did_not_answer_can_be_repeated_with_the_key_it_is_given(self, api, world):
+        def away(_):
+            raise ServerSelectionTimeoutError("x")
+
+        world.ledger.before = away
+        unknown = await api.send()
+        world.ledger.before = lambda _: None
+        repeated = await api.send(key=unknown.json()["idempotencyKey"])
+        assert (unknown.status_code, repeated.status_code) == (503, 202)
 
     async def test_a_request_that_died_half_way_is_completed_by_its_repetition(self, api, world, crash):
         def dies(step):

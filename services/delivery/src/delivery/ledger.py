@@ -344,10 +344,6 @@ class Ledger(Protocol):
         """Store `row` if the stored state and fence are still those of `over`; tell whether it was."""
         ...
 
-    async def discard(self, row: Row) -> bool:
-        """Remove `row` if the stored state and fence are still its own; tell whether it was."""
-        ...
-
     async def around(self, conversation_id: str, at: datetime) -> list[Row]:
         """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
         ...

@@ -91,11 +91,6 @@ class MongoLedger:
         result = await self._rows.replace_one(as_read, to_document(row))
         return result.matched_count == 1
 
-    async def discard(self, row: Row) -> bool:
-        """Remove `row` if the stored state and fence are still its own; tell whether it was."""
-        result = await self._rows.delete_one(_as_read(row))
-        return result.deleted_count == 1
-
     async def around(self, conversation_id: str, at: datetime) -> list[Row]:
         """Return the conversation's rows from about `at`: the latest of them, at most MOST_ROWS."""
         return await self._latest(_near(conversation_id, at))

@@ -1,7 +1,8 @@
-"""Taking on a reply that somebody asked for over HTTP: a row in the ledger and a record in Kafka, or nothing.
+"""Accepts a reply that is requested over HTTP: a row in the ledger, then a record in Kafka.
 
-Accepting is not sending. Only when both are there is it accepted; then it waits its turn behind what the conversation
-is already owed. A reply's id is derived from the caller's idempotency key, so asking twice sends once.
+Accepting is not sending. Only when both are there is it accepted; then it is sent in the conversation's order. A reply's
+id is derived from the idempotency key, so a repeated request sends once. A caller without a key gets one: when Kafka
+does not acknowledge the record, it may be in the log all the same, and only a repetition with the same key is safe then.
 """
 
 import secrets
@@ -61,8 +62,20 @@ class NotSendable(Exception):
     """No route takes what is to be sent; the message names field and limit."""
 
 
-class NotAccepted(Exception):
-    """Kafka did not take it, so nothing was accepted."""
+class NotAcknowledged(Exception):
+    """Kafka did not acknowledge the records of a request: they may be in the log, and take effect, or not.
+
+    `row` is the reply they are about, None for a takeover, a release or a resolution.
+    """
+
+    def __init__(self, cause: Exception, row: Row | None = None) -> None:
+        super().__init__(type(cause).__name__)
+        self.row = row
+
+
+def new_key() -> str:
+    """Return an idempotency key for a request that has none."""
+    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
@@ -104,19 +117,19 @@ class Acceptance:
         action: InThread,
         *,
         origin: Origin,
-        key: str | None,
+        key: str,
         events_of: Callable[[Reply, Row], Sequence[Event]],
     ) -> Accepted:
-        """Accept an action into a person's thread; `events_of` makes what is published for it, in order.
+        """Accept an action into a customer's thread; `events_of` returns what is published for it, in order.
 
-        Raises NotSendable, KeyUsedOtherwise, NotAccepted, PyMongoError.
+        Raises NotSendable, KeyUsedOtherwise, NotAcknowledged, PyMongoError.
         """
         breaches = [breach(action, route) for route in ordered(action, merchant.routes)]
         if breaches and breaches[0] is not None and all(breaches):
             raise NotSendable(breaches[0].detail)
         now = self._clock.now()
         reply = Reply(
-            reply_id=reply_id(f"{origin}:{merchant.id}:{key or secrets.token_hex(16)}", 0),
+            reply_id=reply_id(f"{origin}:{merchant.id}:{key}", 0),
             merchant_id=merchant.id,
             account_id=merchant.account_id,
             contact_id=contact_id,
@@ -138,10 +151,9 @@ class Acceptance:
         try:
             await self._publish(events)
         except (KafkaError, OSError, TimeoutError) as error:
-            # Should the record be in the log after all, delivery makes the row again under the same id.
-            await self._ledger.discard(row)
-            log.warning("reply.not_accepted", error=type(error).__name__, reply=row.reply_id, origin=row.origin)
-            raise NotAccepted(type(error).__name__) from error
+            # The row stays: a repetition with the same key finds it, and so does delivery if the record is in the log.
+            log.warning("reply.not_acknowledged", error=type(error).__name__, reply=row.reply_id, origin=row.origin)
+            raise NotAcknowledged(error, row) from error
 
     async def status(self, merchant_id: str, reply: str) -> Row | None:
         """Return the row of a merchant's reply; None where there is none, or it is another merchant's."""

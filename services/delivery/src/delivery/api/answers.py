@@ -15,7 +15,7 @@ from common.remedies import completed
 from common.wrong_input import Problem, dotted, problems
 from delivery.api.acceptance import (
     KeyUsedOtherwise,
-    NotAccepted,
+    NotAcknowledged,
     NotSendable,
     OwnAccount,
     UnknownAccount,
@@ -40,7 +40,7 @@ NOT_DONE = (
     OwnAccount,
     NotSendable,
     KeyUsedOtherwise,
-    NotAccepted,
+    NotAcknowledged,
     PyMongoError,
     MerchantNotReadable,
 )
@@ -62,8 +62,13 @@ def caller(request: AnyRequest, merchant_id: str, jwt_secret: str, now: datetime
         return problem(403, str(error))
 
 
-def answer_to(error: Exception, *, recipient: str = "recipientId", text: str = "text") -> Answer:
-    """Return the answer to a request that could not be done; `recipient` and `text` are what those are called in it."""
+def answer_to(
+    error: Exception, *, recipient: str = "recipientId", text: str = "text", key: str | None = None, replies: str = ""
+) -> Answer:
+    """Return the answer to a request that could not be done; `recipient` and `text` are what those are called in it.
+
+    `key` is the idempotency key of a request that sends, and `replies` the path below which its reply can be asked for.
+    """
     match error:
         case UnknownMerchant():
             return problem(404, f"there is no merchant {error}: `jawab merchants list` shows them")
@@ -79,10 +84,12 @@ def answer_to(error: Exception, *, recipient: str = "recipientId", text: str = "
             return problem(400, f"{text if field == 'text' else field} {found}")
         case KeyUsedOtherwise():
             return problem(409, "idempotencyKey: already used for another message; a new message needs a new one")
-        case NotAccepted():
-            return away("Kafka did not take it; nothing was accepted, try again with the same idempotencyKey")
+        case NotAcknowledged():
+            return _not_acknowledged(error.row, key, replies)
+        case PyMongoError() if key is not None:
+            return away("MongoDB did not answer; repeat the request with this idempotencyKey", idempotencyKey=key)
         case PyMongoError():
-            return away("MongoDB did not answer; try again, a message with the same idempotencyKey")
+            return away("MongoDB did not answer; try again")
         case _:
             return problem(500, str(error))
 
@@ -154,15 +161,34 @@ def described(row: Row) -> dict[str, Any]:
 
 
 def problem(
-    status: int, detail: str, *, headers: dict[str, str] | None = None, extra: list[dict[str, str]] | None = None
+    status: int,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    extra: list[dict[str, str]] | None = None,
+    fields: dict[str, str] | None = None,
 ) -> Answer:
-    """Return an error in the shape that every service answers with."""
-    body: dict[str, Any] = {"status_code": status, "detail": detail}
+    """Return an error in the shape that every service answers with; `fields` stand beside the sentence."""
+    body: dict[str, Any] = {"status_code": status, "detail": detail, **(fields or {})}
     if extra:
         body["extra"] = extra
     return Response(body, status_code=status, headers=headers)
 
 
-def away(detail: str) -> Answer:
+def away(detail: str, *, location: str | None = None, **fields: str) -> Answer:
     """Return the answer while something delivery depends on is away."""
-    return problem(503, detail, headers={"Retry-After": RETRY_SECONDS})
+    headers = {"Retry-After": RETRY_SECONDS} | ({"Location": location} if location else {})
+    return problem(503, detail, headers=headers, fields=fields)
+
+
+def _not_acknowledged(row: Row | None, key: str | None, replies: str) -> Answer:
+    """Return the answer to a request whose records may be in the log or not: never that nothing was accepted."""
+    if row is None or key is None:
+        return away("Kafka did not acknowledge it, so it may take effect or not; repeat it, once more changes nothing")
+    return away(
+        "Kafka did not acknowledge it, so it may be sent or not; ask for this replyId, or repeat the request with this"
+        " idempotencyKey: without it the message may be sent twice",
+        location=f"{replies}/{row.reply_id}",
+        replyId=row.reply_id,
+        idempotencyKey=key,
+    )

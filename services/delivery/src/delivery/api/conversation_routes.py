@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 from common.clock import Clock
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.wrong_input import INSTAGRAM_ID
+from delivery.api.acceptance import new_key
 from delivery.api.answers import MOST_BYTES, NOT_DONE, Answer, AnyRequest, answer_to, caller, described, problem, read
 from delivery.api.conversation_requests import ControlBody, ReplyBody
 from delivery.api.conversation_view import described as described_view
@@ -103,15 +104,17 @@ class _Desk:
         known = self._caller(request, merchant_id, contact_id, REPLY_IN_CONVERSATIONS)
         if isinstance(known, Response):
             return known
-        key = request.headers.get("idempotency-key")
-        body = read(await request.body(), ReplyBody, example='{"text": "..."}', key=key)
+        body = read(
+            await request.body(), ReplyBody, example='{"text": "..."}', key=request.headers.get("idempotency-key")
+        )
         if isinstance(body, Response):
             return body
+        key, replies = body.idempotency_key or new_key(), f"{PREFIX}/{merchant_id}/{contact_id}/replies"
         try:
-            accepted = await self._conversations.reply(merchant_id, contact_id, body, by=known.subject)
+            accepted = await self._conversations.reply(merchant_id, contact_id, body, by=known.subject, key=key)
         except NOT_DONE as error:
-            return answer_to(error, recipient=CUSTOMER)
-        location = f"{PREFIX}/{merchant_id}/{contact_id}/replies/{accepted.row.reply_id}"
+            return answer_to(error, recipient=CUSTOMER, key=key, replies=replies)
+        location = f"{replies}/{accepted.row.reply_id}"
         return Response(described(accepted.row), status_code=202, headers={"Location": location})
 
     async def status(self, request: AnyRequest, merchant_id: str, contact_id: str, reply_id: str) -> Answer:

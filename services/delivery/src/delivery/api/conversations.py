@@ -25,7 +25,7 @@ from common.events.ids import conversation_id, fingerprint
 from common.events.replies import Reply, ReplyGenerated
 from common.merchants import Merchant, Merchants
 from common.tracing import continued
-from delivery.api.acceptance import SOURCE, Acceptance, Accepted, NotAccepted, event_of, merchant_of
+from delivery.api.acceptance import SOURCE, Acceptance, Accepted, NotAcknowledged, event_of, merchant_of
 from delivery.api.conversation_requests import ControlBody, ReplyBody
 from delivery.api.conversation_view import View
 from delivery.contacts import Contact, Contacts
@@ -69,20 +69,20 @@ class Conversations:
         self._human_pause = human_pause
 
     async def change(self, change: Change, merchant_id: str, contact_id: str, body: ControlBody, *, by: str) -> Changed:
-        """Let a person or Jawab answer from now on. Raises like `merchant_of`, and NotAccepted."""
+        """Let a person or Jawab answer from now on. Raises like `merchant_of`, and NotAcknowledged."""
         merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
         now = self._clock.now()
         event = _control(change, merchant, contact_id, by=by, reason=body.reason, now=now)
         try:
             await self._publish([event])
         except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("control.not_accepted", error=type(error).__name__, conversation=event.subject)
-            raise NotAccepted(type(error).__name__) from error
+            log.warning("control.not_acknowledged", error=type(error).__name__, conversation=event.subject)
+            raise NotAcknowledged(error) from error
         ends = isinstance(event, ConversationTakenOver)
         return Changed(event, now + merchant.quiet_time(self._human_pause) if ends else None)
 
-    async def reply(self, merchant_id: str, contact_id: str, body: ReplyBody, *, by: str) -> Accepted:
-        """Accept what a person says. Raises like `merchant_of` and `Acceptance.accept`.
+    async def reply(self, merchant_id: str, contact_id: str, body: ReplyBody, *, by: str, key: str) -> Accepted:
+        """Accept an agent's reply under an idempotency key. Raises like `merchant_of` and `Acceptance.accept`.
 
         What the rules withhold takes nothing over: nobody would be answered by anybody then.
         """
@@ -99,7 +99,7 @@ class Conversations:
             return [taken, generated]
 
         return await self._acceptance.accept(
-            merchant, contact_id, body.said, origin="human", key=body.idempotency_key, events_of=events_of
+            merchant, contact_id, body.said, origin="human", key=key, events_of=events_of
         )
 
     async def status(self, merchant_id: str, contact_id: str, reply: str) -> Row | None:

@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
+from delivery.api.acceptance import new_key
 from delivery.api.answers import MOST_BYTES, NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
 from delivery.api.tokens import SEND_MESSAGES
 from delivery.api.utility_messages import SendRequest, UtilityMessagesService
@@ -30,15 +31,15 @@ def utility_message_routes(
         known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
         if isinstance(known, Response):
             return known
-        key = request.headers.get("idempotency-key")
-        body = read(await request.body(), SendRequest, example=EXAMPLE, key=key)
+        body = read(await request.body(), SendRequest, example=EXAMPLE, key=request.headers.get("idempotency-key"))
         if isinstance(body, Response):
             return body
+        key, replies = body.idempotency_key or new_key(), f"{PREFIX}/{merchant_id}"
         try:
-            accepted = await service.send(merchant_id, body)
+            accepted = await service.send(merchant_id, body, key=key)
         except NOT_DONE as error:
-            return answer_to(error, text="message")
-        location = f"{PREFIX}/{merchant_id}/{accepted.row.reply_id}"
+            return answer_to(error, text="message", key=key, replies=replies)
+        location = f"{replies}/{accepted.row.reply_id}"
         return Response(described(accepted.row), status_code=202, headers={"Location": location})
 
     @get(PREFIX + "/{merchant_id:str}/{reply_id:str}", summary="What became of a message")

@@ -48,15 +48,15 @@ class UtilityMessagesService:
         self._merchants = merchants
         self._acceptance = acceptance
 
-    async def send(self, merchant_id: str, request: SendRequest) -> Accepted:
-        """Accept a message. Raises like `merchant_of` and `Acceptance.accept`."""
+    async def send(self, merchant_id: str, request: SendRequest, *, key: str) -> Accepted:
+        """Accept a message under an idempotency key. Raises like `merchant_of` and `Acceptance.accept`."""
         merchant = await merchant_of(self._merchants, merchant_id, request.account_id, request.recipient_id)
         return await self._acceptance.accept(
             merchant,
             request.recipient_id,
             DirectMessage(text=request.message, message_tag=request.message_tag),
             origin="api",
-            key=request.idempotency_key,
+            key=key,
             events_of=lambda reply, row: [event_of(ReplyRequested, reply, row)],
         )
 
