@@ -49,7 +49,6 @@ PAUSE = 2.0
 LONGEST = 50.0
 STOPPED = {
     "reconnect": "needs_reconnection",
-    "suspend": "needs_reconnection",
     "restrict": "restricted",
     "hold": "restricted",
 }
@@ -105,7 +104,8 @@ def graph_cases() -> list[Case]:
     lost = ordered("graph", behaviour="drop", effect=False, kind="private_reply")
     used = ordered("graph", behaviour="graph_error", code=100, subcode=2534025, kind="private_reply")
     html = "<html>Bad gateway</html>"
-    suspended = graph_case((10, 4711), g.PERMISSION)
+    suspected = g.suspected(g.PERMISSION)
+    suspended = graph_case((10, 4711), suspected)
     return [
         *(graph_case(key, meaning) for key, meaning in g.KNOWN.items()),
         *(replace(graph_case((code, None), g.PERMISSION), label="200-299") for code in (201, 299)),
@@ -115,7 +115,7 @@ def graph_cases() -> list[Case]:
             label=f"100/{g.PROOF}",
         ),
         replace(graph_case((4, 4711), g.ACCOUNT_LIMIT), label="4/other"),
-        Case("10/4711", "graph", suspended.orders, "suspend", "10/other", g.PERMISSION),
+        Case("10/4711", "graph", suspended.orders, "suspend", "10/other", suspected),
         Case("done before", "graph", (lost, used), "done before", "100/2534025", g.KNOWN[100, 2534025], private=True),
         Case(
             "HTTP 429",
@@ -535,7 +535,7 @@ def waited(met: Met) -> float:
 def test_the_row_is_acted_upon(evidence, case):
     met = evidence.met[case.name]
     match case.action:
-        case "refuse" | "refuse_and_alert" | "other_app" | "ignore" | "done":
+        case "refuse" | "refuse_and_alert" | "other_app" | "ignore" | "done" | "suspend":
             assert (kinds(met.first), kinds(met.second)) == (["failed"], ["delivered"])
             assert (len(met.sends), len(met.effects)) == (2, 1)
             reads(met.first[0], case)
@@ -543,7 +543,7 @@ def test_the_row_is_acted_upon(evidence, case):
             assert (kinds(met.first), kinds(met.second)) == (["failed"], ["delivered"])
             assert (len(met.sends), len(met.effects)) == (3, 1)
             reads(met.first[0], case)
-        case "reconnect" | "suspend" | "restrict" | "hold":
+        case "reconnect" | "restrict" | "hold":
             assert (kinds(met.first), kinds(met.second)) == (["failed"], ["suppressed"])
             assert (len(met.sends), len(met.effects)) == (1, 0)
             reads(met.first[0], case)
@@ -585,7 +585,7 @@ def test_the_account_is_stopped_where_the_row_says_so_and_nowhere_else(evidence,
     assert standing is not None
     assert (standing["state"], standing["reason"]) == (STOPPED[case.action], case.meaning.reason)
     assert standing["detail"].startswith(case.meaning.said)
-    assert (standing["until"] is not None) == (case.action in {"hold", "suspend"})
+    assert (standing["until"] is not None) == (case.action == "hold")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -10,6 +10,7 @@ from common.accounts import Standing
 from common.errors import Finding, Retryable
 from common.events.replies import DirectMessage, HideComment, OperatorNotification
 from common.merchants import MerchantNotReadable
+from delivery.contact_errors import COUNTED_FOR
 from delivery.platforms.sending import Refused
 from delivery.stopping import HOLD, KEY_TRIED_AGAIN, SUSPENSION, TOKEN_AGE
 
@@ -21,8 +22,8 @@ def refusal(action, reason="token_expired", api="graph", **more):
     return Refused(reason, "Connect the account again.", **more).found(Finding(api, "190", action))
 
 
-async def stop(world, action="reconnect", reason="token_expired", *, began=None, account=ACCOUNT):
-    await world.stops.heed(account, refusal(action, reason), began or world.clock.now())
+async def stop(world, action="reconnect", reason="token_expired", *, began=None, account=ACCOUNT, contact="1"):
+    await world.stops.heed(account, refusal(action, reason), began or world.clock.now(), contact=contact)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,43 @@ async def stop(world, action="reconnect", reason="token_expired", *, began=None,
     ],
 )
 async def test_an_action_stops_the_account_for_as_long_as_it_says(world, action, state, lasts):
-    await stop(world, action)
+    for contact in "123" if action == "suspend" else "1":
+        await stop(world, action, contact=contact)
     standing = await world.stops.standing(ACCOUNT)
     assert (standing.state, standing.reason, standing.detail) == (state, "token_expired", "Connect the account again.")
     world.clock.advance((lasts or timedelta(days=300)) - timedelta(seconds=1))
     assert (await world.stops.standing(ACCOUNT)).state == state
     world.clock.advance(timedelta(seconds=1))
     assert (await world.stops.standing(ACCOUNT)).state == ("active" if lasts else state)
+
+
+async def test_an_unknown_subcode_that_one_contact_meets_stops_nothing_however_often(world):
+    for _ in range(50):
+        await stop(world, "suspend", "permission_missing")
+    await stop(world, "suspend", "permission_missing", contact="2")
+    assert (await world.stops.standing(ACCOUNT)).state == "active"
+    assert world.people.told == []
+
+
+async def test_an_unknown_subcode_stops_the_account_once_a_third_contact_meets_it(world):
+    for contact in "123":
+        await stop(world, "suspend", "permission_missing", contact=contact)
+    assert (await world.stops.standing(ACCOUNT)).state == "needs_reconnection"
+    assert len(world.people.told) == 1
+
+
+async def test_contacts_that_met_it_more_than_an_hour_ago_do_not_count(world):
+    for contact in "123":
+        await stop(world, "suspend", "permission_missing", contact=contact)
+        world.clock.advance(COUNTED_FOR / 2)
+    assert (await world.stops.standing(ACCOUNT)).state == "active"
+
+
+async def test_contacts_of_other_accounts_and_other_reasons_do_not_count(world):
+    await stop(world, "suspend", "permission_missing", contact="1")
+    await stop(world, "suspend", "blocked_for_policy", contact="2")
+    await stop(world, "suspend", "permission_missing", contact="3", account=OTHER)
+    assert world.standings.known == {}
 
 
 @pytest.mark.parametrize("action", ["refuse", "done", "other_app", "ignore", "elsewhere", "once_more"])

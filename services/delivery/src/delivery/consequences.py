@@ -48,12 +48,12 @@ class Consequences:
 
     @asynccontextmanager
     async def of(
-        self, api: str, account: str, kind: str, *, key: str = "", since: datetime | None = None
+        self, api: str, account: str, kind: str, *, key: str = "", since: datetime | None = None, contact: str = ""
     ) -> AsyncIterator[None]:
         """Draw the consequences of the one call that is made inside; its error goes on as it is.
 
         `kind` is what limits of single kinds of calls are about, `key` the secret the call is made with, `since` when
-        that was read, where it was not just now.
+        that was read, where it was not just now, `contact` the customer or comment it is about.
         """
         if api not in APIS:
             yield
@@ -68,7 +68,7 @@ class Consequences:
                 if isinstance(error, Refused):
                     if answers:
                         self._pauses.worked(api, account, kind)
-                    await self._stops.heed(account, error, began, key)
+                    await self._stops.heed(account, error, began, key, contact=contact)
                 raise
             self._pauses.worked(api, account, kind)
             self._heed_usage(api, account, answers)

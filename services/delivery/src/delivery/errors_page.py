@@ -20,7 +20,7 @@ DONE: Mapping[Action, str] = {
     "pause_account": "all calls of this account wait; then it is sent",
     "pause_call": "the account's calls of this kind wait; then it is sent",
     "reconnect": "fails; the account is stopped until it is connected again",
-    "suspend": "fails; the account is stopped for an hour",
+    "suspend": "fails; the account is stopped for an hour once the third contact meets it within an hour",
     "restrict": "fails; the account is stopped until it is connected again",
     "hold": "fails; the account is stopped for 6 hours",
     "refuse_key": "takes the other route; ManyChat is left out until another key is entered, at most an hour",
@@ -65,9 +65,10 @@ This page is made from the tables: `python -m delivery.errors_page docs/errors.m
 ## How an answer is read
 
 1. By code and subcode. The HTTP status and `type` say nothing that these do not say better.
-2. A subcode that is not in the table: by its code alone. Where that would stop the account for want of a permission,
-   it is stopped for an hour only (`suspend`): other subcodes of the same code are about one message. Where it would
-   pause the whole app, only the account is paused: other subcodes are about one account, and a limit of the app meets
+2. A subcode that is not in the table: by its code alone. Where that would stop the account, it counts against the
+   contact first (`suspend`), since other subcodes of the same code are about one message: the account is stopped when a
+   third contact meets it within an hour, and for an hour only. A token's codes (102, 190) stop it at once. Where it
+   would pause the whole app, only the account is paused: other subcodes are about one account, and a limit of the app meets
    all of them.
 3. A code that is not in the table: unclear where the platform calls it transient, else by the HTTP status.
 4. No code at all (a proxy's page, a body that is no JSON): by the HTTP status, and no account is stopped for it.

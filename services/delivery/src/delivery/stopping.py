@@ -23,6 +23,7 @@ from common.errors import ProcessingError
 from common.events.ids import conversation_id
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 from common.remedies import completed
+from delivery.contact_errors import ContactErrors
 from delivery.platforms.operator import Notice
 from delivery.platforms.sending import Refused, Sent
 
@@ -31,7 +32,7 @@ log = structlog.get_logger("stopping")
 HOLD = timedelta(hours=6)
 """How long an account is left alone that Meta blocks for its policies (368): "wait and retry", and no time is named."""
 SUSPENSION = timedelta(hours=1)
-"""How long an account is stopped for an error of which only the code is known."""
+"""How long an account is stopped for an error of which only the code is known, once several contacts met it."""
 KEY_TRIED_AGAIN = timedelta(hours=1)
 TOKEN_AGE = timedelta(seconds=15)
 """How much older than the call the token may be that it was made with: merchants are read from a cache, and a send may
@@ -114,6 +115,7 @@ class Stops:
         self._refused_keys: OrderedDict[str, tuple[str, datetime]] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], datetime] = OrderedDict()
         self._counted: set[str] = set()
+        self._contact_errors = ContactErrors()
 
     async def standing(self, account_id: str) -> Standing:
         """Return how the account stands now: active, or what stops it. Raises PyMongoError."""
@@ -122,14 +124,21 @@ class Stops:
         self._keep_count(found, now)
         return found if not found.works(now) else Standing(account_id, connected_at=found.connected_at)
 
-    async def heed(self, account_id: str, refusal: Refused, began: datetime, key: str = "") -> None:
-        """Do what a refusal asks for beyond its message. `began` is when the call began, `key` what it was made with.
+    async def heed(
+        self, account_id: str, refusal: Refused, began: datetime, key: str = "", *, contact: str = ""
+    ) -> None:
+        """Do what a refusal asks for beyond its message.
 
+        `began` is when the call began, `key` what it was made with, `contact` the customer or comment it was about.
         What cannot be written now is found out again by the next message, so nothing is raised for it.
         """
         finding = refusal.finding
         action = finding.action if finding is not None else ""
         try:
+            if action == "suspend" and not self._contact_errors.concerns_account(
+                account_id, refusal.reason, contact, self._clock.now()
+            ):
+                return
             if action in STOPS:
                 await self._stop(account_id, STOPS[action], refusal, began)
             elif action == "refuse_key":

@@ -203,6 +203,7 @@ PROOF_CODE, PROOF = 100, "appsecret_proof"
 the code 100 alone for years, which says of everything else that the content is bad."""
 
 PERMISSION_CODES = range(200, 300)
+STOPPING: frozenset[Action] = frozenset({"reconnect", "restrict", "hold"})
 TOKEN_CODES = frozenset({102, 190})
 
 REFUSED = Meaning(
@@ -225,6 +226,18 @@ BY_STATUS: Mapping[int, Meaning] = {
 
 TOO_MANY_REQUESTS = 429
 SERVER_ERRORS = range(500, 600)
+
+
+def suspected(of_code: Meaning) -> Meaning:
+    """Return what a subcode means that is not listed, where its code alone would stop the account.
+
+    Other subcodes of these codes are about one message or one contact, so it takes several contacts to stop the account.
+    """
+    said = (
+        "Instagram refused this for a reason that Jawab does not know. If it refuses other customers, too, the account is "
+        f"stopped for an hour; it may mean: {of_code.said}"
+    )
+    return replace(of_code, action="suspend", said=said)
 
 
 def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
@@ -282,9 +295,8 @@ def _by_code(code: int, subcode: int | None) -> tuple[Meaning, str] | None:
     if of_code is None:
         return None
     label = name_of(code, None) if (code, None) in KNOWN else f"{PERMISSION_CODES.start}-{PERMISSION_CODES.stop - 1}"
-    if of_code.action == "reconnect" and subcode is not None and code not in TOKEN_CODES:
-        # Others of its subcodes are about one message: what this one stops is tried again soon.
-        of_code = replace(of_code, action="suspend")
+    if of_code.action in STOPPING and subcode is not None and code not in TOKEN_CODES:
+        of_code = suspected(of_code)
     elif of_code is APP_LIMIT and subcode is not None:
         # Others of its subcodes are about one account (4/2207051). A limit of the app meets every account, and tells it
         # in X-App-Usage, too.

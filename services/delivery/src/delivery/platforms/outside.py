@@ -137,7 +137,9 @@ class Outside:
         """Send one part. Raises Retryable, Refused or UnknownOutcome; whoever asked for leave tells the breaker."""
         key = (sending.plan.key if sending.route == "manychat" else sending.plan.token) or ""
         account, kind = sending.reply.account_id, kind_of(sending.reply)
-        async with self._consequences.of(sending.route, account, kind, key=key, since=sending.plan.made_at):
+        contact = sending.reply.contact_id or ""
+        since = sending.plan.made_at
+        async with self._consequences.of(sending.route, account, kind, key=key, since=since, contact=contact):
             return await self._send(sending)
 
     async def _send(self, sending: Sending) -> Sent:
@@ -155,7 +157,7 @@ class Outside:
         async with self._pacing.at_once(Meter("message", account)) as free:
             if not free or self._consequences.slowed("graph", account, "typing"):
                 raise Paced("the limit of message is reached: messages come first")
-            async with self._calling("graph", account, "typing"):
+            async with self._calling("graph", account, "typing", contact=contact):
                 return await self._graph.send(token, account, contact, Typing(on=on))
 
     async def find_subscriber(self, account: str, key: str, field_id: int, contact: str) -> int | None:
@@ -173,22 +175,24 @@ class Outside:
     async def conversation(self, token: str, account: str, contact: str) -> Reading:
         """Read a person's thread. Raises Retryable, Refused."""
         await self._consequences.refuse_if_stopped(account)
-        async with self._calling("graph", account, "read", Meter("conversation", account)):
+        async with self._calling("graph", account, "read", Meter("conversation", account), contact=contact):
             return await self._graph.conversation(token, account, contact)
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         """Read the answers under a comment. Raises Retryable, Refused."""
         await self._consequences.refuse_if_stopped(account)
-        async with self._calling("graph", account, "read", Meter("comment", account)):
+        async with self._calling("graph", account, "read", Meter("comment", account), contact=comment):
             return await self._graph.comment_replies(token, account, comment)
 
     @asynccontextmanager
-    async def _calling(self, api: Route, account: str, kind: str, *meters: Meter, key: str = "") -> AsyncIterator[None]:
+    async def _calling(
+        self, api: Route, account: str, kind: str, *meters: Meter, key: str = "", contact: str = ""
+    ) -> AsyncIterator[None]:
         """Make one call that no ledger knows of, at the pace that its meters allow.
 
         Raises Paced, BreakerOpen, or Paused during a pause, before it is made.
         """
         async with self._pacing.paced(*meters) as turn:
             with self.ask(api, account, kind) or nullcontext(), turn.calling():
-                async with self._consequences.of(api, account, kind, key=key):
+                async with self._consequences.of(api, account, kind, key=key, contact=contact):
                     yield

@@ -34,7 +34,8 @@ Action = Literal[
     pause_account     nothing was sent; all calls of the account wait, then it is sent
     pause_call        nothing was sent; the account's calls of this kind wait, then it is sent
     reconnect         this message fails; the account is stopped until it is connected again
-    suspend           this message fails; the account is stopped for an hour, because the error is not quite known
+    suspend           this message fails; its error is not quite known, so the account is stopped for an hour only when
+                      a third contact meets it
     restrict          this message fails; the account is stopped until somebody lifts the restriction
     hold              this message fails; the account is stopped for hours
     refuse_key        this message takes the other route, as do all until the key was changed
