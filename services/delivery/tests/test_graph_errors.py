@@ -13,7 +13,7 @@ SECRET = "token EAAsecret of customer Layla"
 
 
 def error(code, subcode=None, status=400, **more):
-    body = {"error": {"message": SECRET, "type": "OAuthException", "code": code, **more}}
+    body = {"error": {"message": SECRET, "type": "OAuthException", "code": code} | more}
     if subcode is not None:
         body["error"]["error_subcode"] = subcode
     return Answer(status, body)
@@ -28,6 +28,7 @@ EXPECTED = {
     "2/1545133": ("unknown", "retry", None),
     "4": ("pause_app", "pause_app", None),
     "341": ("pause_app", "pause_app", None),
+    "20": ("sent_or_unknown", "retry", None),
     "17": ("pause_account", "pause_account", None),
     "32": ("pause_account", "pause_account", None),
     "613": ("pause_account", "pause_account", None),
@@ -185,6 +186,39 @@ def test_what_is_not_quite_known_falls_back_to_its_code_then_to_the_status(answe
 )
 def test_an_answer_without_a_code_is_judged_by_its_status(answer, expected):
     assert said(answer) == expected
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The requested user cannot be found.",
+        "(#100) No matching user found",
+        "Recipient does not exist",
+        "USER NOT FOUND",
+    ],
+)
+@pytest.mark.parametrize("subcode", [None, 4711])
+def test_a_bad_request_about_a_missing_user_is_not_laid_to_the_content(sentence, subcode):
+    answer = error(100, subcode, message=sentence)
+    assert said(answer) == ("refuse", "100/no_user", "no_such_recipient")
+    assert "content" not in meaning(answer, repeatable=False).detail
+
+
+@pytest.mark.parametrize(
+    ("subcode", "sentence", "label"),
+    [
+        (None, "The text is too long for a user", "100"),
+        (None, "The image cannot be found", "100"),
+        (2534025, "The user cannot be found", "100/2534025"),
+    ],
+)
+def test_other_bad_requests_keep_their_row(subcode, sentence, label):
+    assert said(error(100, subcode, message=sentence))[1] == label
+
+
+def test_code_20_after_a_send_leaves_its_outcome_unknown():
+    """The public answer was there when the platform said 20/1772107."""
+    assert said(error(20, 1772107)) == ("sent_or_unknown", "20/other", None)
 
 
 @pytest.mark.parametrize("answer", [Answer(200), Answer(500), Answer(408), NoAnswer(left=True, evidence="ReadError")])

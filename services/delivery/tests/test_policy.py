@@ -26,7 +26,9 @@ from common.events.replies import (
     SubscriberChange,
     Typing,
 )
+from common.kafka.topics import SOURCES
 from delivery.contacts import JAWAB, Contact
+from delivery.rules.comment_rules import PUBLIC_REPLY_WINDOW
 from delivery.rules.opt_ins import OptInToken
 from delivery.rules.policy import Allow, Withhold, is_human_agent, judge
 
@@ -294,6 +296,27 @@ def test_a_comment_older_than_seven_days_is_not_answered_privately():
     action = PrivateReply(comment_id="c", text="x")
     assert reason(action, customer_acted_at=NOW - timedelta(days=7)) == "comment_too_old"
     assert verdict(action, customer_acted_at=NOW - timedelta(days=6)) == Allow()
+
+
+@pytest.mark.parametrize("action", PUBLIC, ids=named)
+@pytest.mark.parametrize("origin", ["rule", "model", "apology", "api"])
+def test_an_old_comment_is_not_answered_publicly_without_an_agent(action, origin):
+    edge = NOW - timedelta(days=7) + MARGIN
+    assert verdict(action, origin=origin, customer_acted_at=edge + TICK) == Allow()
+    assert reason(action, origin=origin, customer_acted_at=edge) == "comment_too_old"
+    assert reason(action, origin=origin, customer_acted_at=NOW - timedelta(days=400)) == "comment_too_old"
+    assert verdict(action, origin=origin) == Allow()
+
+
+@pytest.mark.parametrize("action", PUBLIC, ids=named)
+def test_an_agent_may_answer_an_old_comment(action):
+    assert verdict(action, origin="human", customer_acted_at=NOW - timedelta(days=400)) == Allow()
+
+
+def test_a_copy_of_a_webhook_is_too_old_before_retention_forgets_that_it_was_answered():
+    """Nothing may be retained for less long than the topics can be read again."""
+    retained = max(topic.retention_ms for topic in SOURCES if topic.keyed_by == "conversation")
+    assert timedelta(milliseconds=retained) > PUBLIC_REPLY_WINDOW
 
 
 def test_a_live_comment_is_answered_privately_while_it_can_be_live_and_never_publicly():

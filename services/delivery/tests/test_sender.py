@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from common.accounts import Standing
-from common.errors import Retryable, Throttled, UnknownOutcome
+from common.errors import Finding, Retryable, Throttled, UnknownOutcome
 from common.events.replies import (
     CommentReply,
     DirectMessage,
@@ -18,7 +18,7 @@ from common.events.replies import (
 )
 from common.kafka.hold import hand
 from delivery.contacts import Contact
-from delivery.platforms.sending import ALREADY_ANSWERED, Refused
+from delivery.platforms.sending import ALREADY_ANSWERED, DAY_OLD, Refused
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
@@ -221,6 +221,18 @@ class TestRoutes:
         assert [one[0] for one in world.platform.sends()] == ["manychat"]
         assert world.published[0].data.reason == "window_closed"
         assert world.value("delivery_window_closed_total") == 1
+
+    @pytest.mark.parametrize(("api", "code"), [("graph", "10/2534022"), ("manychat", "3011")])
+    async def test_a_window_that_the_platform_calls_closed_right_after_a_message_is_not_called_a_day_old(
+        self, world, api, code
+    ):
+        sentence = f"{DAY_OLD}. Wait. (Graph API error {code})"
+        world.platform.script = [Refused("window_closed", sentence).found(Finding(api, code, "refuse"))]
+        await world.sender.deliver(world.reply())
+        detail = world.published[0].data.detail
+        assert "more than 24 hours old" not in detail
+        assert "although the customer wrote at 2026-03-01 11:59 UTC" in detail
+        assert code in detail
 
     async def test_a_message_tag_goes_by_manychat_only_once_the_window_is_closed(self, world):
         world.with_manychat(routes=("graph", "manychat"))

@@ -68,8 +68,8 @@ This page is made from the tables: `python -m delivery.errors_page docs/errors.m
 2. A subcode that is not in the table: by its code alone. Where that would stop the account, it counts against the
    contact first (`suspend`), since other subcodes of the same code are about one message: the account is stopped when a
    third contact meets it within an hour, and for an hour only. A token's codes (102, 190) stop it at once. Where it
-   would pause the whole app, only the account is paused: other subcodes are about one account, and a limit of the app meets
-   all of them.
+   would pause the whole app, only the account is paused: other subcodes are about one account, and a limit of the app
+   meets all of them.
 3. A code that is not in the table: unclear where the platform calls it transient, else by the HTTP status.
 4. No code at all (a proxy's page, a body that is no JSON): by the HTTP status, and no account is stopped for it.
 
@@ -115,7 +115,9 @@ def _graph() -> Iterator[str]:
     yield from _head("code/subcode")
     for (code, subcode), meaning in graph_errors.KNOWN.items():
         yield _row(graph_errors.name_of(code, subcode), meaning)
-    yield _row(f"{graph_errors.PROOF_CODE}, about `{graph_errors.PROOF}`", graph_errors.WRONG_PROOF)
+    ambiguous = graph_errors.AMBIGUOUS_CODE
+    yield _row(f"{ambiguous}, about `{graph_errors.PROOF}`", graph_errors.WRONG_PROOF)
+    yield _row(f"{ambiguous}, about a user that is not found", graph_errors.NO_PERSON)
     others = graph_errors.PERMISSION_CODES
     yield _row(f"{others.start}-{others.stop - 1}", graph_errors.PERMISSION)
     for status, meaning in graph_errors.BY_STATUS.items():

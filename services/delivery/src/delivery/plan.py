@@ -25,8 +25,8 @@ from delivery.parts import pieces_of
 from delivery.platforms import content_limits, routing
 from delivery.platforms.graph_requests import NORMAL, Manner
 from delivery.platforms.manychat_errors import KEY
-from delivery.platforms.sending import Refused
-from delivery.rules import policy, reasons
+from delivery.platforms.sending import DAY_OLD, Refused
+from delivery.rules import policy, reasons, window
 from delivery.rules.policy import WINDOW_CLOSED, Allow, Withhold
 from delivery.stopping import Stops
 from delivery.subscribers import Page, SubscriberCalls, Subscribers
@@ -102,6 +102,15 @@ class Planner:
         self._sealer = sealer
         self._clock = clock
         self._margin = margin
+
+    def detail_of(self, event: ReplyGenerated, plan: Plan, refusal: Refused) -> str:
+        """Return the sentences about a refusal, which never contradict what is known of the customer."""
+        last = policy.last_opened(plan.contact, event.data, event.time)
+        wrote_lately = last is not None and window.is_open(last, self._clock.now(), self._margin)
+        if last is None or not wrote_lately or not refusal.detail.startswith(DAY_OLD):
+            return refusal.detail
+        code = refusal.detail.rpartition(" (")[2]
+        return f"{reasons.window_refused_early(last)} ({code}"
 
     async def plan(self, event: ReplyGenerated) -> Plan | Withhold | Impossible:
         """Return the routes a reply may take, or why it may take none."""

@@ -339,9 +339,9 @@ class InstagramMessageSender:
             except Retryable:
                 await self._take_back(work, row, index)
                 raise
-        now = self._clock.now()
+        now, detail = self._clock.now(), self._planner.detail_of(work.event, plan, refusal)
         row = await write_about(
-            self._ledger, row, index, lambda latest: rows.refused(latest, refusal.reason, refusal.detail, now)
+            self._ledger, row, index, lambda latest: rows.refused(latest, refusal.reason, detail, now)
         )
         work.finished_here = row.finished
         return row

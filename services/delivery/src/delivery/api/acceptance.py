@@ -1,8 +1,8 @@
 """Accepts a reply that is requested over HTTP: a row in the ledger, then a record in Kafka.
 
-Accepting is not sending. Only when both are there is it accepted; then it is sent in the conversation's order. A reply's
-id is derived from the idempotency key, so a repeated request sends once. A caller without a key gets one: when Kafka
-does not acknowledge the record, it may be in the log all the same, and only a repetition with the same key is safe then.
+Accepting is not sending. Only when both are there is it accepted; then it is sent in the conversation's order. The id
+of a reply is derived from the idempotency key, so a repeated request sends once. A caller without a key gets one: when
+Kafka does not acknowledge the record, it may be in the log all the same, and only a repetition with that key is safe.
 """
 
 import secrets

@@ -11,7 +11,7 @@ from typing import Any
 
 from common.errors import Finding, ProcessingError, Retryable, Throttled, UnknownOutcome
 from delivery.platforms.calls import Answer, NoAnswer
-from delivery.platforms.sending import ALREADY_ANSWERED, Action, Refused
+from delivery.platforms.sending import ALREADY_ANSWERED, DAY_OLD, Action, Refused
 
 API = "graph"
 
@@ -49,8 +49,7 @@ ACCOUNT_LIMIT = Meaning(
 WINDOW = Meaning(
     "refuse",
     "window_closed",
-    "The customer's last message is more than 24 hours old, so Instagram allows no reply. Wait until they write again, "
-    "or answer from the Instagram app.",
+    f"{DAY_OLD}, so Instagram allows no reply. Wait until they write again, or answer from the Instagram app.",
 )
 OTHER_APP = Meaning(
     "other_app",
@@ -94,7 +93,7 @@ NO_PERSON = Meaning(
 CONTENT = Meaning(
     "refuse",
     "bad_request",
-    "Instagram does not accept this content. Shorten it or change it, then send it again.",
+    "Instagram does not accept this message. Check its content, its length and whom it is for, then send it again.",
 )
 MEDIA = Meaning(
     "refuse",
@@ -135,6 +134,7 @@ KNOWN: Mapping[tuple[int, int | None], Meaning] = {
     (10, 2534022): WINDOW,
     (10, 2534077): PERMISSION,
     (17, None): ACCOUNT_LIMIT,
+    (20, None): MAYBE_SENT,
     (25, 2207050): RESTRICTED,
     (32, None): ACCOUNT_LIMIT,
     (100, None): CONTENT,
@@ -198,9 +198,15 @@ WRONG_PROOF = Meaning(
     "account's token belongs. Correct IG_APP_SECRET or META_APP_SECRET, or connect the account again with this app: "
     "`jawab merchants connect`.",
 )
-PROOF_CODE, PROOF = 100, "appsecret_proof"
-"""What the platform's sentence names where it refuses a call for its proof, or for the want of one. It has given that
-the code 100 alone for years, which says of everything else that the content is bad."""
+PROOF = "appsecret_proof"
+"""What the platform's sentence names where it refuses a call for its proof, or for the want of one."""
+
+AMBIGUOUS_CODE = 100
+"""The code that the platform gives to a wrong proof, to a recipient that does not exist and to bad content alike. Where
+it gives no subcode, or one that is not listed, only its sentence tells them apart."""
+
+NOT_FOUND_PHRASES = ("cannot be found", "could not be found", "not found", "no matching user", "does not exist")
+MAX_MESSAGE = 1000
 
 PERMISSION_CODES = range(200, 300)
 STOPPING: frozenset[Action] = frozenset({"reconnect", "restrict", "hold"})
@@ -231,11 +237,11 @@ SERVER_ERRORS = range(500, 600)
 def suspected(of_code: Meaning) -> Meaning:
     """Return what a subcode means that is not listed, where its code alone would stop the account.
 
-    Other subcodes of these codes are about one message or one contact, so it takes several contacts to stop the account.
+    Other subcodes of these codes are about one message or one contact: several contacts have to meet it.
     """
     said = (
-        "Instagram refused this for a reason that Jawab does not know. If it refuses other customers, too, the account is "
-        f"stopped for an hour; it may mean: {of_code.said}"
+        "Instagram refused this for a reason that Jawab does not know. If it refuses other customers, too, the account "
+        f"is stopped for an hour; it may mean: {of_code.said}"
     )
     return replace(of_code, action="suspend", said=said)
 
@@ -277,14 +283,23 @@ def _of_answer(answer: Answer) -> tuple[Meaning, str, str]:
         return *_by_status(answer), f"Graph API answered {answer.status}"
     said = f"Graph API error {code}" + (f"/{subcode}" if subcode is not None else "")
     row = _by_code(code, subcode)
-    if (code, subcode) == (PROOF_CODE, None) and PROOF in str(fields.get("message")):
-        row = WRONG_PROOF, f"{PROOF_CODE}/{PROOF}"
+    if code == AMBIGUOUS_CODE and (subcode is None or (code, subcode) not in KNOWN):
+        row = _by_sentence(str(fields.get("message"))) or row
     if row is not None and not (row[0] is UNCLEAR and answer.status == TOO_MANY_REQUESTS):
         return *row, said
     if row is None and fields.get("is_transient") is True and answer.status not in BY_STATUS:
         return UNCLEAR, "other", said
     known, label = _by_status(answer)
     return known, "other" if row is None else label, said
+
+
+def _by_sentence(message: str) -> tuple[Meaning, str] | None:
+    said = message[:MAX_MESSAGE].lower()
+    if PROOF in said:
+        return WRONG_PROOF, f"{AMBIGUOUS_CODE}/{PROOF}"
+    if ("user" in said or "recipient" in said) and any(phrase in said for phrase in NOT_FOUND_PHRASES):
+        return NO_PERSON, f"{AMBIGUOUS_CODE}/no_user"
+    return None
 
 
 def _by_code(code: int, subcode: int | None) -> tuple[Meaning, str] | None:

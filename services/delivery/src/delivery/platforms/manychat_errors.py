@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import Finding, ProcessingError, Retryable, Throttled, UnknownOutcome
 from delivery.platforms.calls import Answer, NoAnswer
 from delivery.platforms.graph_errors import Meaning, whole
-from delivery.platforms.sending import Action, Refused
+from delivery.platforms.sending import DAY_OLD, Action, Refused
 
 API = "manychat"
 NO_SUBSCRIBER = "no_subscriber"
@@ -66,8 +66,7 @@ KNOWN: Mapping[int, Meaning] = {
     3011: Meaning(
         "refuse",
         "window_closed",
-        "The customer's last message is more than 24 hours old and the message has no tag. Wait until they write "
-        "again, or answer from the Instagram app.",
+        f"{DAY_OLD} and the message has no tag. Wait until they write again, or answer from the Instagram app.",
     ),
     3021: Meaning(
         "refuse",
@@ -77,7 +76,7 @@ KNOWN: Mapping[int, Meaning] = {
     3031: Meaning(
         "refuse",
         "window_closed",
-        "The customer's last message is more than 24 hours old and no reason for a notification was given. Wait until "
+        f"{DAY_OLD} and no reason for a notification was given. Wait until "
         "they write again, or answer from the Instagram app.",
     ),
     **dict.fromkeys(CHANNEL_FAILURES, CHANNEL),

@@ -74,6 +74,9 @@ ALREADY_ANSWERED = "comment_already_answered"
 an earlier attempt's outcome is unknown does it say that this reply arrived."""
 
 
+DAY_OLD = "The customer's last message is more than 24 hours old"
+"""How a refusal begins that claims a closed window: a claim which the contact's own record may contradict."""
+
 ONE_MORE_AFTER = 2.0
 """Seconds until what asks for one more try gets it: long enough for a file to appear where its link leads."""
 

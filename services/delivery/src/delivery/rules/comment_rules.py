@@ -21,6 +21,10 @@ from delivery.rules.window import age
 
 PRIVATE_REPLY_WINDOW = timedelta(days=7)
 LONGEST_BROADCAST = timedelta(hours=4)
+PUBLIC_REPLY_WINDOW = timedelta(days=7)
+"""How long after its comment Jawab answers in public. The platform has no such bound. It is ours: an answer to an old
+comment looks foolish, and once retention has removed the ledger's row, a copy of the webhook would be answered again.
+"""
 
 
 def private_reply_window(action: PrivateReply) -> timedelta:
@@ -33,6 +37,11 @@ def private_reply_is_open(
 ) -> bool:
     """Tell whether a comment may still be answered privately; unknown age is left to the platform to judge."""
     return commented_at is None or age(commented_at, now) < private_reply_window(action) - margin
+
+
+def public_reply_is_open(commented_at: datetime | None, now: datetime, margin: timedelta) -> bool:
+    """Tell whether a comment or mention may still be answered publicly without an agent; unknown age is tried."""
+    return commented_at is None or age(commented_at, now) < PUBLIC_REPLY_WINDOW - margin
 
 
 def is_under_hidden(action: CommentReply, hidden: frozenset[str]) -> bool:

@@ -7,7 +7,8 @@ them to the merchant. Here is their order, and what each action is bound by:
                                opt-in token; else withheld
     a reaction                 24 hours
     a private reply            7 days of its comment, live only while it is live
-    a public comment           not under a live broadcast, not under what was hidden
+    a public reply             7 days of its comment, unless an agent writes it; not under a live broadcast, not under
+                               what was hidden
     all of these, typing, seen not by the bot while a person answers, never to the account itself
 
 A reaction, a flow and what is told to ManyChat can carry neither tag nor token.
@@ -46,7 +47,9 @@ TYPING_LASTS = timedelta(seconds=20)
 OPENING_KINDS = frozenset({"msg", "pb"})
 """The kinds of interactions, as their ids name them, that open the window: messages and postbacks."""
 
-SPEAKING = (*IN_THREAD_ACTIONS, PrivateReply, CommentReply, MentionReply)
+PUBLIC = (CommentReply, MentionReply)
+
+SPEAKING = (*IN_THREAD_ACTIONS, PrivateReply, *PUBLIC)
 """What says something, to the person or in public."""
 
 SHOWN = (*SPEAKING, MessageReaction, MarkSeen, Typing)
@@ -100,6 +103,9 @@ def judge(
     commented_at = min(reply.customer_acted_at, decided_at) if reply.customer_acted_at else None
     if isinstance(action, PrivateReply) and not comment_rules.private_reply_is_open(action, commented_at, now, margin):
         return Withhold("comment_too_old", reasons.comment_too_old(comment_rules.private_reply_window(action)))
+    automatic = isinstance(action, PUBLIC) and reply.origin != "human"
+    if automatic and not comment_rules.public_reply_is_open(commented_at, now, margin):
+        return Withhold("comment_too_old", reasons.comment_too_old_for_the_public(comment_rules.PUBLIC_REPLY_WINDOW))
     if isinstance(action, CommentReply) and action.live:
         return Withhold("comment_live", reasons.COMMENT_LIVE)
     hidden = contact.hidden_comments if contact is not None else frozenset()

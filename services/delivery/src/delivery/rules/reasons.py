@@ -35,6 +35,11 @@ def comment_too_old(within: timedelta) -> str:
     return f"A comment can be answered privately for {within.days} days, and this one is older. Answer it publicly."
 
 
+def comment_too_old_for_the_public(within: timedelta) -> str:
+    """Return the sentence about a comment that is too old for an automatic public answer."""
+    return f"The comment is older than {within.days} days; Jawab answers none so late. Answer it in the Instagram app."
+
+
 def window_closed(
     last: datetime | None, now: datetime, margin: timedelta, *, by_person: bool, human_agent: bool
 ) -> str:
@@ -60,6 +65,14 @@ def window_closed(
     return (
         f"{closed} Until {told(people_until)} a person may still answer, in the Instagram app or by "
         "POST /api/conversations/{merchant}/{contact}/reply."
+    )
+
+
+def window_refused_early(last: datetime) -> str:
+    """Return the sentences about a platform that calls the window closed although the customer wrote lately."""
+    return (
+        f"Instagram says that its 24 hours are over, although the customer wrote at {told(last)}. It may count another "
+        f"conversation, or an account that was connected after that message. {WRITE_IN_APP}"
     )
 
 
