@@ -215,6 +215,21 @@ async def test_a_flow_may_have_sent_any_message(store):
     ]
 
 
+async def test_an_own_comment_finds_the_public_answers_with_its_text_that_are_under_way(store):
+    def public(number, **changes):
+        row = opened(number, action=CommentReply(comment_id=f"c{number}", parent_id="top", text="Thanks"))
+        return replace(row, **{"parts": (ledger.Part("a"),), "decision_id": None, **changes})
+
+    calling = ledger.begin(public(1), "graph", NOW)
+    lost = ledger.lost_sight(ledger.begin(public(2), "graph", NOW), "reset", NOW)
+    for row in (calling, lost, public(3), replace(calling, reply_id="rep_other", parts=(ledger.Part("b"),))):
+        await store.insert(replace(row, public_reply_to=None))
+    found = await store.public_replies_under_way("1", "a")
+    assert {row.reply_id for row in found} == {"rep_1", "rep_2"}
+    assert {row.public_reply_under for row in found} == {"top"}
+    assert await store.public_replies_under_way("9", "a") == []
+
+
 class TestSeen:
     """What the customer has read."""
 

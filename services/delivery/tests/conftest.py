@@ -42,6 +42,7 @@ from delivery.echoes import EchoReader
 from delivery.ledger import (
     AHEAD,
     FLOW,
+    IN_PUBLIC,
     IN_THE_THREAD,
     LONGEST_LIFE,
     MOST_ROWS,
@@ -52,6 +53,7 @@ from delivery.ledger import (
 )
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.observations import Observer
+from delivery.own_comments import OwnComments
 from delivery.pace.pacing import pacing
 from delivery.pace.pauses import PauseMetrics, Pauses
 from delivery.pace.rate_limits import NAMES, Limit, Limits
@@ -143,6 +145,17 @@ class MemoryLedger:
                 self._is_near(row, conversation_id, at)
                 and (row.state == "attempting" or row.kind == FLOW or any(part.key in keys for part in row.parts))
             )
+        )
+
+    async def public_replies_under_way(self, account_id: str, key: str) -> list[Row]:
+        self._called("public_replies_under_way")
+        return self._latest(
+            row
+            for row in self.rows.values()
+            if row.account_id == account_id
+            and row.state in {"attempting", "unknown"}
+            and row.kind in IN_PUBLIC
+            and any(part.key == key for part in row.parts)
         )
 
     async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
@@ -516,6 +529,7 @@ class World:
             "id": "shop",
             "name": "Shop",
             "account_id": ACCOUNT,
+            "username": "shop.in.tests",
             "access_token": self.sealer.seal("graph-token"),
             "routes": ("manychat", "graph"),
         }
@@ -597,6 +611,7 @@ class World:
             merchants=self.directory,
             contacts=self.contacts,
             echoes=self.echoes,
+            own_comments=OwnComments(ledger=self.ledger, clock=self.clock, metrics=self.metrics),
             reads=ReadReceipts(ledger=self.ledger, clock=self.clock, patience=self.patience),
             reports=reports,
             stops=self.stops,

@@ -70,8 +70,26 @@ class TestContract:
     async def test_reading_the_replies_of_a_comment(self):
         api = Api(body={"data": [{"id": "c10", "text": "Thanks", "timestamp": "2026-03-01T12:00:00+0000"}]})
         reading = await api.graph.comment_replies("tok", "111", "c9")
-        assert api.said()[1] == f"{BASE}/c9/replies?fields=id%2Ctext%2Ctimestamp%2Cfrom"
+        assert api.said()[1] == f"{BASE}/c9/replies?fields=id%2Ctext%2Ctimestamp%2Cfrom%2Cusername"
         assert reading.shown[0].from_account, "a sender that is left out may be the account"
+
+    async def test_the_author_of_a_comment_is_read_as_it_is_listed(self):
+        listed = [
+            {"id": "c1", "text": "a", "from": {"id": "888", "username": "shop"}},
+            {"id": "c2", "text": "b", "from": {"id": "777"}, "username": "someone"},
+            {"id": "c3", "text": "c", "from": {"id": "111"}, "username": 5},
+        ]
+        reading = await Api(body={"data": listed}).graph.comment_replies("tok", "111", "c9")
+        assert [(one.author_id, one.username, one.from_account) for one in reading.shown] == [
+            ("888", "shop", False),
+            ("777", "someone", False),
+            ("111", "", True),
+        ]
+
+    @pytest.mark.parametrize("sender", [{"id": "888"}, {"id": ""}, {}, None, "x"])
+    async def test_what_the_customer_did_not_write_in_their_thread_is_ours(self, sender):
+        page = {"data": [{"messages": {"data": [{"id": "m", "message": "Hello", "from": sender}]}}]}
+        assert (await Api(body=page).graph.conversation("t", "111", "222")).shown[0].from_account
 
 
 class TestReading:

@@ -1,5 +1,6 @@
 """Finding out what became of a send, and what may be concluded from what is seen."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, HideComment, PrivateReply, Reply
 from delivery import fingerprints, ledger
 from delivery.patience import Patience
-from delivery.platforms.reading import Reading, Shown, oldest
+from delivery.platforms.reading import Author, Reading, Shown, oldest
 from delivery.unknown_outcomes import (
     Absent,
     CannotTell,
@@ -67,7 +68,12 @@ class TestJudging:
         assert seen() == Absent()
 
     def test_the_customers_messages_are_no_obstacle(self):
-        assert seen(shown("Hi there", from_account=False), shown(TEXT, from_account=False)) == Absent()
+        assert seen(shown("Hi there", from_account=False)) == Absent()
+
+    def test_this_text_by_whoever_it_is_listed_proves_no_absence(self):
+        """Meta lists the account's own comments under another id than the account's."""
+        assert seen(shown("Hi there", from_account=False), shown(TEXT, from_account=False)) == CannotTell()
+        assert seen(shown(TEXT, seconds=-61, from_account=False)) == Absent()
 
     def test_a_message_the_ledger_knows_is_another_one(self):
         assert seen(shown(), others=[ledger.Part("k", "delivered", "m1")]) == Absent()
@@ -249,6 +255,28 @@ class TestLooking:
         action = CommentReply(comment_id="c", text=TEXT)
         assert await look(reader, "t", place_of(reply(action)), unknown_row().parts[0], ()) == Absent()
         assert reader.asked == [("comment", "t", "1", "c")]
+
+    @pytest.mark.parametrize(
+        ("author_id", "username", "text", "known_as", "sight"),
+        [
+            ("888", "Shop", "Thanks!", "shop", CannotTell()),  # the account's username: its text was changed
+            ("888", "Shop", TEXT, "shop", Found("m1")),
+            ("999", "Shop", TEXT, "", Found("m1")),  # an id by which the account is known
+            ("777", "someone", "Thanks!", "shop", Absent()),
+            ("777", "someone", TEXT, "shop", CannotTell()),
+            ("777", "someone", "Thanks!", "", CannotTell()),  # the account's username is not known
+            ("777", "", "Thanks!", "shop", CannotTell()),  # nor theirs
+            ("2", "", "Thanks!", "", Absent()),  # the customer's own second comment
+        ],
+    )
+    async def test_a_comment_is_another_authors_only_where_the_listing_shows_it(
+        self, author_id, username, text, known_as, sight
+    ):
+        one = replace(shown(text, from_account=False), author_id=author_id, username=username)
+        author = Author(frozenset({"1", "999"}), known_as, customer="2")
+        action = CommentReply(comment_id="c", text=TEXT)
+        seen_there = Reader(Reading((one,), complete=True))
+        assert await look(seen_there, "t", place_of(reply(action)), unknown_row().parts[0], (), author=author) == sight
 
     @pytest.mark.parametrize(
         ("token", "reading", "action"),

@@ -47,6 +47,7 @@ from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
 from delivery.outcomes import Publish
+from delivery.own_comments import OwnComments
 from delivery.pace.pacing import Pacing, pacing
 from delivery.pace.pauses import PauseMetrics, Pauses
 from delivery.pace.shared_count import SharedCount
@@ -146,6 +147,7 @@ def create_app(settings: Settings) -> Litestar:
             patience=patience,
             app_id=settings.app_id,
         ),
+        own_comments=OwnComments(ledger=ledger, clock=clock, metrics=metrics),
         reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
         reports=reports,
         stops=stops,

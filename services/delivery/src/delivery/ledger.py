@@ -53,6 +53,9 @@ OPEN: frozenset[State] = frozenset(TRANSITIONS) - TERMINAL
 MOST_UNKNOWN = 2
 """A part whose outcome was unknown this often is never sent again."""
 
+IN_PUBLIC = frozenset(action.model_fields["kind"].default for action in (CommentReply, MentionReply))
+"""Kinds of replies that a comment or a post shows, and that come back as comments of the account's."""
+
 IN_THE_THREAD = frozenset(action.model_fields["kind"].default for action in (*IN_THREAD_ACTIONS, PrivateReply))
 """Kinds of replies that a person's thread shows and that come back as echoes; a public comment does neither."""
 
@@ -101,6 +104,7 @@ class Row:
     customer is first known to have read all of it; `asked` is the fingerprint of what was asked for over HTTP, by which
     a key that is used for something else is noticed. While `private_reply_to` or `public_reply_to` names a comment, no
     other row can: no program or person asks for public answers to comments, so the latter is about decisions alone.
+    `public_reply_under` is the comment below which the platform shows a public answer.
     """
 
     reply_id: str
@@ -119,6 +123,7 @@ class Row:
     route: Route = "none"
     private_reply_to: str | None = None
     public_reply_to: str | None = None
+    public_reply_under: str | None = None
     message_tag: str | None = None
     unknown_since: datetime | None = None
     finished_at: datetime | None = None
@@ -165,6 +170,7 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
         parts=tuple(Part(key) for key in keys),
         private_reply_to=_comment(reply) if isinstance(action, PrivateReply) else None,
         public_reply_to=_comment(reply) if reply.decision_id is not None and is_public(action) else None,
+        public_reply_under=_under(action),
         message_tag=action.message_tag if isinstance(action, DirectMessage) else None,
     )
 
@@ -172,6 +178,16 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
 def is_public(action: Action) -> bool:
     """Tell whether an action is a public answer, whichever webhook told of what it answers."""
     return isinstance(action, CommentReply | MentionReply)
+
+
+def _under(action: Action) -> str | None:
+    match action:
+        case CommentReply():
+            return action.under
+        case MentionReply(comment_id=comment):
+            return comment
+        case _:
+            return None
 
 
 def _comment(reply: Reply) -> str | None:
@@ -360,6 +376,12 @@ class Ledger(Protocol):
         """Return whichever row has `message_id`, and the conversation's rows that may have sent a message shown at
         `at` with one of the fingerprints `keys`: those with such a part, those with a call under way, and flows. Of
         more than MOST_ROWS the latest.
+        """
+        ...
+
+    async def public_replies_under_way(self, account_id: str, key: str) -> list[Row]:
+        """Return the account's public answers with this text's fingerprint of which it is not known yet whether they
+        arrived; of more than MOST_ROWS the latest.
         """
         ...
 

@@ -34,7 +34,7 @@ class DeliveryMetrics:
             registry=registry,
             buckets=ANSWER_BUCKETS,
         )
-        # Sends nobody saw the end of, and how each was settled: echo, read, sent_again,
+        # Sends nobody saw the end of, and how each was settled: echo, comment, read, sent_again,
         # not_sent_again (absent, and by then not allowed any more), handed_to_human.
         self.unknown = Counter("delivery_unknown_outcomes", "Sends of unknown outcome", ["route"], registry=registry)
         self.resolved = Counter(

@@ -14,6 +14,7 @@ from delivery.contacts import MOST_HIDDEN, Contact, Owner
 from delivery.ledger import (
     AHEAD,
     FLOW,
+    IN_PUBLIC,
     IN_THE_THREAD,
     LONGEST_LIFE,
     MOST_ROWS,
@@ -105,6 +106,13 @@ class MongoLedger:
         which = [{"state": "attempting"}, {"kind": FLOW}, {"parts.key": {"$in": list(keys)}}]
         owner = {"message_ids": message_id, "account_id": account_id}
         return await self._latest({"$or": [owner, {**_near(conversation_id, at), "$or": which}]})
+
+    async def public_replies_under_way(self, account_id: str, key: str) -> list[Row]:
+        """Return the account's public answers with this text's fingerprint of which it is not known yet whether they
+        arrived; of more than MOST_ROWS the latest.
+        """
+        open_ones = {"state": {"$in": ["attempting", "unknown"]}, "account_id": account_id}
+        return await self._latest({**open_ones, "kind": {"$in": sorted(IN_PUBLIC)}, "parts.key": key})
 
     async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
         """Note that the customer has read, at `at`, all that was sent by `upto`: on delivered rows of the thread, and

@@ -6,12 +6,13 @@ import structlog
 
 from common.clock import Clock
 from common.events.control import ControlEvent, ConversationTakenOver
-from common.events.interactions import EchoReceived, InteractionEvent, MessageRead, PolicyEnforced
-from common.merchants import Merchants
+from common.events.interactions import CommentReceived, EchoReceived, InteractionEvent, MessageRead, PolicyEnforced
+from common.merchants import MerchantNotReadable, Merchants
 from delivery import permissions
 from delivery.contacts import Contacts
 from delivery.echoes import EchoReader, Foreign
 from delivery.metrics import DeliveryMetrics
+from delivery.own_comments import OwnComments, is_own
 from delivery.patience import Patience
 from delivery.platforms.operator import Notice
 from delivery.read_receipts import ReadReceipts
@@ -34,6 +35,7 @@ class Observer:
         contacts: Contacts,
         echoes: EchoReader,
         reads: ReadReceipts,
+        own_comments: OwnComments,
         reports: Reports,
         stops: Stops,
         clock: Clock,
@@ -44,6 +46,7 @@ class Observer:
         self._contacts = contacts
         self._echoes = echoes
         self._reads = reads
+        self._own_comments = own_comments
         self._reports = reports
         self._stops = stops
         self._clock = clock
@@ -55,6 +58,8 @@ class Observer:
         if isinstance(event, PolicyEnforced):
             await self._policy_enforced(event)
             return
+        if isinstance(event, CommentReceived):
+            await self._comment(event)
         permits = permissions.concern(event)
         if event.data.contact_id is None or not (permits or isinstance(event, EchoReceived | MessageRead)):
             return
@@ -71,6 +76,17 @@ class Observer:
         subscriber = named_by(event)
         if subscriber is not None:
             await self._contacts.met_subscriber(event.data.conversation_id, subscriber)
+
+    async def _comment(self, event: CommentReceived) -> None:
+        """Take in a comment: only the account's own answers matter here."""
+        if event.data.parent_id is None:
+            return
+        try:
+            own = event.data.from_account or is_own(event.data, await self._merchants.of_account(event.data.account_id))
+        except MerchantNotReadable:
+            return  # what the platform shows below the comment settles the answer then
+        if own:
+            await self._own_comments.read(event)
 
     async def _policy_enforced(self, event: PolicyEnforced) -> None:
         if await self._merchants.of_account(event.data.account_id) is None:

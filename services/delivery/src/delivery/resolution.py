@@ -17,6 +17,7 @@ from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of
 from delivery.patience import Patience
 from delivery.platforms.operator import notice_of
+from delivery.platforms.reading import Author
 from delivery.reports import Reports
 from delivery.row_writes import put_or_read, write_about, write_arrival
 from delivery.unknown_outcomes import Place, Reader, Sight, place_of
@@ -46,7 +47,12 @@ class Eyes:
             token = None
         around = await self._ledger.around(row.conversation_id, part.attempted_at or row.at)
         others = unknown_outcomes.others_of(around, row, index)
-        return await unknown_outcomes.look(self._reader, token, place, part, others)
+        author = Author(
+            ids=frozenset({row.account_id, *filter(None, [merchant.app_scoped_id if merchant else None])}),
+            username=merchant.username if merchant else "",
+            customer=row.contact_id,
+        )
+        return await unknown_outcomes.look(self._reader, token, place, part, others, author=author)
 
 
 class Resolver:

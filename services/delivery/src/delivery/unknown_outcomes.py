@@ -8,9 +8,10 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     here: `attempting` is older than the time within which a call must begin plus the whole of its timeout, and the
     platform had time to show what it took; (2) the platform itself answered a read of that very place, made after
     that; (3) the read reaches back beyond the attempt, and shows the thread at all: the one the customer wrote into is
-    there, so where the platform lists none it does not show it; and (4) nothing of the account's is in it since then
-    that the ledger cannot name: a message whose text the platform changed might be ours, so it counts as "cannot be
-    told", and so does one that another reply was given for its text alone, where the time fits this one as well.
+    there, so where the platform lists none it does not show it; and (4) nothing is in it since then that might be ours:
+    nothing with this text, whoever is listed as its author, and nothing of the account's that the ledger cannot name. A
+    message whose text the platform changed might be ours, so it counts as "cannot be told", and so does one that
+    another reply was given for its text alone, where the time fits this one as well.
     Found asks for proof too: replies with the same text of which no id is known (ManyChat tells none) own a message
     each, and only one more than those can be this one.
     Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
@@ -31,7 +32,7 @@ from common.events.replies import CommentReply, PrivateReply, Reply
 from delivery.fingerprints import is_weak
 from delivery.ledger import FLOW, IN_THE_THREAD, MOST_UNKNOWN, Part, Row
 from delivery.patience import Patience
-from delivery.platforms.reading import Reading, Shown, oldest
+from delivery.platforms.reading import Author, Reading, Shown, attributed, oldest
 
 PRIVATE_REPLY: str = PrivateReply.model_fields["kind"].default
 """The kind of reply that may begin a thread."""
@@ -118,7 +119,8 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
         return CannotTell()
     since = part.attempted_at - CLOCKS_DIFFER
     known = {other.message_id: other for other in others if other.message_id}
-    recent = [one for one in reading.shown if one.from_account and _is_since(one, since)]
+    of_anybody = [one for one in reading.shown if _is_since(one, since)]
+    recent = [one for one in of_anybody if one.from_account]
     ours = [one for one in recent if one.id not in known]
     fitting = [one for one in ours if _says(one, part)]
     if fitting:
@@ -128,6 +130,8 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
         return Found(min(fitting, key=lambda one: _distance(one, part.attempted_at)).id)
     if any(_may_be_mistaken(one, known[one.id], part) for one in recent if one.id in known and _says(one, part)):
         return CannotTell()
+    if any(_says(one, part) for one in of_anybody if one.id not in known):
+        return CannotTell()  # ours under another id, or another author's words: neither proves anything
     first = oldest(reading.shown)
     reaches_back = first is not None and first < since and _begins_with_the_latest(reading.shown)
     return Absent() if (reading.complete or reaches_back) and not ours else CannotTell()
@@ -216,9 +220,11 @@ def place_of(reply: Reply) -> Place:
 def place_of_row(row: Row) -> Place:
     """Return where a reply would be of which only its row is known.
 
-    That does not name the comment above the one it answers, where the platform may have put it instead: what is not
-    found there must not be sent again.
+    Rows of earlier versions do not name the comment above the one they answer, where the platform may have put the
+    reply instead: what is not found there must not be sent again.
     """
+    if row.public_reply_under is not None:
+        return Place(row.account_id, comment_id=row.public_reply_under)
     if row.public_reply_to is not None:
         return Place(row.account_id, comment_id=row.public_reply_to.removeprefix(f"{row.account_id}:"))
     return _place_in_thread(row.account_id, row.contact_id, row.kind)
@@ -235,13 +241,25 @@ def _is_shown_in_thread(kind: str) -> bool:
     return kind in IN_THE_THREAD and kind != FLOW
 
 
-async def look(reader: Reader, token: str | None, place: Place, part: Part, others: Sequence[Part]) -> Sight:
-    """Look for a part of a reply where it would be; whatever cannot be read cannot be told."""
+async def look(
+    reader: Reader,
+    token: str | None,
+    place: Place,
+    part: Part,
+    others: Sequence[Part],
+    *,
+    author: Author | None = None,
+) -> Sight:
+    """Look for a part of a reply where it would be; whatever cannot be read cannot be told.
+
+    `author` is the account as the platform may list it, where more of it is known than its id.
+    """
     if token is None:
         return CannotTell()
     try:
         if place.comment_id is not None:
             reading = await reader.comment_replies(token, place.account_id, place.comment_id)
+            reading = attributed(reading, author or Author(frozenset({place.account_id})))
         elif place.contact_id is not None:
             reading = await reader.conversation(token, place.account_id, place.contact_id)
             if place.begun and not reading.shown:

@@ -5,7 +5,7 @@ that is answered although the message was sent: so a send without a clear answer
 repeated here. Reading follows Meta's "Conversations API" and "Comment moderation".
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,13 +70,15 @@ class Graph:
         if not threads:
             return Reading((), complete=True)
         messages = threads[0].get("messages") if isinstance(threads[0], dict) else None
-        return _reading(messages, account, text="message", time="created_time")
+        # Two write into a thread: whatever the customer did not write is ours, under whichever id it is listed.
+        return _reading(messages, lambda author: author != contact, text="message", time="created_time")
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
-        """Read the answers under a comment."""
-        asked = {"fields": "id,text,timestamp,from"}
+        """Read the answers under a comment. The account's own may be listed under another id (`reading.Author`)."""
+        asked = {"fields": "id,text,timestamp,from,username"}
         request = GraphRequest("read_comment_replies", "GET", f"/{segment(comment)}/replies", params=asked)
-        return _reading(_succeeded(await self._call(token, request)), account, text="text", time="timestamp")
+        answer = _succeeded(await self._call(token, request))
+        return _reading(answer, lambda author: author == account, text="text", time="timestamp")
 
     async def _call(self, token: str, request: GraphRequest) -> Answer | NoAnswer:
         params = dict(request.params or {})
@@ -107,27 +109,32 @@ def _sent(answer: Answer | NoAnswer, id_field: str) -> Sent:
     raise meaning(answer, repeatable=False)
 
 
-def _reading(listing: object, account: str, *, text: str, time: str) -> Reading:
+def _reading(listing: object, is_ours: Callable[[str], bool], *, text: str, time: str) -> Reading:
     """Read a page of messages or comments. Raises Retryable where it is none: then nothing is proven."""
     data = listing.get("data") if isinstance(listing, dict) else None
     if not isinstance(data, list) or not isinstance(listing, dict):
         raise Retryable("Graph API: a page of messages was expected")
     paging = listing.get("paging")
     more = isinstance(paging, dict) and "next" in paging
-    shown = tuple(_shown(item, account, text, time) for item in data if isinstance(item, dict))
+    shown = tuple(_shown(item, is_ours, text, time) for item in data if isinstance(item, dict))
     return Reading(shown, complete=not more and len(shown) == len(data) < MESSAGES_READ)
 
 
-def _shown(item: Mapping[str, Any], account: str, text: str, time: str) -> Shown:
+def _shown(item: Mapping[str, Any], is_ours: Callable[[str], bool], text: str, time: str) -> Shown:
     sender = item.get("from")
+    sender = sender if isinstance(sender, dict) else {}
+    author = str(sender.get("id") or "")
+    username = sender.get("username") or item.get("username")
     written = item.get(text)
     return Shown(
         id=str(item.get("id", "")),
         text=written if isinstance(written, str) else None,
         # A sender that is left out may be the account: taking it for a stranger could prove an absence that is none.
-        from_account=not isinstance(sender, dict) or str(sender.get("id", account)) == account,
+        from_account=not author or is_ours(author),
         at=_moment(item.get(time)),
         kinds=(*map(_kind, _listed(item.get("attachments"))), *("share" for _ in _listed(item.get("shares")))),
+        author_id=author,
+        username=username if isinstance(username, str) else "",
     )
 
 

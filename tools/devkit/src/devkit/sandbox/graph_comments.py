@@ -83,13 +83,15 @@ class CommentActs:
     def _comment_body(self, comment: Comment, fields: dict[str, Any]) -> dict[str, Any]:
         person = self._world.person(comment.account, comment.contact)
         own = comment.contact == comment.account
-        username = self._world.account(comment.account).username if own else person.username
+        account = self._world.account(comment.account)
+        username = account.username if own else person.username
+        author = account.comment_author_id if own else comment.contact
         known = {
             "id": comment.id,
             "text": comment.text,
             "timestamp": graph_time(comment.created if comment.created is not None else self._world.now()),
             "username": username,
-            "from": {"id": comment.contact, "username": username},
+            "from": {"id": author, "username": username},
             "hidden": comment.hidden,
             "like_count": 0,
             "media": {"id": comment.media, "media_product_type": comment.product},

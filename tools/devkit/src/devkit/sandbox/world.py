@@ -67,6 +67,8 @@ class Account:
     subscribed_fields: list[str] = field(default_factory=lambda: list(ALL_FIELDS))
     app_scoped_id: str = ""
     """How callbacks name who connected it; another id than the account's."""
+    comment_author_id: str = ""
+    """The id under which its own comments are listed: an Instagram-scoped one, not the account's."""
     account_type: str = "BUSINESS"
     permissions: set[str] = field(default_factory=lambda: set(ALL_PERMISSIONS))
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Account:
 
     def __post_init__(self) -> None:
         self.app_scoped_id = self.app_scoped_id or f"9{self.id[1:]}"
+        self.comment_author_id = self.comment_author_id or f"8{self.id[1:]}"
 
 
 @dataclass(slots=True)
