@@ -22,7 +22,9 @@ from pydantic_settings import BaseSettings, SettingsError
 
 from common import failpoints, metrics
 from common.health import Health
+from common.http_server import HttpMetrics, protocol_of, raise_file_limit
 from common.log import configure_logging
+from common.open_connections import OpenConnectionLimits
 from common.settings import ServiceSettings
 from common.wrong_input import dotted, problems
 
@@ -47,7 +49,7 @@ def create_service(
     on_app_init: Sequence[Callable[[AppConfig], AppConfig]] = (),
 ) -> Litestar:
     """Return the service's app: its own routes beside /health, /livez, /readyz and /metrics."""
-    return Litestar(
+    app = Litestar(
         route_handlers=[*_probes(health), _metrics(registry), *routes],
         lifespan=list(lifespan),
         openapi_config=OpenAPIConfig(
@@ -60,6 +62,8 @@ def create_service(
         on_app_init=list(on_app_init),
         logging_config=None,
     )
+    app.state.http_metrics = HttpMetrics(registry)
+    return app
 
 
 def _probes(health: Health) -> list[ControllerRouterHandler]:
@@ -109,9 +113,16 @@ def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar])
         sys.stderr.write(f"{name} cannot start: {misconfiguration(error, settings_class)}\n")
         raise SystemExit(EXIT_MISCONFIGURED) from None
     failpoints.arm(settings.failpoint)
-    log.info("service.starting", environment=settings.environment, port=settings.port)
+    connections = OpenConnectionLimits(
+        total=min(settings.max_connections, raise_file_limit()), per_source=settings.max_connections_per_source
+    )
+    log.info(
+        "service.starting", environment=settings.environment, port=settings.port, max_connections=connections.total
+    )
     uvicorn.run(
         app,
+        http=protocol_of(app, connections=connections),
+        ws="none",  # another protocol would have none of these bounds
         host=settings.host,
         port=settings.port,
         log_config=None,

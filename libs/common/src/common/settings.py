@@ -89,6 +89,13 @@ class ServiceSettings(Block):
     environment: Literal["production", "development"] = named("JAWAB_ENV", default="production")
     host: str = named("HOST", default="0.0.0.0")  # noqa: S104 a container must be reached from outside
     port: int = named("PORT", default=8000, ge=0, le=65535)
+    max_connections: int = named("HTTP_MAX_CONNECTIONS", default=1000, ge=10, le=60_000)
+    max_connections_per_source: int = named(
+        "HTTP_MAX_CONNECTIONS_PER_SOURCE",
+        default=250,
+        ge=0,
+        description="From one IPv4 address or IPv6 /64; 0 is no bound, for where a proxy of ours stands in front.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = named("LOG_LEVEL", default="info")
     log_format: Literal["json", "console"] = named("LOG_FORMAT", default="json")
     failpoint: str = named("JAWAB_FAILPOINT", default="")

@@ -1,14 +1,14 @@
 """A limit on failed proofs of identity per source address. Whoever can sign is never counted, so never slowed down."""
 
-import ipaddress
 from collections.abc import Sequence
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
+from common.open_connections import source_of_address
+
 RETRY_AFTER_SECONDS = 60
-NOWHERE = "unknown"
 
 
 class FailureLimit:
@@ -30,13 +30,7 @@ def source_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: i
     `trusted_proxies` of them the last so many entries are theirs and what stands before is anybody's invention.
     """
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
-    address = peer or NOWHERE
+    address = peer
     if 0 < trusted_proxies <= len(hops):
         address = hops[-trusted_proxies]
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return NOWHERE
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed), 64), strict=False))
-    return str(parsed)
+    return source_of_address(address)
