@@ -1,7 +1,8 @@
 """The partitions of one epoch: taken up where their last owner committed, committed as far as they are done, let go.
 
 A commit says in its metadata what is done beyond its offset, so a partition is taken up with both: read from the
-offset, and without what its last owner had finished behind it (docs/decisions/0009).
+offset, and without what its last owner had finished behind it (docs/decisions/0009). Both are believed only inside the
+log in which they were counted (`resume_point`, docs/decisions/0013).
 """
 
 import asyncio
@@ -9,13 +10,14 @@ from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.structs import OffsetAndMetadata
 
 from common.clock import Clock
 from common.kafka.commits import Commits
+from common.kafka.log_reader import LogReader
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
 from common.kafka.progress import PartitionProgress
+from common.kafka.resume_point import Commit, ResumePoint
 from common.kafka.stopped import StoppedPartitions
 
 log = structlog.get_logger("kafka")
@@ -24,11 +26,14 @@ log = structlog.get_logger("kafka")
 class Assignment:
     """How far each assigned partition is: read, done, committed."""
 
-    def __init__(self, ownership: Ownership, stopped: StoppedPartitions, metrics: KafkaMetrics) -> None:
+    def __init__(
+        self, ownership: Ownership, stopped: StoppedPartitions, metrics: KafkaMetrics, logs: LogReader
+    ) -> None:
         self.progress: dict[TopicPartition, PartitionProgress] = {}
         self._ownership = ownership
         self._stopped = stopped
         self._metrics = metrics
+        self._logs = logs
         self._commits = Commits(metrics)
         self._read = asyncio.Event()
 
@@ -39,20 +44,34 @@ class Assignment:
         """
         epoch = self._ownership.epoch
         partitions = list(consumer.assignment())
-        # `consumer.committed` tells only the offset; the metadata says what is done (pinned by a canary test).
+        # `consumer.committed` returns only the offset; the metadata says what is done (pinned by a canary test).
         committed = await consumer._coordinator.fetch_committed_offsets(partitions)
-        oldest = await consumer.beginning_offsets(partitions)
+        commits = {partition: Commit(one.offset, one.metadata) for partition, one in committed.items()}
+        points = await self._logs.resume_points(partitions, commits)
         if not self._ownership.owns(epoch):
             return epoch
-        for partition in partitions:
-            offset, note = committed.get(partition, OffsetAndMetadata(0, ""))
-            start = max(offset, oldest[partition])
-            consumer.seek(partition, start)
-            self.progress[partition] = PartitionProgress(start, note if start == offset else "")
+        for partition, point in points.items():
+            commit = commits.get(partition)
+            self._report(partition, commit, point)
+            consumer.seek(partition, point.offset)
+            self.progress[partition] = PartitionProgress(point.offset, point.done, point.mark)
             self._stopped.begin(partition)
-            self._commits.begin(partition, offset if partition in committed else start, note)
+            if commit is not None:
+                self._commits.begin(partition, commit.offset, commit.metadata)
+            else:
+                self._commits.begin(partition, point.offset, "")
         self.more_was_read()
         return epoch
+
+    def _report(self, partition: TopicPartition, commit: Commit | None, point: ResumePoint) -> None:
+        """Log and count what of a commit is not believed, and what nobody can read any more."""
+        where = {"topic": partition.topic, "partition": partition.partition}
+        if point.refusal is not None and commit is not None:
+            self._metrics.commits_refused.labels(point.refusal).inc()
+            log.error("commit.refused", **where, reason=point.refusal, committed=commit.offset, resumed=point.offset)
+        if point.expired:
+            self._metrics.expired.labels(partition.topic).inc(point.expired)
+            log.error("records.expired_unread", **where, records=point.expired, resumed=point.offset)
 
     def went_back(self, partition: TopicPartition, offset: int) -> PartitionProgress:
         """Go back with a log that was cut off or made anew: its offsets mean other records now."""

@@ -75,6 +75,7 @@ class Commits:
         now = {
             partition: (one.next, "") if eager else (one.watermark, one.note())
             for partition, one in progress.items()
-            if partition in assigned
+            # Without a mark nobody could tell later in which log the offset was counted; nothing was read either.
+            if partition in assigned and one.mark is not None
         }
         return {partition: entry for partition, entry in now.items() if self._known[partition] != entry}

@@ -46,6 +46,7 @@ from common.kafka.dead_letter_limit import Decision
 from common.kafka.hold import hand, hold
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
+from common.kafka.log_reader import LogReader, connecting
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
 from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
@@ -109,7 +110,8 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._workers = Workers(self._work)
         self._ownership = Ownership(Lease(settings.session_timeout))
         self._stopped = StoppedPartitions(metrics, settings.max_dead_letters)
-        self._assignment = Assignment(self._ownership, self._stopped, metrics)
+        logs = LogReader(connecting(settings, "jawab-logs"), settings.request_timeout)
+        self._assignment = Assignment(self._ownership, self._stopped, metrics, logs)
         self._progress = self._assignment.progress
         self._waiting = Waiting(self._working, self._ownership)
         self._intake: asyncio.Task[Any] | None = None
@@ -168,6 +170,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 self._put(Entry(record, partition, progress, self._ownership.epoch))
             else:
                 self._metrics.skipped.inc()
+        progress.set_mark(records[-1])
         self._assignment.more_was_read()
 
     def _put(self, entry: Entry) -> None:

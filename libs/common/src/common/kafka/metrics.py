@@ -50,4 +50,17 @@ class KafkaMetrics:
         )
         self.commits = Counter("kafka_commits", "Offset commits that were acknowledged", registry=registry)
         self.commit_failures = Counter("kafka_commit_failures", "Offset commits that failed", registry=registry)
+        self.commits_refused = Counter(
+            "kafka_commits_refused",
+            "Partitions whose last commit, or what it says beside its offset, was not believed",
+            ["reason"],
+            registry=registry,
+        )
+        # Not 0: customers wrote what nobody will answer.
+        self.expired = Counter(
+            "kafka_records_expired",
+            "Records that retention deleted before they were done",
+            ["topic"],
+            registry=registry,
+        )
         self.rebalances = Counter("kafka_rebalances", "Times the partitions were taken away", registry=registry)
