@@ -1,6 +1,6 @@
 # Jawab. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage people bench load fuzz clean
+.PHONY: help demo up sync test check lint types layers schemas unit integration e2e crash chaos coverage people tenants bench load fuzz clean
 
 UV := scripts/uv
 RUN := $(UV) run --frozen --all-groups --no-group fuzz
@@ -52,6 +52,9 @@ chaos: ## kill, freeze and cut everything under load: KILLS=200 SEED=… to repe
 COUNT := 200
 people: ## people who answer while replies are on their way: COUNT=200 SEED=… to repeat, SABOTAGE=no_lookout to see it caught
 	@$(RUN) python tests/crash/people.py --count=$(COUNT) $(if $(SEED),--seed=$(SEED)) $(if $(SABOTAGE),--sabotage=$(SABOTAGE))
+
+tenants: ## one merchant in every trouble, another merchant's first answers timed: SECONDS=20 a trouble, TROUBLES="flood typo"
+	@$(RUN) python tests/crash/tenants.py $(TROUBLES) $(if $(SECONDS),--seconds=$(SECONDS)) $(if $(SEED),--seed=$(SEED))
 
 coverage: ## how much of the code the tests without servers reach
 	$(RUN) pytest libs services -m "not kafka and not mongo" --cov --cov-report=term
