@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
 
+from ai.announcing import Announcer
 from ai.answer import Answer
 from ai.completion import Usage
 from ai.decisions import Decision
@@ -14,9 +15,12 @@ from ai.handlers import Handlers
 from ai.held_back import HeldBack
 from ai.history import Conversation, Line
 from ai.instagram_ai import ModelAnswer
-from ai.messages import Stored
+from ai.messages import Edited, Stored
 from ai.metrics import AIMetrics
 from ai.orchestrator import ConversationAIOrchestrator
+from ai.rules import RuleEngine
+from ai.ruling import Rulings
+from ai.unreadable import Unreadable
 from common.accounts import Standing
 from common.clock import ManualClock
 from common.errors import Retryable
@@ -90,9 +94,10 @@ class Messages:
     async def edit(self, message_id, text, *, number, about):
         def act():
             known = self.world.messages.setdefault(message_id, {})
-            if "unsent" not in known:
-                known["text"] = text
-            return "unsent" not in known
+            if "unsent" in known or known.get("edits", 0) > number:
+                return Edited.NOTHING
+            known.update(text=text, edits=number)
+            return Edited.REWORDED if "stored_at" in known else Edited.ANNOUNCED
 
         return await self.world.step(act)
 
@@ -185,6 +190,9 @@ class Conversations:
             return replace(have, human_until=max(until, have.human_until or until))
 
         await self.change(act)
+
+    async def request_agent(self, said, *, merchant_id, reason, now):
+        await self.change(lambda have: replace(have, attention=reason))
 
     async def given_up(self, said, *, merchant_id, reason, now):
         def act(have):
@@ -285,10 +293,17 @@ def process(world, merchant=SHOP, **more):
         await world.step(lambda: world.published.extend(events))
 
     metrics = AIMetrics(CollectorRegistry())
+    announcer = Announcer(decisions=Decisions(world), spending=Nothing(), observer=metrics, publish=publish)
     return Handlers(
         merchants=Directory(merchant),
         standings=Working(),
         notices=None,
+        unreadable=Unreadable(
+            conversations=Conversations(world),
+            rulings=Rulings(RuleEngine(), observer=metrics, clock=world.clock),
+            announcer=announcer,
+            clock=world.clock,
+        ),
         held_back=HeldBack(Messages(world), Conversations(world), Decisions(world), publish, world.clock),
         orchestrator=ConversationAIOrchestrator(
             messages=Messages(world),

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from ai.handlers import Handlers
 from ai.history import Conversation, Line, Unanswered
+from ai.messages import Edited
 from ai.metrics import AIMetrics
 from ai.orchestrator import Result
 from common.accounts import Standing
@@ -134,6 +135,8 @@ class Scene:
         self.held_back.answer = "held_back"
         self.notices = Noting()
         self.notices.answer = "observed"
+        self.unreadable = Noting()
+        self.unreadable.answer = "handed_over"
         self.decisions = Noting()
         self.decisions.answer = ()
         self.published = []
@@ -144,6 +147,7 @@ class Scene:
             orchestrator=self.responding,
             held_back=self.held_back,
             notices=self.notices,
+            unreadable=self.unreadable,
             messages=self.messages,
             conversations=self.conversations,
             ownership=self.conversations,
@@ -204,7 +208,10 @@ async def test_what_a_customer_says_is_answered(scene, one):
         event(MessageRead, Read(**who(mid="m"))),
         event(OptInReceived, OptIn(**who())),
         event(HandoverReceived, Handover(**who(kind="app_roles"))),
-        event(UnknownReceived, Unknown(**who())),
+        event(UnknownReceived, Unknown(**who(from_account=True))),
+        event(UnknownReceived, Unknown(**who(standby=True))),
+        event(UnknownReceived, Unknown(**who(is_self=True))),
+        event(UnknownReceived, Unknown(account_id="1", field="account_review")),
         event(MessageEdited, Edit(**who(mid="m"))),
         event(ErasureRequested, PrivacyRequest(code="x", user_id="5")),
     ],
@@ -212,6 +219,55 @@ async def test_what_a_customer_says_is_answered(scene, one):
 async def test_what_asks_for_no_answer_touches_nothing(scene, one):
     await scene.handlers.handle(one)
     assert (scene.responding.said, scene.messages.calls, scene.conversations.calls) == ([], [], [])
+    assert scene.unreadable.calls == []
+
+
+NOBODY = {"account_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (event(UnknownReceived, Unknown(**who(field="new_thing"))), "event_unknown"),
+        (event(UnknownReceived, Unknown(**who())), "event_unknown"),
+        (event(UnknownReceived, Unknown(**NOBODY)), "event_unknown"),
+        (event(UnknownReceived, Unknown(**NOBODY, field="message,prior_message")), "event_unknown"),
+        (event(UnknownReceived, Unknown(**NOBODY, field="comments")), "event_unknown"),
+        (event(MessageReceived, Message(**who(mid="m", unreadable=True))), "message_unreadable"),
+        (event(MessageEdited, Edit(**NOBODY, mid="m", text="x")), "event_unknown"),
+        (event(CommentReceived, Comment(**NOBODY, comment_id="c", text="price?")), "author_unknown"),
+        (event(LiveCommentReceived, Comment(**NOBODY, comment_id="c")), "author_unknown"),
+        (
+            event(CommentReceived, Comment(account_id="1", contact_id="un_1", comment_id="c", parent_id="b")),
+            "author_unknown",
+        ),
+    ],
+)
+async def test_what_nobody_here_can_read_is_handed_over_and_counted(scene, one, reason):
+    await scene.handlers.handle(one)
+    ((name, (_, said, why), _),) = scene.unreadable.calls
+    assert (name, said.id, why) == ("hand_over", "e1", reason)
+    assert scene.responding.said == []
+    labels = {"merchant": "dar", "platform": "instagram", "event": type(one).__name__, "outcome": "handed_over"}
+    assert scene.count(**labels) == 1
+
+
+@pytest.mark.parametrize("kind", [CommentReceived, LiveCommentReceived])
+@pytest.mark.parametrize(
+    ("username", "answered"), [("leila", True), ("Dar.Shop", False), ("@DAR.SHOP", False), ("", True), (None, True)]
+)
+async def test_a_comment_of_a_username_is_answered_unless_it_is_the_accounts_own(scene, kind, username, answered):
+    scene.directory.shop = SHOP.model_copy(update={"username": "dar.shop"})
+    data = Comment(account_id="1", contact_id="un_1", comment_id="c", text="price?", username=username)
+    await scene.handlers.handle(event(kind, data))
+    assert [said.comment_id for said in scene.responding.said] == ["c"] * answered
+    assert scene.unreadable.calls == []
+
+
+async def test_a_comment_by_id_is_answered_though_its_username_is_the_accounts(scene):
+    scene.directory.shop = SHOP.model_copy(update={"username": "dar.shop"})
+    await scene.handlers.handle(event(CommentReceived, Comment(**who(comment_id="c", username="dar.shop"))))
+    assert len(scene.responding.said) == 1
 
 
 @pytest.mark.parametrize(
@@ -308,6 +364,14 @@ async def test_an_edit_reaches_the_message_and_its_line(scene):
     assert scene.messages.calls[0][:2] == ("edit", ("1:msg:m", "new"))
     assert scene.messages.calls[0][2]["number"] == 2
     assert scene.conversations.calls == [("reword", ("1:5", "1:msg:m", "new"), {})]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+async def test_an_edit_whose_message_never_came_is_answered_as_the_message(scene, number):
+    scene.messages.answer = Edited.ANNOUNCED
+    await scene.handlers.handle(event(MessageEdited, Edit(**who(mid="m", text=" price? ", num_edit=number))))
+    assert [(said.id, said.text, said.mid) for said in scene.responding.said] == [("1:msg:m", "price?", "m")]
+    assert scene.conversations.calls == []
 
 
 async def test_an_edit_that_came_too_late_changes_no_line(scene):

@@ -233,7 +233,7 @@ async def test_praise_on_the_page_is_only_stored_because_it_cannot_be_answered_f
     assert (world.published, list(world.messages)) == ([], ["1:cm:c1"])
 
 
-@pytest.mark.parametrize("own", [{"from_account": True}, {"contact_id": "1"}, {"contact_id": None}])
+@pytest.mark.parametrize("own", [{"from_account": True}, {"contact_id": "1"}])
 async def test_the_pages_own_comments_are_ignored(world, own):
     assert await world.notices.handle(SHOP, feed("add", **own)) == "ignored"
     assert (world.published, world.messages) == ([], {})
@@ -274,3 +274,9 @@ async def test_a_storys_figures_are_in_the_log(world):
         assert await world.notices.handle(SHOP, event(StoryInsightsReceived, story)) == "observed"
     assert logged[0]["event"] == "story.ended"
     assert logged[0]["figures"] == {"reach": 40, "replies": -1}
+
+
+async def test_a_comment_on_the_page_whose_author_is_not_named_is_judged_like_any_other(world):
+    assert await world.notices.handle(SHOP, feed("add", contact_id=None)) == "answered"
+    (called,) = world.published
+    assert isinstance(called.data.action, OperatorNotification)

@@ -51,6 +51,7 @@ from delivery.ledger import (
     Row,
     only_waits,
 )
+from delivery.message_lookup import MessageLookup
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.observations import Observer
 from delivery.own_comments import OwnComments
@@ -61,7 +62,7 @@ from delivery.patience import Patience
 from delivery.platforms.graph_requests import NORMAL, Manner
 from delivery.platforms.operator import Notice
 from delivery.platforms.outside import Outside
-from delivery.platforms.reading import Reading, Shown
+from delivery.platforms.reading import Reading, ReadMessage, Shown
 from delivery.platforms.sending import Refused, Sent
 from delivery.read_receipts import ReadReceipts
 from delivery.reports import Reports
@@ -288,6 +289,7 @@ class Platform:
         self.subscribers: dict[str, int] = {}
         self.lookup: list[Exception] = []
         self.readable = True
+        self.messages: dict[str, ReadMessage | Exception] = {}
         self.during: Callable[[], None] = lambda: None
 
     def arrives(
@@ -302,6 +304,13 @@ class Platform:
         shown = Shown(mid, text, from_account, self.clock.now(), kinds)
         (self.thread if place is None else place).append(shown)
         return mid
+
+    async def message(self, token: str, mid: str) -> ReadMessage:
+        self.asked.append(("read_message", token, mid))
+        found = self.messages.get(mid, Refused("not_accepted"))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def send(self, token: str, account: str, contact: str, action: Action, manner: Manner = NORMAL) -> Sent:
         self.manners.append(manner)
@@ -613,6 +622,7 @@ class World:
             echoes=self.echoes,
             own_comments=OwnComments(ledger=self.ledger, clock=self.clock, metrics=self.metrics),
             reads=ReadReceipts(ledger=self.ledger, clock=self.clock, patience=self.patience),
+            lookup=MessageLookup(reader=outside, sealer=self.sealer, publish=self.publish, metrics=self.metrics),
             reports=reports,
             stops=self.stops,
             clock=self.clock,

@@ -179,3 +179,48 @@ class TestAnswers:
     async def test_a_success_that_says_false_is_none(self):
         with pytest.raises((Refused, Retryable)):
             await Api(body={"success": False}).graph.send("t", "1", "2", MarkSeen())
+
+
+class TestReadingAMessage:
+    async def test_what_is_asked_and_read(self):
+        body = {
+            "id": "m/1",
+            "created_time": "2026-03-01T12:00:05+0000",
+            "from": {"id": "222"},
+            "message": "Hello",
+            "attachments": {
+                "data": [
+                    {"mime_type": "image/jpeg", "image_data": {"url": "https://cdn/1", "width": 1}},
+                    {"mime_type": "audio/mp4", "file_url": "https://cdn/2"},
+                    {"id": "no link"},
+                    "nothing",
+                ]
+            },
+            "shares": {"data": [{"link": "https://instagram.com/p/1", "name": "post"}]},
+        }
+        api = Api(body=body)
+        message = await api.graph.message("tok", "m/1")
+        assert api.request.method == "GET"
+        assert api.request.url.raw_path.startswith(b"/v25.0/m%2F1?")
+        assert "message" in api.request.url.params["fields"].split(",")
+        assert message.text == "Hello"
+        assert [(one.type, one.url) for one in message.attachments] == [
+            ("image", "https://cdn/1"),
+            ("audio", "https://cdn/2"),
+            ("unknown", None),
+            ("share", "https://instagram.com/p/1"),
+        ]
+
+    @pytest.mark.parametrize("body", [{}, [], {"id": ""}, "x"])
+    async def test_what_is_no_message_is_asked_for_again(self, body):
+        with pytest.raises(Retryable):
+            await Api(body=body).graph.message("tok", "m1")
+
+    @pytest.mark.parametrize("text", [None, "", "  ", 7, {}])
+    async def test_what_is_no_text_is_none(self, text):
+        assert (await Api(body={"id": "m1", "message": text}).graph.message("tok", "m1")).text is None
+
+    async def test_a_message_that_is_not_there_is_refused(self):
+        error = {"error": {"code": 100, "error_subcode": 33, "message": "There is no such object"}}
+        with pytest.raises(Refused):
+            await Api(400, error).graph.message("tok", "m1")

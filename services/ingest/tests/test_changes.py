@@ -315,3 +315,18 @@ def test_what_is_not_understood_is_kept_with_its_field(field, value, named):
 
 def test_a_very_long_field_name_is_cut():
     assert len(event_of("x" * 5000, {}).data.field) == 200
+
+
+def test_who_is_known_by_username_alone_is_one_contact_that_no_id_looks_like():
+    def contact(**value):
+        event = event_of("comments", {"id": "c1", "text": "price?", **value})
+        return event.data.contact_id
+
+    leila = contact(**{"from": {"username": "Leila.K"}})
+    assert leila.startswith("un_")
+    assert {contact(username="leila.k"), contact(**{"from": {"username": " @leila.k"}})} == {leila}
+    assert contact(**{"from": {"username": "12345"}}) != "12345"
+    assert contact(**{"from": {"username": "other"}}) != leila
+    assert contact(**{"from": {"id": "55", "username": "leila.k"}}) == "55"
+    assert contact(**{"from": {"self_ig_scoped_id": "9", "username": "shop"}}) is None
+    assert contact() is contact(username=" ") is contact(username="@") is None

@@ -423,3 +423,27 @@ def test_a_missing_time_is_the_entrys_a_later_one_is_the_arrivals():
     entry = {"id": SHOP, "time": MS // 1000 - 30, "messaging": [{"sender": "5", "message": {"mid": "m"}}]}
     [event] = normalise({"entry": [entry]}, received_at=NOW)
     assert event.time == NOW - timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("number", [0, "0", 0.0, -1])
+def test_version_0_of_a_message_is_the_message(number):
+    event = event_of({"message_edit": {"mid": "m-7", "text": "بكم؟", "num_edit": number}})
+    assert (kind(event), event.id) == ("message.received.v1", f"{SHOP}:msg:m-7")
+    assert (event.data.text, event.data.known_from) == ("بكم؟", "edit")
+    own = event_of({"message_edit": {"mid": "m-7", "text": "تم", "num_edit": number}}, sender=SHOP, recipient=LEILA)
+    assert (kind(own), own.id, own.data.contact_id) == ("echo.received.v1", f"{SHOP}:msg:m-7", LEILA)
+
+
+@pytest.mark.parametrize("words", [{}, {"text": None}, {"text": ""}, {"text": " \n"}, {"text": []}])
+@pytest.mark.parametrize("count", [{"num_edit": 0}, {"num_edit": "0"}, {}, {"num_edit": None}, {"num_edit": -3}])
+def test_an_edit_without_words_announces_its_message(words, count):
+    event = event_of({"message_edit": {"mid": "m-7", **words, **count}})
+    assert (kind(event), event.data.mid, event.data.num_edit) == ("message.edited.v1", "m-7", 0)
+    assert not (event.data.text or "").strip()
+
+
+def test_an_edit_of_no_message_is_unknown_and_names_its_customer():
+    event = event_of({"message_edit": {"num_edit": 0}})
+    assert (kind(event), event.data.field, event.data.contact_id) == ("unknown.received.v1", "message_edit", LEILA)
+    own = event_of({"message_edit": {"num_edit": 0}}, sender=SHOP, recipient=LEILA)
+    assert own.data.from_account

@@ -23,6 +23,7 @@ from ai.orchestrator import ConversationAIOrchestrator
 from ai.ownership import MongoOwnership
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
+from ai.unreadable import Unreadable
 from ai.usage import UsageTally
 from common.accounts import Standing
 from common.clock import ManualClock
@@ -128,6 +129,14 @@ class Scene:
                     decisions=MongoDecisions(self.db), spending=self.tally, observer=metrics, publish=self.publish
                 ),
                 observer=metrics,
+                clock=self.clock,
+            ),
+            unreadable=Unreadable(
+                conversations=conversations,
+                rulings=Rulings(RuleEngine(), observer=metrics, clock=self.clock),
+                announcer=Announcer(
+                    decisions=MongoDecisions(self.db), spending=self.tally, observer=metrics, publish=self.publish
+                ),
                 clock=self.clock,
             ),
             orchestrator=ConversationAIOrchestrator(

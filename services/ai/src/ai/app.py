@@ -30,6 +30,7 @@ from ai.rules import RuleEngine
 from ai.ruling import Rulings
 from ai.settings import OFF, Settings
 from ai.turn import MOST_MESSAGES
+from ai.unreadable import Unreadable
 from ai.usage import UsageTally
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
@@ -136,6 +137,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             rulings=Rulings(rules, observer=metrics, clock=clock),
             announcer=Announcer(decisions=decisions, spending=tally, observer=metrics, publish=publish_events),
             observer=metrics,
+            clock=clock,
+        ),
+        unreadable=Unreadable(
+            conversations=conversations,
+            rulings=Rulings(rules, observer=metrics, clock=clock),
+            announcer=Announcer(decisions=decisions, spending=tally, observer=metrics, publish=publish_events),
             clock=clock,
         ),
         held_back=HeldBack(messages, conversations, decisions, publish_events, clock),

@@ -143,6 +143,17 @@ class MongoConversations:
             {"$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now}},
         )
 
+    async def request_agent(self, said: Incoming, *, merchant_id: str, reason: str, now: datetime) -> None:
+        """Call an agent to a conversation, which begins here if it has not. What waits for Jawab goes on waiting."""
+        await self._collection.update_one(
+            {"_id": said.conversation_id},
+            {
+                "$setOnInsert": beginning(merchant_id, said.account_id, said.contact_id, now),
+                "$set": {"attention": reason, "attention_at": now, "attention_reply": None, "updated_at": now},
+            },
+            upsert=True,
+        )
+
     async def reword(self, conversation_id: str, line_id: str, text: str) -> None:
         """Replace what was typed in a line that its writer changed; what came along stays: "[story reply] "."""
         conversation = await self.find(conversation_id)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final, cast
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -19,13 +20,14 @@ from ai.conversations import MongoConversations
 from ai.decisions import MongoDecisions
 from ai.held_back import HeldBack, can_answer
 from ai.history import Line
-from ai.incoming import Answerable, incoming
-from ai.messages import MongoMessages
+from ai.incoming import Answerable, announced, brings, incoming
+from ai.messages import Edited, MongoMessages
 from ai.metrics import AIMetrics, Outcome
 from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
 from ai.ownership import MongoOwnership
 from ai.turn import left_waiting
+from ai.unreadable import Unreadable, is_own, not_read, reason_to_hand_over, utterance
 from common.accounts import Standings
 from common.clock import Clock
 from common.errors import Retryable
@@ -33,8 +35,10 @@ from common.events import ANY_EVENT, AnyEvent, Event
 from common.events.control import ControlEvent, ConversationReleased, ConversationResolved, ConversationTakenOver
 from common.events.ids import interaction_id
 from common.events.interactions import (
+    INTERACTIONS,
     CommentReceived,
     FeedChanged,
+    InteractionEvent,
     LiveCommentReceived,
     MentionReceived,
     MessageEdited,
@@ -52,7 +56,7 @@ from common.events.outcomes import (
     ReplySuppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
-from common.kafka.hold import refuse_if_lost
+from common.kafka.hold import hold, refuse_if_lost
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")
@@ -69,6 +73,9 @@ COURTESIES = frozenset({"typing", "mark_seen"})
 
 UNKNOWN = "unknown"
 
+COPY_SECONDS: Final = 1.0
+"""How long the message itself is waited for that an edit announces: where it comes at all, both come together."""
+
 
 @dataclass(frozen=True)
 class Handlers:
@@ -79,6 +86,7 @@ class Handlers:
     orchestrator: ConversationAIOrchestrator
     held_back: HeldBack
     notices: Notices
+    unreadable: Unreadable
     messages: MongoMessages
     conversations: MongoConversations
     ownership: MongoOwnership
@@ -103,7 +111,7 @@ class Handlers:
             elif await self._disconnected(merchant):
                 outcome = "disconnected"
             else:
-                outcome = await self._dispatch(merchant, event)
+                outcome = await self._handed_over(merchant, event) or await self._dispatch(merchant, event)
         finally:
             self.metrics.handled(
                 merchant=merchant.id if merchant is not None else UNKNOWN,
@@ -122,6 +130,14 @@ class Handlers:
 
     async def _disconnected(self, merchant: Merchant) -> bool:
         return (await self.standings.of(merchant.account_id)).state == "disconnected"
+
+    async def _handed_over(self, merchant: Merchant, event: AnyEvent) -> Outcome | None:
+        """Call an agent to what nobody here can read; None where the event is something else."""
+        if event.topic != INTERACTIONS:
+            return None
+        interaction = cast("InteractionEvent", event)
+        reason = reason_to_hand_over(interaction, merchant)
+        return await self.unreadable.hand_over(merchant, not_read(interaction), reason) if reason is not None else None
 
     async def _dispatch(self, merchant: Merchant, event: AnyEvent) -> Outcome:
         match event:
@@ -144,7 +160,8 @@ class Handlers:
             case MentionReceived() | FeedChanged() | StoryInsightsReceived():
                 return await self.notices.handle(merchant, event)
             case _:
-                # Echoes are delivery's to tell apart; reactions, reads and opt-ins ask for no answer.
+                # Echoes are delivery's to tell apart; reactions, reads, receipts, opt-ins, handovers, policies and
+                # permissions are no words of a customer. What may be some, and is unknown, was handed over before.
                 return "ignored"
 
     async def on_message_received(self, merchant: Merchant, event: MessageReceived | PostbackReceived) -> Outcome:
@@ -157,26 +174,32 @@ class Handlers:
 
     async def _respond(self, merchant: Merchant, event: Answerable) -> Outcome:
         said = incoming(event)
-        if said is None:
+        if said is None or is_own(event, merchant):
             return "ignored"
+        if _is_announced(event) and await hold().later_within(brings(event.id), COPY_SECONDS):
+            return "left"
         standing = await self.standings.of(merchant.account_id)
         if not can_answer(merchant, said, standing, self.clock.now()):
             return await self.held_back.take_in(merchant, said, standing)
         return (await self.orchestrator.respond(merchant, said)).outcome
 
     async def on_message_edited(self, merchant: Merchant, event: MessageEdited) -> Outcome:
-        """Keep the text that the writer wants to have written."""
-        data = event.data
-        if data.text is None:
+        """Keep the text that the writer wants to have written; answer the message where only the edit tells of it.
+
+        An edit without words only announces its message: delivery looks that up and publishes it.
+        """
+        data, text = event.data, (event.data.text or "").strip()
+        if not text:
             return "ignored"
         if data.from_account:
-            text = data.text.strip()
             await self.conversations.reword_sent(data.conversation_id, data.mid, text, number=data.num_edit)
             return "observed"
-        message_id = interaction_id(data.account_id, "msg", data.mid)
-        about = _about(merchant, event)
-        if await self.messages.edit(message_id, data.text.strip(), number=data.num_edit, about=about):
-            await self.conversations.reword(data.conversation_id, message_id, data.text.strip())
+        message = announced(event)
+        edited = await self.messages.edit(message.id, text, number=data.num_edit, about=_about(merchant, event))
+        if edited == Edited.ANNOUNCED:
+            return await self._respond(merchant, message)
+        if edited:
+            await self.conversations.reword(data.conversation_id, message.id, text)
         return "observed"
 
     async def on_message_unsent(self, merchant: Merchant, event: MessageUnsent) -> Outcome:
@@ -277,10 +300,7 @@ class Handlers:
             event: AnyEvent | None = ANY_EVENT.validate_json(record.value or b"")
         except ValidationError:
             event = None
-        if event is not None and not isinstance(event, Answerable):
-            log.error("event.given_up", **where, type=event.type, cause=cause)
-            return
-        said = incoming(event) if event is not None else None
+        said = utterance(event) if event is not None else None
         if event is not None and (said is None or said.standby):
             log.error("event.given_up", **where, type=event.type, cause=cause)
             return
@@ -298,6 +318,11 @@ class Handlers:
             place = f"{record.topic}:{record.partition}:{record.offset}"
             await self.publish([gave_up_unread(conversation_id, place, merchant, now=now)])
             await self.conversations.needs_person(conversation_id, reason=DEAD_LETTERED, now=now)
+
+
+def _is_announced(event: Answerable) -> bool:
+    """Tell whether a message is known from an edit alone: the message itself, should it come, says more."""
+    return isinstance(event, MessageReceived) and event.data.known_from == "edit"
 
 
 def _about(merchant: Merchant, event: MessageEdited | MessageUnsent) -> dict[str, object]:

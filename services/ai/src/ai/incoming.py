@@ -1,16 +1,20 @@
 """One thing a customer said, whichever way it came: a message, a tapped button, a comment. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ai import described
 from ai.history import MOST_IMAGES, Line, Unanswered
+from common.events import AnyEvent
+from common.events.ids import interaction_id, same_username
 from common.events.interactions import (
     Attachment,
     CommentReceived,
     LiveCommentReceived,
     Message,
+    MessageEdited,
     MessageReceived,
     PostbackReceived,
 )
@@ -159,6 +163,45 @@ def incoming(event: Answerable) -> Incoming | None:
                 live=isinstance(event, LiveCommentReceived) or comment.media_product_type == "LIVE",
                 ad_id=comment.ad_id,
             )
+
+
+def announced(event: MessageEdited) -> MessageReceived:
+    """Return the message that an edit announces, as far as the edit tells it."""
+    edit = event.data
+    return MessageReceived(
+        id=interaction_id(edit.account_id, "msg", edit.mid),
+        source=event.source,
+        subject=event.subject,
+        partitionkey=event.partitionkey,
+        time=event.time,
+        traceparent=event.traceparent,
+        causationid=event.id,
+        data=Message(
+            account_id=edit.account_id,
+            contact_id=edit.contact_id,
+            envelope=edit.envelope,
+            standby=edit.standby,
+            is_self=edit.is_self,
+            received_at_ms=edit.received_at_ms,
+            mid=edit.mid,
+            text=edit.text,
+            known_from="edit",
+        ),
+    )
+
+
+def brings(message_id: str) -> Callable[[AnyEvent], bool]:
+    """Return what tells whether an event is that message itself."""
+
+    def is_it(event: AnyEvent) -> bool:
+        return isinstance(event, MessageReceived) and event.id == message_id and event.data.known_from == "message"
+
+    return is_it
+
+
+def is_username(one: str | None, other: str | None) -> bool:
+    """Tell whether two usernames are known and the same."""
+    return bool(one and other and same_username(one) == same_username(other))
 
 
 def _message(event: MessageReceived, about: dict[str, Any]) -> Incoming:

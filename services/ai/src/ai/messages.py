@@ -6,6 +6,7 @@ An edit or an unsend may come before its message (webhooks have no order); it th
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -27,6 +28,15 @@ class Stored:
     text: str = field(repr=False)
     unsent: bool = False
     transcript: str | None = field(default=None, repr=False)
+
+
+class Edited(StrEnum):
+    """What an edit did; empty where it changed nothing, because a later edit or the unsend was first."""
+
+    NOTHING = ""
+    REWORDED = "reworded"
+    ANNOUNCED = "announced"
+    """The message itself has not come: all that is known of it is this edit."""
 
 
 class MongoMessages:
@@ -54,20 +64,25 @@ class MongoMessages:
             fresh = found is not None and "stored_at" not in found
             if fresh:
                 await self._collection.update_one(unstored, {"$set": facts})
+            elif found is not None and said.attachments and "attachments" not in found:
+                # An edit brought the message before it came itself.
+                await self._collection.update_one({"_id": said.id, "unsent": {"$ne": True}}, {"$set": _media(said)})
             return _stored(found, said, now, fresh=fresh)
         return _stored(waiting, said, now, fresh=True)
 
-    async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> bool:
-        """Replace a message's text; False if a later edit or the unsend was first. `about` names where it belongs."""
+    async def edit(self, message_id: str, text: str, *, number: int, about: Document) -> Edited:
+        """Replace a message's text, unless a later edit or the unsend was first. `about` names where it belongs."""
         try:
-            await self._collection.update_one(
+            before = await self._collection.find_one_and_update(
                 {"_id": message_id, "edits": {"$not": {"$gt": number}}, "unsent": {"$ne": True}},
                 {"$set": {"text": text, "edits": number}, "$setOnInsert": about},
+                projection={"stored_at": 1},
                 upsert=True,
+                return_document=ReturnDocument.BEFORE,
             )
         except DuplicateKeyError:
-            return False
-        return True
+            return Edited.NOTHING
+        return Edited.REWORDED if before is not None and "stored_at" in before else Edited.ANNOUNCED
 
     async def heard(self, message_id: str, transcript: str) -> None:
         """Keep what the recordings of a message say, unless it was taken back."""

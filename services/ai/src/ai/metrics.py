@@ -16,11 +16,13 @@ Outcome = Literal[
     "observed",
     "ignored",
     "held_back",
+    "handed_over",
     "unknown_account",
     "disconnected",
     "failed",
 ]
-"""`left`: to a later message of the customer, which answers both; `held_back`: the account cannot answer now."""
+"""`left`: to a later message of the customer, which answers both; `held_back`: the account cannot answer now;
+`handed_over`: nobody here can read it, so an agent is called."""
 
 FEED_ITEMS = frozenset({"comment", "reaction", "like", "post", "status", "photo", "video", "share", "album"})
 FEED_VERBS = frozenset({"add", "edited", "remove", "hide", "unhide"})

@@ -20,9 +20,9 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from ai.announcing import Announcer
-from ai.incoming import Incoming
+from ai.incoming import Incoming, is_username
 from ai.language import language_of
-from ai.messages import Stored
+from ai.messages import Edited, Stored
 from ai.ruling import Rulings
 from common.clock import Clock
 from common.events.ids import interaction_id
@@ -43,7 +43,7 @@ class Messages(Protocol):
         """Store a comment once and return how it is stored."""
         ...
 
-    async def edit(self, message_id: str, text: str, *, number: int, about: dict[str, Any]) -> bool:
+    async def edit(self, message_id: str, text: str, *, number: int, about: dict[str, Any]) -> Edited:
         """Replace a comment's text."""
         ...
 
@@ -110,7 +110,7 @@ class Notices:
 
     async def mentioned(self, merchant: Merchant, event: MentionReceived) -> NoticeOutcome:
         """Answer a mention by rule, or tell a person of it. Raises PyMongoError, KafkaError, Retryable."""
-        said = mention(event)
+        said = mention(event, merchant.username)
         if said is None:
             return "ignored"
         if await self._is_answered_as_comment(said):
@@ -189,10 +189,12 @@ class Notices:
         return "observed"
 
 
-def mention(event: MentionReceived) -> Incoming | None:
-    """Return what is known of a mention, None where the account mentioned itself."""
+def mention(event: MentionReceived, username: str = "") -> Incoming | None:
+    """Return what is known of a mention, None where the account mentioned itself. `username` is the account's."""
     data = event.data
     if data.from_account or data.is_self or data.contact_id == data.account_id:
+        return None
+    if data.contact_id is None and is_username(data.username, username):
         return None
     text = (data.text or "").strip()
     return Incoming(
@@ -212,9 +214,9 @@ def mention(event: MentionReceived) -> Incoming | None:
 
 
 def page_comment(event: FeedChanged, id_: str) -> Incoming | None:
-    """Return a comment that somebody wrote on the page, None where the page did or nobody is named."""
+    """Return a comment that a customer wrote on the page, also one whose author is not named; None for the page's."""
     data = event.data
-    if data.from_account or data.contact_id is None or data.contact_id == data.account_id:
+    if data.from_account or data.contact_id == data.account_id:
         return None
     text = (data.text or "").strip()
     return Incoming(

@@ -54,9 +54,11 @@ class Rulings:
         decision = self.decision(merchant, said, covers, actions, origin="rule", language=language)
         return replace(decision, rule=rule.name, match=rule.when.match, attention=rule.then.alert)
 
-    def told(self, reason: str, merchant: Merchant, said: Incoming, language: Language) -> Decision:
-        """Return the decision that only calls a person."""
-        actions = [notification(reason, said, merchant)]
+    def told(
+        self, reason: str, merchant: Merchant, said: Incoming, language: Language, *, repeated: bool = False
+    ) -> Decision:
+        """Return the decision that only calls an agent; where one is called already (`repeated`), it only says why."""
+        actions = [] if repeated else [notification(reason, said, merchant)]
         decision = self.decision(merchant, said, (said.id,), actions, origin="rule", language=language)
         return replace(decision, attention=reason)
 

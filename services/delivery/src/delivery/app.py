@@ -43,6 +43,7 @@ from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
 from delivery.ledger import Ledger
+from delivery.message_lookup import MessageLookup
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.mongo import MongoContacts, MongoLedger
 from delivery.observations import Observer
@@ -149,6 +150,7 @@ def create_app(settings: Settings) -> Litestar:
         ),
         own_comments=OwnComments(ledger=ledger, clock=clock, metrics=metrics),
         reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
+        lookup=MessageLookup(reader=outside, sealer=sealer, publish=append, metrics=metrics),
         reports=reports,
         stops=stops,
         clock=clock,

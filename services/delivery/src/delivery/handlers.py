@@ -14,6 +14,7 @@ from common.kafka.burial import Buried
 from common.kafka.subscription import Handler
 from common.merchants import MerchantNotReadable
 from delivery.dead_replies import DeadReplies
+from delivery.message_lookup import announces
 from delivery.observations import Observer
 from delivery.sender import InstagramMessageSender
 
@@ -77,6 +78,8 @@ def dead_lettered(dead: DeadReplies, observer: Observer) -> Buried:
             return  # the subscriber has counted and logged it, and nobody waits for its answer
         if isinstance(event, EchoReceived):
             await _or_later(observer.echo_died(event, cause))
+        elif announces(event):
+            await _or_later(observer.announcement_died(event, cause))
         elif isinstance(event, ConversationTakenOver | ConversationReleased | ConversationResolved):
             await _or_later(observer.control(event))
 

@@ -64,6 +64,11 @@ class DeliveryMetrics:
         self.window_closed = Counter(
             "delivery_window_closed", "Replies that met a closed messaging window", registry=registry
         )
+        # Messages that the platform announced without their words: found, seen (the message came by itself),
+        # or unreadable (an agent is called).
+        self.lookups = Counter(
+            "delivery_message_lookups", "Announced messages by how they were found", ["result"], registry=registry
+        )
         # Whose echoes come back; `foreign` are people, `tool` other apps that are none.
         self.echoes = Counter("delivery_echoes", "Echoes by whose they are", ["kind"], registry=registry)
         # Whether the merchant's people could be told: posted, unreachable, or logged only (no address).

@@ -6,11 +6,19 @@ import structlog
 
 from common.clock import Clock
 from common.events.control import ControlEvent, ConversationTakenOver
-from common.events.interactions import CommentReceived, EchoReceived, InteractionEvent, MessageRead, PolicyEnforced
+from common.events.interactions import (
+    CommentReceived,
+    EchoReceived,
+    InteractionEvent,
+    MessageEdited,
+    MessageRead,
+    PolicyEnforced,
+)
 from common.merchants import MerchantNotReadable, Merchants
 from delivery import permissions
 from delivery.contacts import Contacts
 from delivery.echoes import EchoReader, Foreign
+from delivery.message_lookup import MessageLookup, announces
 from delivery.metrics import DeliveryMetrics
 from delivery.own_comments import OwnComments, is_own
 from delivery.patience import Patience
@@ -36,6 +44,7 @@ class Observer:
         echoes: EchoReader,
         reads: ReadReceipts,
         own_comments: OwnComments,
+        lookup: MessageLookup,
         reports: Reports,
         stops: Stops,
         clock: Clock,
@@ -47,6 +56,7 @@ class Observer:
         self._echoes = echoes
         self._reads = reads
         self._own_comments = own_comments
+        self._lookup = lookup
         self._reports = reports
         self._stops = stops
         self._clock = clock
@@ -54,14 +64,19 @@ class Observer:
         self._patience = patience
 
     async def observe(self, event: InteractionEvent) -> None:
-        """Take in one interaction. Raises Retryable where an echo or a receipt has to wait for a call to end."""
+        """Take in one interaction. Raises Retryable where an echo or a receipt has to wait for a call to end, and where
+        an announced message cannot be looked up yet.
+        """
         if isinstance(event, PolicyEnforced):
             await self._policy_enforced(event)
             return
         if isinstance(event, CommentReceived):
             await self._comment(event)
         permits = permissions.concern(event)
-        if event.data.contact_id is None or not (permits or isinstance(event, EchoReceived | MessageRead)):
+        self._lookup.note_seen(event)
+        if event.data.contact_id is None or not (
+            permits or announces(event) or isinstance(event, EchoReceived | MessageRead)
+        ):
             return
         merchant = await self._merchants.of_account(event.data.account_id)
         if merchant is None:
@@ -71,6 +86,8 @@ class Observer:
             await self._echoes.read(event, merchant)
         elif isinstance(event, MessageRead):
             await self._reads.read(event)
+        elif announces(event):
+            await self._lookup.look_up(event, merchant)
         if permits:
             await permissions.note(self._contacts, event)
         subscriber = named_by(event)
@@ -105,6 +122,11 @@ class Observer:
         until = event.time + (merchant.quiet_time(pause) if merchant is not None else pause)
         await self._contacts.set_owner(control.conversation_id, "human", by=control.by, since=event.time, until=until)
         log.info("conversation.taken_over", conversation=control.conversation_id, reason=control.reason)
+
+    async def announcement_died(self, event: MessageEdited, cause: str) -> None:
+        """Publish that a message cannot be read, whose announcement went to the dead letters. Raises KafkaError."""
+        if await self._merchants.of_account(event.data.account_id) is not None:
+            await self._lookup.give_up(event, cause)
 
     async def echo_died(self, event: EchoReceived, cause: str) -> None:
         """Take in an echo whose record went to the dead letters: a person who wrote is heeded all the same, late.

@@ -32,6 +32,24 @@ def fingerprint(item: Mapping[str, Any] | list[Any] | str | float | None) -> str
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
+USERNAME_CONTACT = "un_"
+"""How the contact begins who is known by a username alone. Instagram's ids are digits, so no id looks like one."""
+
+
+def contact_of_username(account_id: str, username: str) -> str:
+    """Return the contact of a comment that names its author by username alone, the same whenever they comment.
+
+    A hash, because conversation ids are keys of records and stand in logs. To find what is stored about a username, to
+    export or to erase it, compute this id.
+    """
+    return USERNAME_CONTACT + fingerprint(["username", account_id, same_username(username)])
+
+
+def same_username(username: str) -> str:
+    """Return a username as usernames are compared: without @ and blanks, in lower case."""
+    return username.strip().removeprefix("@").casefold()
+
+
 def decision_id(conversation: str, trigger_id: str) -> str:
     """Return the id of the decision that the interaction `trigger_id` starts in `conversation`."""
     return "dec_" + fingerprint([conversation, trigger_id])

@@ -84,10 +84,18 @@ class Message(Interaction):
     subscriber_id: str | None = Field(
         default=None, description="ManyChat's id of the same person, where ManyChat told of the message."
     )
+    known_from: Literal["message", "edit", "lookup"] = Field(
+        default="message",
+        description="How its words are known: from the message itself, from an edit that announced it, or looked up at "
+        "the platform because the announcement had none.",
+    )
+    unreadable: bool = Field(
+        default=False, description="There is such a message, and nobody here can read it: an agent has to."
+    )
 
 
 class Edit(Interaction):
-    """A message's text was changed by its writer."""
+    """A message's text was changed by its writer; without `text` only the message is announced (`num_edit` 0)."""
 
     mid: str
     text: str | None = Field(default=None, repr=False)
@@ -262,3 +270,4 @@ class Unknown(Interaction):
     """An item nobody here knows: kept whole, never an error."""
 
     field: str | None = Field(default=None, description="The changes[].field, or the keys of the messaging item.")
+    from_account: bool = Field(default=False, description="The account itself did it: no customer waits.")

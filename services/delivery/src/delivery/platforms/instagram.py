@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from common.errors import Retryable
+from common.events.interactions import Attachment
 from common.events.replies import Action
 from common.graph_accounts import proof_of
 from delivery.platforms.calls import Answer, NoAnswer, OutsideApi
 from delivery.platforms.graph_errors import meaning
 from delivery.platforms.graph_requests import NORMAL, GraphRequest, Manner, request_of, segment
-from delivery.platforms.reading import Reading, Shown
+from delivery.platforms.reading import Reading, ReadMessage, Shown
 from delivery.platforms.sending import Sent
 
 MESSAGES_READ = 20
@@ -31,6 +32,12 @@ SHOWN_AS: Mapping[str, str] = {
     "file_url": "file",
 }
 """By which field of an attachment a thread that is read tells what it is."""
+
+
+MEDIA_DATA = ("image_data", "video_data", "audio_data")
+
+MAX_ATTACHMENTS = 100
+"""The platform allows ten."""
 
 
 class Graph:
@@ -73,6 +80,11 @@ class Graph:
         # Two write into a thread: whatever the customer did not write is ours, under whichever id it is listed.
         return _reading(messages, lambda author: author != contact, text="message", time="created_time")
 
+    async def message(self, token: str, mid: str) -> ReadMessage:
+        """Read one message by its id (Meta, "Conversations API": information about a message)."""
+        request = GraphRequest("read_message", "GET", f"/{segment(mid)}", params={"fields": MESSAGE_FIELDS})
+        return read_message(_succeeded(await self._call(token, request)))
+
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         """Read the answers under a comment. The account's own may be listed under another id (`reading.Author`)."""
         asked = {"fields": "id,text,timestamp,from,username"}
@@ -107,6 +119,30 @@ def _sent(answer: Answer | NoAnswer, id_field: str) -> Sent:
         if message_id:
             return Sent(str(message_id))
     raise meaning(answer, repeatable=False)
+
+
+def read_message(fields: Mapping[str, Any]) -> ReadMessage:
+    """Return the words and the media of a message that was read. Raises Retryable where it is none."""
+    if not fields.get("id"):
+        raise Retryable("Graph API: a message was expected")
+    text = fields.get("message")
+    media = tuple(
+        Attachment(type=_kind(one), url=_link(one))
+        for one in _listed(fields.get("attachments"))
+        if isinstance(one, dict)
+    )
+    shares = tuple(
+        Attachment(type="share", url=_link(one)) for one in _listed(fields.get("shares")) if isinstance(one, dict)
+    )
+    return ReadMessage(text if isinstance(text, str) and text.strip() else None, (media + shares)[:MAX_ATTACHMENTS])
+
+
+def _link(attachment: Mapping[str, Any]) -> str | None:
+    """Return where an attachment can be fetched, if the platform says so."""
+    parts = (attachment.get(name) for name in MEDIA_DATA)
+    data: Mapping[str, Any] = next((part for part in parts if isinstance(part, dict)), {})
+    links = (data.get("url"), attachment.get("file_url"), attachment.get("link"))
+    return next((link for link in links if isinstance(link, str) and link), None)
 
 
 def _reading(listing: object, is_ours: Callable[[str], bool], *, text: str, time: str) -> Reading:

@@ -23,7 +23,7 @@ from delivery.pace.rate_limits import Meter, page_of
 from delivery.plan import Plan
 from delivery.platforms.graph_requests import NORMAL, Manner
 from delivery.platforms.operator import Notice, notice_of
-from delivery.platforms.reading import Reading
+from delivery.platforms.reading import Reading, ReadMessage
 from delivery.platforms.sending import Sent
 
 
@@ -36,6 +36,10 @@ class GraphApi(Protocol):
 
     async def conversation(self, token: str, account: str, contact: str) -> Reading:
         """Read a person's thread."""
+        ...
+
+    async def message(self, token: str, mid: str) -> ReadMessage:
+        """Read one message by its id."""
         ...
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
@@ -177,6 +181,12 @@ class Outside:
         await self._consequences.refuse_if_stopped(account)
         async with self._calling("graph", account, "read", Meter("conversation", account), contact=contact):
             return await self._graph.conversation(token, account, contact)
+
+    async def message(self, token: str, account: str, mid: str) -> ReadMessage:
+        """Read one message by its id. Raises Retryable, Refused."""
+        await self._consequences.refuse_if_stopped(account)
+        async with self._calling("graph", account, "read", Meter("conversation", account)):
+            return await self._graph.message(token, mid)
 
     async def comment_replies(self, token: str, account: str, comment: str) -> Reading:
         """Read the answers under a comment. Raises Retryable, Refused."""

@@ -1,9 +1,10 @@
-"""What a platform shows of a conversation, read back to find out whether something arrived."""
+"""What a platform shows of a conversation: read back to find out whether something arrived, and what a message says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from common.events.interactions import Attachment
 from delivery.fingerprints import message_keys
 
 
@@ -35,6 +36,14 @@ class Reading:
 
     shown: tuple[Shown, ...]
     complete: bool
+
+
+@dataclass(frozen=True)
+class ReadMessage:
+    """One message, looked up by its id. Without text and attachments its content is of a kind that no API shows."""
+
+    text: str | None = field(repr=False)
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from common.bounds import is_field_name
-from common.events.ids import fingerprint
+from common.events.ids import contact_of_username, fingerprint, same_username
 from common.events.interactions import (
     Comment,
     CommentReceived,
@@ -55,7 +55,7 @@ def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
     verb = (text(mapping(item.original).get("verb")) or text(told.get("verb")) or "").lower()
     if name and verb in PERMISSION_VERBS:
         return _permission(item, name, verb, told)
-    return item.unknown(name, contact=_person(item, told), at=_time(told))
+    return item.unknown(name, contact=_person(item, told), at=_time(told), from_account=_is_own(item, told))
 
 
 def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:
@@ -94,6 +94,9 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
         # Our own public replies come back as comments: by the id, or marked with a second one.
         by_account = contact is not None and contact == item.account
         own = by_account or identifier(author.get("self_ig_scoped_id")) is not None
+        username = text(author.get("username")) or text(value.get("username"))
+        if contact is None and item.account and username and same_username(username):
+            contact = contact_of_username(item.account, username)
         return item.event(
             event,
             Comment,
@@ -103,7 +106,7 @@ def _comment(event: Callable[..., InteractionEvent]) -> Callable[[Item, dict[str
             at=_time(value),
             comment_id=comment_id,
             text=said,
-            username=text(author.get("username")) or text(value.get("username")),
+            username=username,
             media_id=id_of(value.get("media")) or identifier(value.get("media_id")),
             media_product_type=text(media.get("media_product_type")) or text(value.get("media_product_type")),
             ad_id=identifier(media.get("ad_id")) or identifier(value.get("ad_id")),
@@ -224,6 +227,12 @@ def _plain_message(item: Item, value: dict[str, Any]) -> InteractionEvent | None
         "message": {**message, "is_echo": flag(value.get("is_echo")) or author == item.account},
     }
     return from_messaging(item, raw)
+
+
+def _is_own(item: Item, value: dict[str, Any]) -> bool:
+    """Tell whether the account itself did it."""
+    author = id_of(value.get("from")) or id_of(value.get("sender"))
+    return author is not None and author == item.account
 
 
 def _person(item: Item, value: dict[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from common.bounds import is_field_name
 from common.events.ids import fingerprint
@@ -117,6 +117,7 @@ def _unknown(item: Item, raw: Mapping[str, Any], occurrence: Occurrence) -> Inte
         contact=occurrence.contact,
         at=occurrence.at,
         is_self=occurrence.is_self,
+        from_account=occurrence.own,
     )
 
 
@@ -161,6 +162,8 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
     )
 
 
+KnownFrom = Literal["message", "edit"]
+
 Reader = Callable[[str, Occurrence], InteractionEvent | None]
 """Makes the event of one key; None when the item lacks what that event is about."""
 
@@ -170,6 +173,10 @@ CONTENT = ("text", "attachments", "quick_reply", "is_unsupported", "reply_to", "
 
 
 def _message(_: str, o: Occurrence) -> InteractionEvent | None:
+    return _said(o, known_from="message")
+
+
+def _said(o: Occurrence, *, known_from: KnownFrom) -> InteractionEvent | None:
     content = o.content
     mid = identifier(content.get("mid"))
     if flag(content.get("is_deleted")):
@@ -195,6 +202,7 @@ def _message(_: str, o: Occurrence) -> InteractionEvent | None:
         mid,
         quick_reply=text(mapping(content.get("quick_reply")).get("payload")),
         referral=referral(content.get("referral")) or referral(o.referral),
+        known_from=known_from,
         **said,
     )
 
@@ -203,7 +211,10 @@ def _edit(_: str, o: Occurrence) -> InteractionEvent | None:
     mid = identifier(o.content.get("mid"))
     if mid is None:
         return None
-    number = count(o.content.get("num_edit"))
+    number, changed = count(o.content.get("num_edit")), text(o.content.get("text"))
+    if number is not None and number <= 0 and changed and changed.strip():
+        # Version 0 is the message itself: many accounts hear of new messages in no other way.
+        return _said(o, known_from="edit")
     # Without a usable count two edits of one message differ in nothing but their content.
     which = number if number is not None else fingerprint(o.raw)
     return o.event(
@@ -213,8 +224,8 @@ def _edit(_: str, o: Occurrence) -> InteractionEvent | None:
         mid,
         which,
         mid=mid,
-        text=text(o.content.get("text")),
-        num_edit=number or 0,
+        text=changed,
+        num_edit=max(number or 0, 0),
         from_account=o.own,
     )
 
