@@ -209,7 +209,7 @@ def merchant_of(sealer: Sealer, operator: str) -> Merchant:
         id=MERCHANT,
         name="Noisy",
         account_id=ACCOUNT,
-        access_token=sealer.seal(TOKEN),
+        access_token=sealer.seal(TOKEN, ACCOUNT, "access_token"),
         operator_webhook=operator,
         rules=(alert,),
     )

@@ -31,7 +31,7 @@ def merchant(stack):
         id="comment-once",
         name="Comment Once",
         account_id=ACCOUNT,
-        access_token=sealer.seal("EAAcommentonce"),
+        access_token=sealer.seal("EAAcommentonce", ACCOUNT, "access_token"),
         routes=("graph",),
         rules=(
             Rule(

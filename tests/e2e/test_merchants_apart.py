@@ -137,8 +137,12 @@ def merchant(number: int, sealer: Sealer, operator: str) -> Merchant:
         id=f"shop-{number:02d}",
         name=f"Shop {number}",
         account_id=account(number),
-        access_token=sealer.seal(f"EAA{canary(number, 'token')}"),
-        manychat_api_key=sealer.seal(f"{account(number)}:{canary(number, 'mckey')}") if number % 2 == 0 else None,
+        access_token=sealer.seal(f"EAA{canary(number, 'token')}", account(number), "access_token"),
+        manychat_api_key=(
+            sealer.seal(f"{account(number)}:{canary(number, 'mckey')}", account(number), "manychat_api_key")
+            if number % 2 == 0
+            else None
+        ),
         manychat_igsid_field=1 if number % 2 == 0 else None,
         persona=f"a seller who signs with {canary(number, 'persona')}",
         facts=f"Open daily. {canary(number, 'facts')}.",

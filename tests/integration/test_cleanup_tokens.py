@@ -45,7 +45,7 @@ class Platform:
 
 def account(id_: str, *, ends_in: timedelta | None = 5 * DAY, age: timedelta = 55 * DAY, **more: Any) -> Account:
     known = {
-        "access_token": SEALER.seal(f"token{id_}"),
+        "access_token": SEALER.seal(f"token{id_}", id_, "access_token"),
         "token_expires_at": None if ends_in is None else NOW + ends_in,
         "token_issued_at": NOW - age,
         **more,
@@ -97,7 +97,7 @@ async def test_each_accounts_token_is_renewed_in_its_own_place_and_the_rest_stay
     assert await renewal(db, platform).renew() == Renewed(renewed=2)
     assert platform.asked == ["token1", "token2"]
     after = await stored(db, "dar")
-    assert [SEALER.open(one.access_token or "") for one in after.accounts] == ["new-token1", "new-token2", "token3"]
+    assert [one.opened("access_token", SEALER) for one in after.accounts] == ["new-token1", "new-token2", "token3"]
     assert [one.token_expires_at for one in after.accounts] == [NOW + 60 * DAY, NOW + 60 * DAY, NOW + 50 * DAY]
     assert after.username == "baghdad"
     assert await renewal(db, platform).renew() == Renewed()
@@ -128,7 +128,7 @@ async def test_what_says_nothing_about_the_token_is_tried_again_another_day(db: 
 
 
 async def test_a_key_that_is_not_here_and_a_document_that_is_not_valid_hold_nobody_else_up(db: Database):
-    sealed_elsewhere = Sealer(["o" * 32]).seal("token1")
+    sealed_elsewhere = Sealer(["o" * 32]).seal("token1", "1", "access_token")
     await db[MERCHANTS].insert_one({"_id": "broken", "naem": "typo", "account_id": "9"})
     await db[MERCHANTS].insert_one(merchant("dar", account("1", access_token=sealed_elsewhere)).to_document())
     await db[MERCHANTS].insert_one(merchant("zay", account("2")).to_document())
@@ -137,7 +137,7 @@ async def test_a_key_that_is_not_here_and_a_document_that_is_not_valid_hold_nobo
 
 async def test_a_token_that_somebody_entered_meanwhile_is_not_overwritten(db: Database):
     await db[MERCHANTS].insert_one(merchant("dar", account("1")).to_document())
-    entered = SEALER.seal("entered")
+    entered = SEALER.seal("entered", "1", "access_token")
 
     class Slow(Platform):
         async def renewed(self, token: str) -> LastingToken:
@@ -178,4 +178,4 @@ def test_the_job_renews_at_the_real_address_and_says_what_is_left(mongo_url: str
                 return renewed
 
         renewed = asyncio.run(work())
-    assert SEALER.open(renewed.access_token or "").startswith("IGAAsandbox")
+    assert (renewed.opened("access_token", SEALER) or "").startswith("IGAAsandbox")

@@ -1,13 +1,16 @@
 """`jawab merchants` and `jawab conversation` on the MongoDB wire: what is stored, refused, and never shown."""
 
 import asyncio
+import base64
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from cryptography.fernet import Fernet
 from pymongo import AsyncMongoClient
 
 from ai.decisions import Decision, MongoDecisions
@@ -86,8 +89,48 @@ def test_a_merchant_is_added_with_its_token_sealed(jawab: Jawab, on_database: St
     assert (stored.name, stored.account_id, stored.routes) == ("دار الأزياء", "111", ("graph",))
     assert stored.access_token is not None
     assert TOKEN not in stored.access_token
-    assert Sealer([KEY]).open(stored.access_token) == TOKEN
+    assert stored.opened("access_token", Sealer([KEY])) == TOKEN
     assert stored.manychat_api_key is None
+
+
+def test_stored_secrets_are_sealed_again_with_the_newest_key(
+    jawab: Jawab, on_database: Stored[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = secrets.token_hex(16)
+    former = Fernet(base64.urlsafe_b64encode(KEY.encode())).encrypt(b"EAAother").decode()
+    others = [{"account_id": "222", "access_token": former}, {"account_id": "333"}]
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--route", "graph")
+    on_database(lambda db: db[MERCHANTS].update_one({"_id": "dar"}, {"$set": {"other_accounts": others}}))
+    monkeypatch.setenv("ENCRYPTION_KEY", f"{newest},{KEY}")
+
+    code, out, _ = jawab("secrets", "rotate", "--dry-run")
+    assert (code, "2 would be sealed again" in out) == (0, True)
+    assert merchant_in(on_database).opened("access_token", Sealer([KEY])) == TOKEN
+
+    code, out, _ = jawab("secrets", "rotate")
+    assert (code, "2 sealed again, 0 had the newest key already" in out) == (0, True)
+    merchant = merchant_in(on_database)
+    opened = [one.opened("access_token", Sealer([newest])) for one in merchant.accounts]
+    assert opened == [TOKEN, "EAAother", None]
+    code, out, _ = jawab("secrets", "rotate")
+    assert (code, "0 sealed again, 2 had the newest key already" in out) == (0, True)
+
+
+def test_a_secret_that_no_key_opens_is_named_and_left(
+    jawab: Jawab, on_database: Stored[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--route", "graph")
+    before = merchant_in(on_database).access_token
+    monkeypatch.setenv("ENCRYPTION_KEY", secrets.token_hex(16))
+    code, out, err = jawab("secrets", "rotate")
+    assert (code, "dar 111 access_token opens with none of the keys" in out) == (1, True), err
+    assert merchant_in(on_database).access_token == before
+
+
+def test_a_corrected_account_id_keeps_its_token(jawab: Jawab, on_database: Stored[Any]) -> None:
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--route", "graph")
+    assert jawab("merchants", "add", "dar", "--update", "--account", "112")[0] == 0
+    assert merchant_in(on_database).opened("access_token", Sealer([KEY])) == TOKEN
 
 
 def test_an_account_and_an_id_belong_to_one_merchant(jawab: Jawab, on_database: Stored[Any]) -> None:

@@ -125,7 +125,7 @@ async def service(kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str, **chan
         bootstrap_servers=kafka.bootstrap,
         mongodb_url=SecretStr(mongo_url),
         encryption_keys=(SecretStr("k" * 32),),
-        jwt_secret=SecretStr(JWT_SECRET),
+        jwt_secrets=(SecretStr(JWT_SECRET),),
         account_id=ACCOUNT,
         access_token=SecretStr("token"),
         manychat_url=f"{sandbox_url}/manychat",

@@ -51,8 +51,8 @@ numbers = itertools.count(int(time.time() * 1000))
 def account(id_: str) -> dict[str, Any]:
     return {
         "account_id": id_,
-        "access_token": SEALER.seal(TOKENS[id_]),
-        "manychat_api_key": SEALER.seal(f"{PAGES[id_]}:key"),
+        "access_token": SEALER.seal(TOKENS[id_], id_, "access_token"),
+        "manychat_api_key": SEALER.seal(f"{PAGES[id_]}:key", id_, "manychat_api_key"),
         "manychat_igsid_field": 5,
     }
 
@@ -140,7 +140,7 @@ async def services(kafka: EmbeddedKafka, mongo_url: str, sandbox_url: str) -> As
     sending = delivery.settings.Settings(
         **shared,
         encryption_keys=(SecretStr(KEY),),
-        jwt_secret=SecretStr(JWT),
+        jwt_secrets=(SecretStr(JWT),),
         manychat_url=f"{sandbox_url}/manychat",
         graph_url=f"{sandbox_url}/graph/v25.0",
         settle=0.4,

@@ -64,7 +64,7 @@ async def delivering(kafka, mongo_url, sandbox_url):
         bootstrap_servers=kafka.bootstrap,
         mongodb_url=SecretStr(mongo_url),
         encryption_keys=(SecretStr("k" * 32),),
-        jwt_secret=SecretStr("a secret of the right length for HS256"),
+        jwt_secrets=(SecretStr("a secret of the right length for HS256"),),
         graph_url=f"{sandbox_url}/graph/v25.0",
         limits={**DEFAULTS, "message": PACE, "private_reply": HOURLY},
         max_outstanding=ROOM,
@@ -78,7 +78,7 @@ async def delivering(kafka, mongo_url, sandbox_url):
                 id=f"shop{account[-1]}",
                 name="Shop",
                 account_id=account,
-                access_token=sealer.seal("token"),
+                access_token=sealer.seal("token", account, "access_token"),
                 routes=("graph",),
             )
             await client.get_default_database()[MERCHANTS].insert_one(merchant.to_document())

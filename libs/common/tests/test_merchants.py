@@ -26,7 +26,7 @@ def test_the_environments_keys_are_sealed_in_its_merchant():
     merchant = OWN
     assert merchant.access_token is not None
     assert "token-1" not in merchant.access_token
-    assert Sealer([KEY]).open(merchant.access_token) == "token-1"
+    assert merchant.opened("access_token", Sealer([KEY])) == "token-1"
 
 
 def test_without_an_account_the_environment_has_no_merchant():

@@ -1,5 +1,7 @@
 """The environment: aliases, rotation, and readable refusals."""
 
+import secrets
+
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -101,9 +103,39 @@ def test_what_is_wrong_with_one_block_does_not_hide_what_is_wrong_with_another(m
 
 
 def test_an_unset_jawab_env_means_production(monkeypatch):
-    monkeypatch.setenv("IG_VERIFY_TOKEN", "my own")
-    monkeypatch.setenv("META_APP_SECRET", "my own")
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "a verify token of our own")
+    monkeypatch.setenv("META_APP_SECRET", "an app secret of our own")
     assert IngestLike().environment == "production"
+
+
+@pytest.mark.parametrize("guessable", ["x", "0123456789abcde", "abababababababababababab"])
+@pytest.mark.parametrize("name", ["META_APP_SECRET", "IG_APP_SECRET", "INSTAGRAM_WEBHOOK_SECRET", "IG_VERIFY_TOKEN"])
+def test_production_refuses_secrets_that_can_be_guessed(monkeypatch, name, guessable):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "a verify token of our own")
+    monkeypatch.setenv("META_APP_SECRET", "an app secret of our own")
+    monkeypatch.setenv(name, guessable)
+    told = refusal(IngestLike)
+    assert "can be guessed: it must have at least 16 characters" in told
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    assert IngestLike().environment == "development"
+
+
+def test_one_of_several_secrets_that_can_be_guessed_is_refused(monkeypatch):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", "a verify token of our own")
+    monkeypatch.setenv("META_APP_SECRET", "an app secret of our own,old")
+    assert "META_APP_SECRET can be guessed" in refusal(IngestLike)
+
+
+def test_a_secret_from_the_command_that_is_named_is_taken(monkeypatch):
+    monkeypatch.setenv("IG_VERIFY_TOKEN", secrets.token_hex(16))
+    monkeypatch.setenv("META_APP_SECRET", secrets.token_hex(16))
+    assert IngestLike().environment == "production"
+
+
+def test_several_jwt_secrets_are_kept_in_their_order(monkeypatch):
+    first, second = secrets.token_hex(16), secrets.token_hex(16)
+    monkeypatch.setenv("JWT_SECRET", f"{first}, {second}")
+    assert [one.get_secret_value() for one in JwtSettings().jwt_secrets] == [first, second]
 
 
 def test_every_development_secret_of_the_example_file_is_known(project_root):

@@ -539,14 +539,18 @@ class World:
             "name": "Shop",
             "account_id": ACCOUNT,
             "username": "shop.in.tests",
-            "access_token": self.sealer.seal("graph-token"),
+            "access_token": self.sealer.seal("graph-token", ACCOUNT, "access_token"),
             "routes": ("manychat", "graph"),
         }
         return Merchant.model_validate({**plain, **changes})
 
     def with_manychat(self, **changes: Any) -> Merchant:
         """Give the merchant ManyChat, with the contact as subscriber 77."""
-        own = {"manychat_api_key": self.sealer.seal("page:key"), "manychat_igsid_field": 5, **changes}
+        own = {
+            "manychat_api_key": self.sealer.seal("page:key", ACCOUNT, "manychat_api_key"),
+            "manychat_igsid_field": 5,
+            **changes,
+        }
         merchant = self.merchant(**own)
         self.directory.merchants = [merchant]
         self.platform.subscribers[CONTACT] = 77

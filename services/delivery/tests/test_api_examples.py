@@ -35,7 +35,7 @@ def handlers(world):
         human_pause=timedelta(hours=12),
     )
     messages = UtilityMessagesService(merchants=world.directory, acceptance=acceptance)
-    known = {"jwt_secret": SECRET, "clock": world.clock}
+    known = {"jwt_secrets": [SECRET], "clock": world.clock}
     return [*utility_message_routes(messages, **known), *conversation_routes(conversations, **known)]
 
 

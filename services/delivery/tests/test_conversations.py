@@ -40,7 +40,7 @@ class Api:
             margin=MARGIN,
             human_pause=PAUSE,
         )
-        routes = conversation_routes(conversations, jwt_secret=SECRET, clock=world.clock)
+        routes = conversation_routes(conversations, jwt_secrets=[SECRET], clock=world.clock)
         app = Litestar(route_handlers=routes, openapi_config=None)
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://delivery")
 

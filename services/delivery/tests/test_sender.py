@@ -133,7 +133,9 @@ class TestPolicy:
         assert "ENCRYPTION_KEY" in world.published[0].data.detail
 
     async def test_a_key_that_fits_no_header_fails_before_anything_is_called(self, world):
-        world.directory.merchants = [world.merchant(access_token=world.sealer.seal("two\nlines"))]
+        world.directory.merchants = [
+            world.merchant(access_token=world.sealer.seal("two\nlines", ACCOUNT, "access_token"))
+        ]
         await world.sender.deliver(world.reply())
         assert (world.platform.asked, world.published[0].data.reason) == ([], "keys_unreadable")
 

@@ -9,6 +9,7 @@ import pytest
 
 from delivery.api.tokens import (
     CONTROL_CONVERSATIONS,
+    MAX_LIFETIME,
     READ_CONVERSATIONS,
     REPLY_IN_CONVERSATIONS,
     SEND_MESSAGES,
@@ -23,8 +24,8 @@ SECRET = "a secret of the right length for HS256"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def check(token, *, merchant="shop", now=NOW, scope=SEND_MESSAGES, scheme="Bearer"):
-    return caller_of(f"{scheme} {token}", secret=SECRET, merchant=merchant, now=now, scopes=(scope,))
+def check(token, *, merchant="shop", now=NOW, scope=SEND_MESSAGES, scheme="Bearer", secrets=(SECRET,)):
+    return caller_of(f"{scheme} {token}", secrets=secrets, merchant=merchant, now=now, scopes=(scope,))
 
 
 def signed(secret=SECRET, algorithm="HS256", **changes):
@@ -39,6 +40,22 @@ def test_an_issued_token_is_believed_until_it_ends():
     assert check(token, now=NOW + timedelta(minutes=59, seconds=59)) == Caller("erp", "shop")
     with pytest.raises(Unauthenticated, match="expired"):
         check(token, now=NOW + timedelta(hours=1))
+
+
+def test_while_a_secret_is_rotated_tokens_of_both_are_believed():
+    newer = "the next secret, of the right length for HS256"
+    assert check(issue_token(SECRET, "shop", now=NOW), secrets=(newer, SECRET)).merchant == "shop"
+    assert check(issue_token(newer, "shop", now=NOW), secrets=(newer, SECRET)).merchant == "shop"
+    with pytest.raises(Unauthenticated, match="another JWT_SECRET"):
+        check(issue_token(SECRET, "shop", now=NOW), secrets=(newer,))
+
+
+def test_a_token_that_ends_later_than_in_a_year_is_not_believed():
+    end = int((NOW + MAX_LIFETIME).timestamp())
+    assert check(signed(exp=end)).subject == "erp"
+    for later in (end + 1, 10**18):
+        with pytest.raises(Unauthenticated, match="lasts longer"):
+            check(signed(exp=later))
 
 
 def test_a_token_for_another_merchant_is_forbidden():
@@ -59,11 +76,11 @@ def test_one_of_several_scopes_is_enough():
 def test_what_several_scopes_allow_needs_one_of_them():
     token = signed(scope=READ_CONVERSATIONS)
     either = (REPLY_IN_CONVERSATIONS, READ_CONVERSATIONS)
-    assert caller_of(f"Bearer {token}", secret=SECRET, merchant="shop", now=NOW, scopes=either).subject == "erp"
+    assert caller_of(f"Bearer {token}", secrets=[SECRET], merchant="shop", now=NOW, scopes=either).subject == "erp"
     with pytest.raises(Forbidden, match=f"{REPLY_IN_CONVERSATIONS} or {CONTROL_CONVERSATIONS}"):
         caller_of(
             f"Bearer {token}",
-            secret=SECRET,
+            secrets=[SECRET],
             merchant="shop",
             now=NOW,
             scopes=(REPLY_IN_CONVERSATIONS, CONTROL_CONVERSATIONS),
@@ -116,4 +133,4 @@ def test_the_algorithm_is_not_the_tokens_choice(algorithm):
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "abc"])
 def test_a_missing_or_other_authorization_is_refused(header):
     with pytest.raises(Unauthenticated):
-        caller_of(header, secret=SECRET, merchant="shop", now=NOW, scopes=(SEND_MESSAGES,))
+        caller_of(header, secrets=[SECRET], merchant="shop", now=NOW, scopes=(SEND_MESSAGES,))

@@ -28,7 +28,7 @@ class Api:
         acceptance = Acceptance(ledger=world.ledger, publish=world.publish, clock=world.clock)
         service = UtilityMessagesService(merchants=world.directory, acceptance=acceptance)
         app = Litestar(
-            route_handlers=utility_message_routes(service, jwt_secret=SECRET, clock=world.clock), openapi_config=None
+            route_handlers=utility_message_routes(service, jwt_secrets=[SECRET], clock=world.clock), openapi_config=None
         )
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://delivery")
         self.token = issue_token(SECRET, "shop", now=world.clock.now())
@@ -100,7 +100,7 @@ class TestSeveralAccounts:
     @pytest.fixture
     def two(self, world):
         """A merchant with a second account that has keys of its own."""
-        other = Account(account_id="222", access_token=world.sealer.seal("token-of-222"))
+        other = Account(account_id="222", access_token=world.sealer.seal("token-of-222", "222", "access_token"))
         world.directory.merchants = [world.merchant(other_accounts=(other,))]
 
     @pytest.mark.usefixtures("two")

@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 21, 18, 0, tzinfo=UTC)
 SECRET = "first-app-secret-of-the-tests"
 OLD_SECRET = "second-app-secret-of-the-tests"
 VERIFY_TOKEN = "verify-token-of-the-tests"
-MANYCHAT_SECRET = "manychat-secret-of-the-tests"
+MANYCHAT_SECRET = "manychat-secret-of-the-tests-01234"
 ACCOUNT = "17841466000000001"
 WEBHOOK = "/webhooks/instagram"
 

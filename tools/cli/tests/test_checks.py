@@ -347,7 +347,9 @@ async def test_a_missing_key_is_doubtful_and_one_that_cannot_be_opened_wrong(cli
 
 def test_keys_are_opened_with_the_key_that_sealed_them() -> None:
     sealer, other = Sealer(["k" * 32]), Sealer(["o" * 32])
-    merchant = Merchant(id="dar", name="Dar", account_id=ACCOUNT, access_token=sealer.seal("token"))
+    merchant = Merchant(
+        id="dar", name="Dar", account_id=ACCOUNT, access_token=sealer.seal("token", ACCOUNT, "access_token")
+    )
     assert keys_of(merchant, sealer).access_token == "token"
     assert keys_of(merchant, other).broken
     assert not keys_of(merchant, None).broken
@@ -355,9 +357,13 @@ def test_keys_are_opened_with_the_key_that_sealed_them() -> None:
 
 def test_each_account_of_a_merchant_has_its_own_keys_and_its_own_line() -> None:
     sealer = Sealer(["k" * 32])
-    other = Account(account_id="222", manychat_api_key=sealer.seal("2:key"))
+    other = Account(account_id="222", manychat_api_key=sealer.seal("2:key", "222", "manychat_api_key"))
     merchant = Merchant(
-        id="dar", name="Dar", account_id=ACCOUNT, access_token=sealer.seal("token"), other_accounts=(other,)
+        id="dar",
+        name="Dar",
+        account_id=ACCOUNT,
+        access_token=sealer.seal("token", ACCOUNT, "access_token"),
+        other_accounts=(other,),
     )
     main, second = all_keys_of(merchant, sealer)
     assert (main.name, main.access_token, main.manychat_key) == ("dar", "token", None)

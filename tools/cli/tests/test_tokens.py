@@ -21,7 +21,7 @@ def secret(environment: pytest.MonkeyPatch) -> None:
 
 def accepted(token: str, merchant: str, now: datetime, *scopes: str) -> str:
     needed = scopes or (SEND_MESSAGES,)
-    return caller_of(f"Bearer {token}", secret=SECRET, merchant=merchant, now=now, scopes=needed).subject
+    return caller_of(f"Bearer {token}", secrets=[SECRET], merchant=merchant, now=now, scopes=needed).subject
 
 
 def test_the_token_alone_is_on_standard_output_and_is_accepted(jawab: Jawab) -> None:

@@ -4,26 +4,30 @@ import asyncio
 import time
 from collections import OrderedDict
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from common.merchants import Merchant, MerchantNotReadable
 from common.mongo import MERCHANTS, Database, Document
-from common.sealing import Sealer
+from common.sealing import Sealer, SecretField
 from common.settings import MerchantSettings
 from common.wrong_input import problems
 
 
 def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None) -> Merchant | None:
     """Return the environment's merchant, or None when INSTAGRAM_PAGE_ID is not set. Keys are kept only if sealed."""
-    if settings.account_id is None:
+    account_id = settings.account_id
+    if account_id is None:
         return None
-    token, key = settings.access_token, settings.manychat_api_key
+
+    def sealed(secret: SecretStr | None, field: SecretField) -> str | None:
+        return sealer.seal(secret.get_secret_value(), account_id, field) if sealer and secret else None
+
     return Merchant(
         id=settings.merchant_id,
         name=settings.merchant_name,
-        account_id=settings.account_id,
-        access_token=sealer.seal(token.get_secret_value()) if sealer and token else None,
-        manychat_api_key=sealer.seal(key.get_secret_value()) if sealer and key else None,
+        account_id=account_id,
+        access_token=sealed(settings.access_token, "access_token"),
+        manychat_api_key=sealed(settings.manychat_api_key, "manychat_api_key"),
         manychat_igsid_field=settings.manychat_igsid_field,
         price_link=settings.price_link,
         operator_webhook=settings.operator_webhook,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from common.bounds import Int64
+from common.sealing import Sealer, SecretField
 
 Channel = Literal["direct_message", "comment", "mention"]
 Match = Literal["contains", "equals", "regex", "any_of", "sentiment", "always"]
@@ -92,6 +93,11 @@ class Account(MerchantPart):
     manychat_igsid_field: Int64 | None = Field(
         default=None, description="The ManyChat custom field that holds a subscriber's Instagram-scoped id."
     )
+
+    def opened(self, field: SecretField, sealer: Sealer) -> str | None:
+        """Return a secret of the account as it is used; None where there is none. Raises NotOpenable."""
+        sealed = getattr(self, field)
+        return None if sealed is None else sealer.open(sealed, self.account_id, field)
 
 
 class Merchant(Account):

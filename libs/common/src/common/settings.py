@@ -7,7 +7,7 @@ variable counts as unset. A wrong one stops the service at start-up, in one read
 import os
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
@@ -38,6 +38,21 @@ SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
 """Several secrets in one variable, separated by commas, the newest first."""
 
 MIN_JWT_SECRET = 32
+
+MIN_SECRET_CHARACTERS: Mapping[str, int] = {
+    "META_APP_SECRET": 16,
+    "IG_APP_SECRET": 16,
+    "INSTAGRAM_WEBHOOK_SECRET": 16,
+    "IG_VERIFY_TOKEN": 16,
+    # The secrets of accounts are derived from it, so whoever has one of them can try guesses of it offline.
+    "MANYCHAT_WEBHOOK_SECRET": 32,
+    "ENCRYPTION_KEY": 32,
+    "JWT_SECRET": MIN_JWT_SECRET,
+}
+"""The fewest characters of each secret by which callers are believed or values sealed, in production."""
+
+MIN_DIFFERENT_CHARACTERS = 6
+"""A secret of fewer was typed, not drawn: of 16 random hexadecimal digits one in 10,000 has fewer different ones."""
 
 
 def named(*names: str, default: Any = ..., **about: Any) -> Any:
@@ -140,6 +155,22 @@ class ServiceSettings(Block):
                 raise ValueError(development_values_in(names))
         return self
 
+    @model_validator(mode="after")
+    def _secrets_cannot_be_guessed_in_production(self) -> Self:
+        """Refuse secrets that somebody could find by trying."""
+        if self.environment == "production":
+            for name, field in type(self).model_fields.items():
+                alias = field.validation_alias
+                names = [str(one) for one in alias.choices] if isinstance(alias, AliasChoices) else []
+                fewest = max((MIN_SECRET_CHARACTERS.get(one, 0) for one in names), default=0)
+                for secret in _revealed(getattr(self, name)) if fewest else ():
+                    if len(secret) < fewest or len(set(secret)) < MIN_DIFFERENT_CHARACTERS:
+                        raise ValueError(
+                            f"{names[0]} can be guessed: it must have at least {fewest} characters, and "
+                            f"{MIN_DIFFERENT_CHARACTERS} different ones, in production; make one: openssl rand -hex 16"
+                        )
+        return self
+
     @property
     def development(self) -> bool:
         """Whether this is a machine that serves no customers."""
@@ -234,15 +265,21 @@ class SealingSettings(Block):
 
 
 class JwtSettings(Block):
-    """The secret that signs the HTTP API's tokens."""
+    """The secrets that sign the HTTP API's tokens: the first signs, each is believed."""
 
-    jwt_secret: SecretStr = named("JWT_SECRET")
+    jwt_secrets: SecretList = named("JWT_SECRET")
 
-    @field_validator("jwt_secret")
+    # A name of its own: validators of one name replace each other where a service composes several blocks.
+    _split_jwt_secrets = field_validator("jwt_secrets", mode="before")(split_secrets)
+
+    @field_validator("jwt_secrets")
     @classmethod
-    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < MIN_JWT_SECRET:
-            raise ValueError(f"must have at least {MIN_JWT_SECRET} characters (RFC 7518, section 3.2, for HS256)")
+    def _are_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not value or any(len(secret.get_secret_value()) < MIN_JWT_SECRET for secret in value):
+            raise ValueError(
+                f"must have at least {MIN_JWT_SECRET} characters (RFC 7518, section 3.2, for HS256); of several, "
+                "separated by commas, each"
+            )
         return value
 
 

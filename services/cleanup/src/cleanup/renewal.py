@@ -86,7 +86,7 @@ class Renewal:
         if (await self._standings.of(account.account_id)).state in {"disconnected", "needs_reconnection"}:
             return
         try:
-            new = await self._platform.renewed(self._sealer.open(account.access_token or ""))
+            new = await self._platform.renewed(account.opened("access_token", self._sealer) or "")
         except NotOpenable:
             done.failed += 1
             log.error("renewal.key_not_openable", **who, fix="put the ENCRYPTION_KEY that sealed it behind the new one")
@@ -116,7 +116,7 @@ class Renewal:
         """Keep the new token in place of the old one, unless somebody has put another there meanwhile."""
         now = self._clock.now()
         fields = {
-            "access_token": self._sealer.seal(new.token),
+            "access_token": self._sealer.seal(new.token, account.account_id, "access_token"),
             "token_issued_at": now.isoformat(),
             "token_expires_at": (now + timedelta(seconds=new.expires_in)).isoformat(),
         }

@@ -241,11 +241,11 @@ def _http_api(
         margin=settings.margin,
         human_pause=timedelta(hours=settings.human_pause_hours),
     )
-    jwt_secret = settings.jwt_secret.get_secret_value()
+    jwt_secrets = [secret.get_secret_value() for secret in settings.jwt_secrets]
     messages = UtilityMessagesService(merchants=merchants, acceptance=acceptance)
     return [
-        *utility_message_routes(messages, jwt_secret=jwt_secret, clock=clock),
-        *conversation_routes(conversations, jwt_secret=jwt_secret, clock=clock),
+        *utility_message_routes(messages, jwt_secrets=jwt_secrets, clock=clock),
+        *conversation_routes(conversations, jwt_secrets=jwt_secrets, clock=clock),
     ]
 
 

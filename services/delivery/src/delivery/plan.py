@@ -168,8 +168,8 @@ class Planner:
         self, reply: Reply, merchant: Merchant, contact: Contact | None, verdict: Allow, standing: Standing
     ) -> Plan | Impossible:
         try:
-            token = self._sealer.open(merchant.access_token) if merchant.access_token else None
-            key = self._sealer.open(merchant.manychat_api_key) if merchant.manychat_api_key else None
+            token = merchant.opened("access_token", self._sealer)
+            key = merchant.opened("manychat_api_key", self._sealer)
         except NotOpenable as error:
             return Impossible("keys_unreadable", str(error))
         if not all(_fits_a_header(secret) for secret in (token, key)):

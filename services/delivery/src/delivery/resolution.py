@@ -42,7 +42,7 @@ class Eyes:
         found = await self._merchants.by_id(row.merchant_id)
         merchant = found.seen_by(row.account_id) if found is not None else None
         try:
-            token = self._sealer.open(merchant.access_token) if merchant and merchant.access_token else None
+            token = merchant.opened("access_token", self._sealer) if merchant else None
         except NotOpenable:
             token = None
         around = await self._ledger.around(row.conversation_id, part.attempted_at or row.at)

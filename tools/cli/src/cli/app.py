@@ -36,6 +36,12 @@ COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
     ("doctor", "cli.doctor:doctor", RUNNING, "Check the set-up and say how to mend what is wrong."),
     ("topics", "cli.topics:app", RUNNING, "Create and list the Kafka topics."),
     ("merchants", "cli.merchants:app", RUNNING, "Add, change and list merchants and their rules."),
+    (
+        "secrets",
+        "cli.secrets_rotation:app",
+        RUNNING,
+        "Seal merchants' stored keys and tokens again with the newest key.",
+    ),
     ("token", "cli.tokens:token", RUNNING, "Make a token for the HTTP API of one merchant."),
     ("waiting", "cli.waiting:waiting", LOOKING, "List the conversations that wait for a person."),
     ("conversation", "cli.conversation:conversation", LOOKING, "Show one conversation and what became of each reply."),

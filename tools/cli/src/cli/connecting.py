@@ -72,13 +72,14 @@ class Told:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the operator wants. `token` None: the one that is stored. `keys`: other fields of the account to set."""
+    """What the operator wants. `token` None: the one that is stored; the ManyChat fields None: as they are stored."""
 
     merchant_id: str
     account: str | None = None
     token: str | None = field(default=None, repr=False)
     fields: tuple[str, ...] = FIELDS
-    keys: dict[str, str | int] = field(default_factory=dict, repr=False)
+    manychat_key: str | None = field(default=None, repr=False)
+    igsid_field: int | None = None
     dry_run: bool = False
 
     @property
@@ -123,7 +124,7 @@ class Connecting:
         if seen is None or seen.access_token is None:
             raise Failure("token: none is given and none is stored", f"{wish.again} --token prompt")
         try:
-            return self.sealer.open(seen.access_token)
+            return seen.opened("access_token", self.sealer) or ""
         except NotOpenable as error:
             raise Failure(f"token: {error}", f"{wish.again} --token prompt") from None
 
@@ -218,11 +219,14 @@ class Connecting:
         changes: dict[str, object] = {
             "username": owner.username or account.username,
             "app_scoped_id": owner.app_scoped_id or account.app_scoped_id,
-            **wish.keys,
         }
+        if wish.igsid_field is not None:
+            changes["manychat_igsid_field"] = wish.igsid_field
+        if wish.manychat_key is not None:
+            changes["manychat_api_key"] = self.sealer.seal(wish.manychat_key, account.account_id, "manychat_api_key")
         if self.stored and not self._is_stored(token, account):
             changes |= {
-                "access_token": self.sealer.seal(token),
+                "access_token": self.sealer.seal(token, account.account_id, "access_token"),
                 "token_issued_at": self.now() if lasting is not None else None,
                 "token_expires_at": self._ends(lasting) if lasting is not None else None,
             }
@@ -285,7 +289,7 @@ class Connecting:
 
     def _is_stored(self, token: str, account: Account) -> bool:
         try:
-            return account.access_token is not None and self.sealer.open(account.access_token) == token
+            return account.opened("access_token", self.sealer) == token
         except NotOpenable:
             return False
 

@@ -17,7 +17,6 @@ from cli.merchant_store import MerchantStore, Unreadable, unknown
 from cli.merchants_accounts import StandingsOf, accounts, connect, disconnect, standings_of, state_in_words
 from cli.merchants_known import (
     EFFECT,
-    SECRET_FIELDS,
     Source,
     configured_sealer,
     environment_merchant,
@@ -31,7 +30,7 @@ from cli.merchants_rules import rules_app, rules_of, text_of
 from cli.secret_sources import can_ask, read_secret
 from common.base_url import whole_url
 from common.merchants import Merchant, RouteName
-from common.sealing import Sealer
+from common.sealing import SECRET_FIELDS, NotOpenable, Sealer, SecretField
 from common.wrong_input import Place, problems
 
 OPTIONS = {
@@ -146,13 +145,11 @@ async def add(
         if former is None:
             _ask_for_missing(changes)
         asking = former is None and not update
-        secrets = {
+        secrets: dict[SecretField, tuple[bool, str | None]] = {
             "access_token": _secret(access_token, "--access-token", "Instagram access token", asking=asking),
             "manychat_api_key": _secret(manychat_key, "--manychat-key", "ManyChat API key", asking=asking),
         }
-        for field, (is_given, value) in secrets.items():
-            if is_given:
-                changes[field] = sealer.seal(value) if value else None
+        changes |= _sealed(secrets, former, str(changes.get("account_id", former.account_id if former else "")), sealer)
         changes = {**_forgotten(former, changes), **changes}
         merchant = _validated({**(former.model_dump() if former else {}), **changes, "id": id})
         with screen.working(f"Storing merchant {id}"):
@@ -292,7 +289,7 @@ def _rows(merchant: Merchant, sealer: Sealer, source: Source, known: StandingsOf
     rules = "default" if merchant.rules is None else str(len(merchant.rules))
     rows: list[list[str | Text]] = []
     for account in merchant.accounts:
-        token, key = (secret_state(getattr(account, field), sealer) for field in SECRET_FIELDS)
+        token, key = (secret_state(account, field, sealer) for field in SECRET_FIELDS)
         state = state_in_words(known[account.account_id])
         first: list[str | Text] = ["", ""] if rows else [merchant.id, screen.words(merchant.name)]
         last = ["", source] if rows else [rules, source]
@@ -330,6 +327,24 @@ def _secret(source: str | None, option: str, asked_as: str, *, asking: bool) -> 
             return False, None
         source = "prompt"
     return True, read_secret(source, option=option, asked_as=asked_as)
+
+
+def _sealed(
+    secrets: dict[SecretField, tuple[bool, str | None]], former: Merchant | None, account_id: str, sealer: Sealer
+) -> dict[str, str | None]:
+    """Return the secrets to store: what is given, and where the id of the account is corrected what is kept."""
+    changes: dict[str, str | None] = {}
+    for field, (is_given, value) in secrets.items():
+        kept = value
+        if not is_given:
+            if former is None or account_id == former.account_id:
+                continue
+            try:
+                kept = former.opened(field, sealer)
+            except NotOpenable as error:
+                raise Failure(f"the {field} of account {former.account_id}: {error}") from None
+        changes[field] = sealer.seal(kept, account_id, field) if kept else None
+    return changes
 
 
 def _address(operator_webhook: str) -> str:

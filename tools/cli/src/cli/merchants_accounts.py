@@ -75,11 +75,8 @@ async def connect(
             f"set INSTAGRAM_ACCESS_TOKEN and MANYCHAT_API_KEY, or keep it in the database: jawab merchants add {id}",
         )
     sealer = configured_sealer()
-    keys: dict[str, str | int] = {} if igsid_field is None else {"manychat_igsid_field": igsid_field}
-    if manychat_key is not None:
-        key = read_secret(manychat_key, option="--manychat-key", asked_as="ManyChat API key")
-        keys |= {} if key is None else {"manychat_api_key": sealer.seal(key)}
-    wish = Wish(id, account, _token(token, source), field or FIELDS, keys, dry_run)
+    key = manychat_key and read_secret(manychat_key, option="--manychat-key", asked_as="ManyChat API key")
+    wish = Wish(id, account, _token(token, source), field or FIELDS, key or None, igsid_field, dry_run)
     told: list[Told] = []
 
     def tell(one: Told) -> None:
@@ -286,6 +283,6 @@ async def _unsubscribe(seen: Merchant) -> None:
 
 def _opened(account: Account, sealer: Sealer) -> str | None:
     try:
-        return sealer.open(account.access_token) if account.access_token else None
+        return account.opened("access_token", sealer)
     except NotOpenable:
         return None

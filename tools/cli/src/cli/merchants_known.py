@@ -11,10 +11,9 @@ from cli.merchant_store import MerchantStore, unknown
 from common.merchant_directory import merchant_from_environment
 from common.merchants import Account, Merchant
 from common.mongo import Database, database, mongo_client
-from common.sealing import NotOpenable, Sealer
+from common.sealing import SECRET_FIELDS, NotOpenable, Sealer, SecretField
 from common.settings import MerchantSettings, MongoSettings, SealingSettings
 
-SECRET_FIELDS = ("access_token", "manychat_api_key")
 SecretState = Literal["not set", "set", "set, cannot be opened"]
 Source = Literal["database", "environment"]
 
@@ -24,29 +23,26 @@ EFFECT = "Running services take it up within 5 seconds."
 
 def public_view(merchant: Merchant, sealer: Sealer, *, source: Source = "database") -> dict[str, Any]:
     """Return everything about a merchant but its secrets."""
-    view = merchant.model_dump(mode="json", exclude={*SECRET_FIELDS, "rules", "other_accounts"})
+    view = merchant.model_dump(mode="json", exclude=set[str](SECRET_FIELDS) | {"rules", "other_accounts"})
     view |= _secrets(merchant, sealer)
     view["other_accounts"] = [
-        account.model_dump(mode="json", exclude={*SECRET_FIELDS}) | _secrets(account, sealer)
+        account.model_dump(mode="json", exclude=set[str](SECRET_FIELDS)) | _secrets(account, sealer)
         for account in merchant.other_accounts
     ]
     view["rules"] = "default" if merchant.rules is None else [rule.name for rule in merchant.rules]
     return {**view, "source": source}
 
 
-def secret_state(sealed: str | None, sealer: Sealer) -> SecretState:
-    """Say whether a secret is there and can be used."""
-    if sealed is None:
-        return "not set"
+def secret_state(account: Account, field: SecretField, sealer: Sealer) -> SecretState:
+    """Return whether a secret is there and can be used."""
     try:
-        sealer.open(sealed)
+        return "not set" if account.opened(field, sealer) is None else "set"
     except NotOpenable:
         return "set, cannot be opened"
-    return "set"
 
 
 def _secrets(account: Account, sealer: Sealer) -> dict[str, SecretState]:
-    return {field: secret_state(getattr(account, field), sealer) for field in SECRET_FIELDS}
+    return {field: secret_state(account, field, sealer) for field in SECRET_FIELDS}
 
 
 async def find(merchant_id: str) -> tuple[Merchant, Source]:

@@ -9,9 +9,7 @@ from cli.failures import Failure
 from cli.merchants_known import exists
 from cli.moments import in_words, parse_duration, written
 from common.settings import JwtSettings
-from delivery.api.tokens import SCOPES, SEND_MESSAGES, issue_token
-
-LONGEST = timedelta(days=366)
+from delivery.api.tokens import MAX_LIFETIME, SCOPES, SEND_MESSAGES, issue_token
 
 
 async def token(
@@ -42,14 +40,14 @@ async def token(
         lifetime = parse_duration(ttl)
     except ValueError as error:
         raise Failure(f"--ttl: {error}") from None
-    if not timedelta() < lifetime <= LONGEST:
+    if not timedelta() < lifetime <= MAX_LIFETIME:
         raise Failure("--ttl must be above zero and at most a year")
     for one in scope:
         if one not in SCOPES:
             raise Failure(f"--scope {one}: there is no such scope; there are {', '.join(SCOPES)}")
     if not subject.strip():
         raise Failure("--subject must say who will use the token")
-    secret = settings(JwtSettings).jwt_secret.get_secret_value()
+    secret = settings(JwtSettings).jwt_secrets[0].get_secret_value()
     there = await exists(merchant)
     if there is False:
         raise Failure(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -51,11 +52,13 @@ Answer = Response[dict[str, Any]]
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def caller(request: AnyRequest, merchant_id: str, jwt_secret: str, now: datetime, *scopes: str) -> Caller | Answer:
+def caller(
+    request: AnyRequest, merchant_id: str, jwt_secrets: Sequence[str], now: datetime, *scopes: str
+) -> Caller | Answer:
     """Return who calls, or the answer to a caller who may not do this for this merchant; one of `scopes` is enough."""
     authorization = request.headers.get("authorization")
     try:
-        return caller_of(authorization, secret=jwt_secret, merchant=merchant_id, now=now, scopes=scopes)
+        return caller_of(authorization, secrets=jwt_secrets, merchant=merchant_id, now=now, scopes=scopes)
     except Unauthenticated as error:
         return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
     except Forbidden as error:

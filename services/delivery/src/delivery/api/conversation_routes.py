@@ -1,6 +1,7 @@
 """The HTTP API for the merchant's people: look at a conversation, take it over, give it back, answer in it."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
 
 from litestar import Response, get, post
@@ -26,10 +27,10 @@ bounded_post = partial(post, status_code=202, request_max_body_size=MOST_BYTES)
 
 
 def conversation_routes(
-    conversations: Conversations, *, jwt_secret: str, clock: Clock
+    conversations: Conversations, *, jwt_secrets: Sequence[str], clock: Clock
 ) -> list[ControllerRouterHandler]:
     """Return the routes of the conversations."""
-    desk = _Desk(conversations, jwt_secret, clock)
+    desk = _Desk(conversations, jwt_secrets, clock)
 
     @bounded_post(CONVERSATION + "/takeover", summary="Let a person answer; Jawab is silent")
     async def takeover(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
@@ -63,14 +64,14 @@ def conversation_routes(
 class _Desk:
     """Reads requests and writes answers; what is asked for is done by `Conversations`."""
 
-    def __init__(self, conversations: Conversations, jwt_secret: str, clock: Clock) -> None:
+    def __init__(self, conversations: Conversations, jwt_secrets: Sequence[str], clock: Clock) -> None:
         self._conversations = conversations
-        self._jwt_secret = jwt_secret
+        self._jwt_secrets = jwt_secrets
         self._clock = clock
 
     def _caller(self, request: AnyRequest, merchant_id: str, contact_id: str, *scopes: str) -> Caller | Answer:
         """Return who calls, or the answer to a caller who may not, or to a path that names no customer."""
-        known = caller(request, merchant_id, self._jwt_secret, self._clock.now(), *scopes)
+        known = caller(request, merchant_id, self._jwt_secrets, self._clock.now(), *scopes)
         if isinstance(known, Response):
             return known
         if known.subject == JAWAB:

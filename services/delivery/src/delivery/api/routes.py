@@ -1,5 +1,6 @@
 """The HTTP API for programs: ask for a message to be sent, and see what became of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Response, get, post
@@ -17,7 +18,7 @@ EXAMPLE = '{"recipientId": "17841400000000002", "message": "..."}'
 
 
 def utility_message_routes(
-    service: UtilityMessagesService, *, jwt_secret: str, clock: Clock
+    service: UtilityMessagesService, *, jwt_secrets: Sequence[str], clock: Clock
 ) -> list[ControllerRouterHandler]:
     """Return the routes of the utility messages."""
 
@@ -28,7 +29,7 @@ def utility_message_routes(
         request_max_body_size=MOST_BYTES,
     )
     async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
-        known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
+        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES)
         if isinstance(known, Response):
             return known
         body = read(await request.body(), SendRequest, example=EXAMPLE, key=request.headers.get("idempotency-key"))
@@ -46,7 +47,7 @@ def utility_message_routes(
     async def status(
         request: AnyRequest, merchant_id: FromPath[str], reply_id: FromPath[str]
     ) -> Response[dict[str, Any]]:
-        known = caller(request, merchant_id, jwt_secret, clock.now(), SEND_MESSAGES)
+        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES)
         if isinstance(known, Response):
             return known
         try:

@@ -4,6 +4,7 @@ A token says who speaks (`sub`), for which merchant (`merchant`), what it allows
 algorithm is fixed: what the token's own header asks for is never believed (RFC 8725, section 3.1).
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,9 @@ SCOPES: Mapping[str, str] = MappingProxyType(
 """What a token can allow. A program must not answer as a person: HUMAN_AGENT is for people alone."""
 
 DEFAULT_LIFETIME = timedelta(hours=12)
+MAX_LIFETIME = timedelta(days=366)
+"""No token is believed that ends later than this from now: one that is lost must become useless by itself."""
+
 MAX_SUBJECT = 200
 """Characters. The subject is stored with every reply and change of the conversation, and published."""
 
@@ -73,12 +77,14 @@ def issue_token(
     return jwt.encode(claims, secret, algorithm=ALGORITHM)
 
 
-def caller_of(authorization: str | None, *, secret: str, merchant: str, now: datetime, scopes: Sequence[str]) -> Caller:
-    """Return who sent a request with this Authorization header; one of `scopes` is enough.
+def caller_of(
+    authorization: str | None, *, secrets: Sequence[str], merchant: str, now: datetime, scopes: Sequence[str]
+) -> Caller:
+    """Return who sent a request with this Authorization header; one of `secrets` signed it, one of `scopes` is enough.
 
     Raises Unauthenticated or Forbidden.
     """
-    claims = _claims(_bearer(authorization), secret)
+    claims = _claims(_bearer(authorization), secrets)
     subject, own, expires = claims.get("sub"), claims.get("merchant"), claims.get("exp")
     if not isinstance(subject, str) or not subject:
         raise Unauthenticated("the token has no subject (claim sub)")
@@ -88,6 +94,8 @@ def caller_of(authorization: str | None, *, secret: str, merchant: str, now: dat
         raise Unauthenticated("the token does not say when it ends (claim exp, seconds since 1970)")
     if now.timestamp() >= expires:
         raise Unauthenticated(f"the token has expired: get a new one with `jawab token --merchant {merchant}`")
+    if expires > (now + MAX_LIFETIME).timestamp():
+        raise Unauthenticated(f"the token lasts longer than {MAX_LIFETIME.days} days (claim exp): get a shorter one")
     begins = claims.get("nbf", 0)
     if not isinstance(begins, int | float) or isinstance(begins, bool):
         raise Unauthenticated("the token does not say when it begins (claim nbf must be seconds since 1970)")
@@ -111,8 +119,15 @@ def _bearer(authorization: str | None) -> str:
     return token.strip()
 
 
-def _claims(token: str, secret: str) -> dict[str, Any]:
-    """Return the claims of a token whose signature fits. Times are checked by the caller, by its own clock."""
+def _claims(token: str, secrets: Sequence[str]) -> dict[str, Any]:
+    """Return the claims of a token that one of the secrets signed. The caller checks times, by its own clock."""
+    for secret in secrets:
+        with contextlib.suppress(jwt.InvalidSignatureError):
+            return _signed_claims(token, secret)
+    raise Unauthenticated("the token's signature does not fit: it was made with another JWT_SECRET")
+
+
+def _signed_claims(token: str, secret: str) -> dict[str, Any]:
     try:
         return jwt.decode(
             token,
@@ -120,9 +135,9 @@ def _claims(token: str, secret: str) -> dict[str, Any]:
             algorithms=[ALGORITHM],
             options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
         )
+    except jwt.InvalidSignatureError:
+        raise  # another secret may have signed it
     except jwt.InvalidAlgorithmError:
         raise Unauthenticated(f"the token must be signed with {ALGORITHM}") from None
-    except jwt.InvalidSignatureError:
-        raise Unauthenticated("the token's signature does not fit: it was made with another JWT_SECRET") from None
     except (jwt.PyJWTError, ValueError):
         raise Unauthenticated("the token cannot be read: it must be a JSON Web Token") from None

@@ -17,7 +17,7 @@ from cli.environment import first_of
 from cli.moments import in_words
 from common.graph_accounts import GraphAccounts, GraphAway, GraphRefused
 from common.merchants import Merchant
-from common.sealing import NotOpenable, Sealer
+from common.sealing import SECRET_FIELDS, NotOpenable, Sealer
 from common.settings import Block, named
 from delivery.settings import Settings as DeliverySettings
 
@@ -72,9 +72,9 @@ def keys_of(merchant: Merchant, sealer: Sealer | None, *, main: bool = True) -> 
     """Open the keys of the account that the merchant is seen by; `main`: its main one."""
     broken = False
     opened: list[str | None] = []
-    for sealed in (merchant.access_token, merchant.manychat_api_key):
+    for name in SECRET_FIELDS:
         try:
-            opened.append(sealer.open(sealed) if sealer and sealed else None)
+            opened.append(merchant.opened(name, sealer) if sealer else None)
         except NotOpenable:
             opened.append(None)
             broken = True
