@@ -106,7 +106,13 @@ ALWAYS: tuple[Victim, ...] = ("ingest", "ai", "delivery")
 RECOVERY: Mapping[Victim, float] = {"kafka": 9.0, "mongo": 4.0}
 """Seconds in which nothing else may happen to a store that was killed."""
 
-NEVER_REACHED = frozenset({"kafka.after_dead_letter_before_done", "ai.after_transcript_before_decision"})
+NEVER_REACHED = frozenset(
+    {
+        "kafka.after_dead_letter_before_done",
+        "ai.after_transcript_before_decision",
+        *(place for place in PLACES if place.startswith("cleanup.")),
+    }
+)
 """Places that no webhook of a run leads to; tests of their own do."""
 SERVICE_OF_PLACE: Mapping[str, tuple[Service, ...]] = {
     "ingest": ("ingest",),

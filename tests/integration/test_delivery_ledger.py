@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from cleanup.erasure import stripped
+from cleanup.ledger_rows import stripped
 from common.clock import ManualClock
 from common.events.replies import CommentReply, DirectMessage, MentionReply, PrivateReply, Reply
 from common.merchants import Merchant

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanup.erasure import KEPT_IN_LEDGER, batches, conversations_of, stripped
+from cleanup.erasure import batches, conversations_of
+from cleanup.ledger_rows import KEPT_IN_LEDGER, stripped
 from cleanup.records import disguised
 from common.errors import Permanent
 from common.events.privacy import PrivacyRequest

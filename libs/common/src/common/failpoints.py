@@ -30,6 +30,9 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "delivery.after_publish_before_done": "the outcome is published, the record is not done",
         "delivery.after_unknown_before_publish": "the ledger says unknown, nobody was told",
         "delivery.after_echo_before_done": "an echo resolved a send, its record is not done",
+        "cleanup.after_tombstone_before_erasing": "the tombstone is written, nothing is deleted",
+        "cleanup.between_deletions": "some of a person's documents are deleted",
+        "cleanup.after_erasing_before_done": "all of a person's documents are deleted, nothing says so",
         "kafka.after_dead_letter_before_done": "the dead letter is written, the record is not done",
         "kafka.after_done_before_commit": "a record is done, its offset is not committed",
     }

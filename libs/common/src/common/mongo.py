@@ -33,6 +33,8 @@ CONTACTS = "contacts"
 MERCHANTS = "merchants"
 ACCOUNTS = "accounts"
 ERASURES = "erasures"
+TOMBSTONES = "tombstones"
+JOBS = "jobs"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ COLLECTIONS: tuple[Collection, ...] = (
     ),
     Collection(CONTACTS, ("delivery",), (IndexModel([("merchant_id", ASCENDING)], name="merchant"),)),
     Collection(ERASURES, ("cleanup",), ()),
+    Collection(TOMBSTONES, ("cleanup",), ()),
+    Collection(JOBS, ("cleanup",), ()),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ai.completion import Usage
 from ai.decisions import Decision
+from common.erasures import refuse_if_erased
 from common.events.replies import OperatorNotification, ReplyGenerated
 from common.failpoints import failpoint
 from common.kafka.hold import refuse_if_lost
@@ -71,7 +72,11 @@ class Announcer:
         return self._unstored.get(event_id)
 
     async def store(self, decision: Decision) -> Decision:
-        """Store a decision and return what is stored under its id. Raises OwnershipLost, PyMongoError."""
+        """Store a decision and return what is stored under its id.
+
+        Raises ConversationErased, OwnershipLost, PyMongoError.
+        """
+        await refuse_if_erased()
         trigger = decision.covers[-1]
         self._unstored[trigger] = decision
         while len(self._unstored) > MOST_UNSTORED:
@@ -90,8 +95,11 @@ class Announcer:
             self._count(stored)
 
     async def say(self, decision: Decision) -> None:
-        """Publish a decision's replies, if it has any. Raises OwnershipLost, KafkaError, TimeoutError."""
+        """Publish a decision's replies, if it has any. Raises ConversationErased, OwnershipLost, KafkaError,
+        TimeoutError.
+        """
         if decision.replies:
+            await refuse_if_erased()
             refuse_if_lost()
             await self._publish(decision.replies)
         failpoint("ai.after_publish_before_done")

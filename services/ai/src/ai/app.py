@@ -35,6 +35,7 @@ from ai.usage import UsageTally
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import Clock, SystemClock
+from common.erasures import MongoErasures
 from common.events import Event
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
@@ -154,6 +155,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         metrics=metrics,
         clock=clock,
         human_pause=timedelta(hours=settings.human_pause_hours),
+        erasures=MongoErasures(db),
     )
     key_ordered_subscriber(
         broker,

@@ -7,7 +7,7 @@ ever authorised it. What can never be handled ends in the dead letters, and wher
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
@@ -30,6 +30,7 @@ from ai.turn import left_waiting
 from ai.unreadable import Unreadable, is_own, not_read, reason_to_hand_over, utterance
 from common.accounts import Standings
 from common.clock import Clock
+from common.erasures import ConversationErased, Erasures, NoErasures
 from common.errors import Retryable
 from common.events import ANY_EVENT, AnyEvent, Event
 from common.events.control import ControlEvent, ConversationReleased, ConversationResolved, ConversationTakenOver
@@ -64,9 +65,10 @@ log = structlog.get_logger("ai")
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 
 NOBODYS_BUSINESS = frozenset({("failed", "human_owns"), ("suppressed", "human_owns")}) | {
-    ("suppressed", "comment_already_answered")
+    ("suppressed", "comment_already_answered"),
+    ("suppressed", "erased"),
 }
-"""Ends of a reply that need no person: one is there already, or another reply answers."""
+"""Ends of a reply that need no agent: one is there already, another reply answers, or its customer was erased."""
 
 COURTESIES = frozenset({"typing", "mark_seen"})
 """Kinds of replies that say nothing: no line shows them, and nobody misses them."""
@@ -95,6 +97,7 @@ class Handlers:
     metrics: AIMetrics
     clock: Clock
     human_pause: timedelta
+    erasures: Erasures = field(default_factory=NoErasures)
 
     async def handle(self, event: AnyEvent) -> None:
         """Handle one event to its end. Raises Retryable, PyMongoError or KafkaError when it must be tried again."""
@@ -111,7 +114,7 @@ class Handlers:
             elif await self._disconnected(merchant):
                 outcome = "disconnected"
             else:
-                outcome = await self._handed_over(merchant, event) or await self._dispatch(merchant, event)
+                outcome = await self._unless_erased(merchant, event)
         finally:
             self.metrics.handled(
                 merchant=merchant.id if merchant is not None else UNKNOWN,
@@ -130,6 +133,15 @@ class Handlers:
 
     async def _disconnected(self, merchant: Merchant) -> bool:
         return (await self.standings.of(merchant.account_id)).state == "disconnected"
+
+    async def _unless_erased(self, merchant: Merchant, event: AnyEvent) -> Outcome:
+        """Handle an event, but for one that was received before its customer was erased: it is counted and ignored."""
+        try:
+            await self.erasures.begin(event)
+            return await self._handed_over(merchant, event) or await self._dispatch(merchant, event)
+        except ConversationErased:
+            await self.erasures.note_ignored(event)
+            return "erased"
 
     async def _handed_over(self, merchant: Merchant, event: AnyEvent) -> Outcome | None:
         """Call an agent to what nobody here can read; None where the event is something else."""
@@ -309,6 +321,8 @@ class Handlers:
         log.error("customer.given_up", **where, conversation=conversation_id, cause=cause, known=merchant is not None)
         if merchant is None or await self._disconnected(merchant):
             return
+        if event is not None and await self._is_erased(event):
+            return
         now = self.clock.now()
         refuse_if_lost()
         if said is not None:
@@ -318,6 +332,14 @@ class Handlers:
             place = f"{record.topic}:{record.partition}:{record.offset}"
             await self.publish([gave_up_unread(conversation_id, place, merchant, now=now)])
             await self.conversations.needs_person(conversation_id, reason=DEAD_LETTERED, now=now)
+
+    async def _is_erased(self, event: AnyEvent) -> bool:
+        try:
+            await self.erasures.begin(event)
+        except ConversationErased:
+            await self.erasures.note_ignored(event)
+            return True
+        return False
 
 
 def _is_announced(event: Answerable) -> bool:

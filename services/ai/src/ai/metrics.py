@@ -19,10 +19,11 @@ Outcome = Literal[
     "handed_over",
     "unknown_account",
     "disconnected",
+    "erased",
     "failed",
 ]
 """`left`: to a later message of the customer, which answers both; `held_back`: the account cannot answer now;
-`handed_over`: nobody here can read it, so an agent is called."""
+`handed_over`: nobody here can read it, so an agent is called; `erased`: received before its customer was erased."""
 
 FEED_ITEMS = frozenset({"comment", "reaction", "like", "post", "status", "photo", "video", "share", "album"})
 FEED_VERBS = frozenset({"add", "edited", "remove", "hide", "unhide"})

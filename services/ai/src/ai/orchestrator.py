@@ -35,6 +35,7 @@ from ai.recording import Recording
 from ai.rules import RuleEngine
 from ai.turn import MOST_MESSAGES, Turn, continues, next_turn, seconds_to_wait
 from common.clock import Clock
+from common.erasures import refuse_if_erased
 from common.events.replies import ReplyGenerated
 from common.failpoints import failpoint
 from common.kafka.hold import hold
@@ -159,6 +160,7 @@ class ConversationAIOrchestrator:
                 return conversation, None
         since = self._left.get(said.conversation_id)
         left = said.in_thread and await self._leaves(merchant, said, since)
+        await refuse_if_erased()  # hearing and waiting take long
         conversation = await self._conversations.record(
             said,
             merchant_id=merchant.id,

@@ -8,15 +8,17 @@ from litestar import Litestar
 from cleanup.deauthorization import Disconnector
 from cleanup.erasure import Eraser
 from cleanup.handlers import privacy_handler
+from cleanup.log_reader import KafkaLogReader
 from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
 from cleanup.routes import privacy_routes
 from cleanup.settings import Settings
 from common.accounts import MongoStandings
 from common.clock import SystemClock
+from common.erasures import SETTLE_SECONDS
 from common.events.privacy import PRIVACY
 from common.health import Health
-from common.kafka.broker import kafka_broker
+from common.kafka.broker import client_connection, kafka_broker
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.subscription import key_ordered_subscriber
@@ -41,7 +43,15 @@ def create_app(settings: Settings) -> Litestar:
         PRIVACY,
         group=GROUP,
         handler=privacy_handler(
-            Eraser(db, records, environment_account=settings.environment_account, metrics=metrics, clock=clock),
+            Eraser(
+                db,
+                records,
+                environment_account=settings.environment_account,
+                metrics=metrics,
+                clock=clock,
+                reader=KafkaLogReader(client_connection(settings)),
+                settle=SETTLE_SECONDS,
+            ),
             Disconnector(db, MongoStandings(db), environment_account=settings.environment_account, metrics=metrics),
         ),
         settings=settings,

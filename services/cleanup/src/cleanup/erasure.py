@@ -1,28 +1,37 @@
 """Erases one person everywhere Jawab stores something about them.
 
-Messages, decisions, the conversation and the contact are deleted. The ledger's rows stay, stripped: their ids are what
-keeps a redelivered reply from being sent again, and they name nobody. What the language model cost stays: it names
-nobody either.
+A tombstone comes first (`common.tombstones`): from then on no service stores, sends or answers what was received
+before, whoever repeats it, and what comes later waits. Then messages, decisions, conversation and contact are deleted.
+The ledger's rows stay, stripped: their ids are what keeps a redelivered reply from being sent again, and they name
+nobody. What the language model cost stays: it names nobody either. At the end the person is free to begin anew.
 
-What this cannot reach: Kafka keeps the texts of the last 14 days (30 days for dead letters) until its own retention
-removes them, and a record that is being handled while the erasure runs may store its message after it. Both are said
-on the status page; asking again erases what came since.
+What this cannot reach: Kafka keeps the texts until its own retention removes them. That is said on the status page.
 
-All of it is idempotent: a crash half-way, or a replay of the requests after a restored backup, does the rest.
+All of it is idempotent: a crash half-way, or a replay of the requests after a restored backup, does the rest. A request
+that is done and comes again erases only what was received before it.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
-from pymongo import UpdateOne
 
+from cleanup.ledger_rows import strip_ledger
+from cleanup.log_reader import LogReader
 from cleanup.metrics import CleanupMetrics
-from cleanup.records import ErasureRecords, State
+from cleanup.records import ErasureRecords, State, disguised
+from cleanup.second_pass import erase_old
 from cleanup.stored_accounts import accounts_in
+from cleanup.tombstones import TombstoneWriter
 from common.clock import Clock
 from common.errors import Permanent
 from common.events.ids import NOBODY, conversation_id
+from common.events.outcomes import OUTCOMES
 from common.events.privacy import ErasureRequested, PrivacyRequest
+from common.events.replies import REPLIES
+from common.failpoints import failpoint
+from common.kafka.hold import positions
+from common.kafka.topics import SOURCES
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MERCHANTS, MESSAGES, Database
 
 log = structlog.get_logger("erasure")
@@ -30,8 +39,6 @@ log = structlog.get_logger("erasure")
 BATCH = 500
 BY_CONVERSATION = (MESSAGES, DECISIONS)
 BY_ID = (CONVERSATIONS, CONTACTS)
-KEPT_IN_LEDGER = frozenset({"_id", "state", "at"})
-"""Delivery takes a row with nothing else, marked `erased`, as finished: it is never sent again."""
 
 
 def conversations_of(request: PrivacyRequest, accounts: Iterable[str]) -> list[str]:
@@ -45,17 +52,12 @@ def conversations_of(request: PrivacyRequest, accounts: Iterable[str]) -> list[s
     return [conversation_id(account, request.user_id) for account in named]
 
 
-def stripped(row: Mapping[str, object]) -> dict[str, object]:
-    """Return the update that leaves of a ledger row only what keeps its reply from being sent again.
-
-    The fence goes too, so that a delivery which has the row in hand cannot write it back.
-    """
-    telling = {name: "" for name in row if name not in KEPT_IN_LEDGER}
-    return {"$unset": telling, "$set": {"erased": True}}
-
-
 class Eraser:
-    """Erases persons, and writes down that it did."""
+    """Erases persons, and writes down that it did.
+
+    `reader` says where the topics end (without it, nothing is known by its place in the log); `settle` is how long, in
+    seconds, it takes until every service knows of a tombstone (`common.erasures.SETTLE_SECONDS`).
+    """
 
     def __init__(
         self,
@@ -65,35 +67,78 @@ class Eraser:
         environment_account: str | None,
         metrics: CleanupMetrics,
         clock: Clock,
+        reader: LogReader | None = None,
+        settle: float = 0.0,
     ) -> None:
         self._db = db
         self._records = records
+        self._tombstones = TombstoneWriter(db)
         self._environment_account = environment_account
         self._metrics = metrics
         self._clock = clock
+        self._reader = reader
+        self._settle = settle
 
     async def erase(self, event: ErasureRequested) -> State:
-        """Erase everything about the person and return what came of it. Raises Permanent, PyMongoError."""
+        """Erase everything about the person and return what came of it. Raises Permanent, Retryable, PyMongoError."""
         request = event.data
-        conversations = conversations_of(request, () if request.account_id else await self._accounts())
+        conversations = await self.conversations_of(request)
+        known = await self._tombstones.find(request.code)
+        state = await self._records.state_of(request.code)
+        if known is not None and known.tombstone.done and state is not None:
+            await erase_old(self._db, conversations, known.tombstone, self._metrics)
+            return state
         found = await self._count(conversations)
         await self._records.begin(request.code, person=request.user_id, requested_at=event.time, found=found)
-        for name in BY_CONVERSATION:
-            for some in batches(conversations):
-                result = await self._db[name].delete_many({"conversation_id": {"$in": some}})
-                self._metrics.erased.labels(name).inc(result.deleted_count)
-        for name in BY_ID:
-            for some in batches(conversations):
-                result = await self._db[name].delete_many({"_id": {"$in": some}})
-                self._metrics.erased.labels(name).inc(result.deleted_count)
-        await self._strip_ledger(conversations)
+        await self._write_tombstone(request, conversations)
+        await self._delete(conversations)
+        failpoint("cleanup.after_erasing_before_done")
         state = await self._records.finish(request.code, at=self._clock.now())
+        await self._tombstones.finish(request.code)
         self._metrics.requests.labels(state).inc()
         if state == "nobody":
             log.warning("erasure.nobody_known", accounts=len(conversations), asked_by_operator=bool(request.account_id))
         else:
             log.info("erasure.done", **found)
         return state
+
+    async def conversations_of(self, request: PrivacyRequest) -> list[str]:
+        """Return the ids of the conversations a request is about. Raises Permanent, PyMongoError."""
+        return conversations_of(request, () if request.account_id else await self._accounts())
+
+    async def _write_tombstone(self, request: PrivacyRequest, conversations: list[str]) -> None:
+        """Let nothing be stored, sent or answered any more that was received until now.
+
+        Replies and outcomes are cut later than what customers did: whatever a service made that did not know of the
+        tombstone yet is in its topic by then.
+        """
+        where = next(iter(positions()), None)
+        person = await disguised(request.user_id, request.code)
+        cut = await self._ends([topic.name for topic in SOURCES if topic.keyed_by == "conversation"])
+        await self._tombstones.write(request, person=person, cut=cut, position=where, at=self._clock.now())
+        failpoint("cleanup.after_tombstone_before_erasing")
+        await asyncio.sleep(self._settle)
+        await self._tombstones.move_cut(request.code, await self._ends([REPLIES, OUTCOMES]))
+        await self._tombstones.remember(request.code, conversations, self._clock.now())
+
+    async def _ends(self, topics: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        return await self._reader.ends(topics) if self._reader is not None else {}
+
+    async def _delete(self, conversations: list[str]) -> None:
+        for name, field in ((name, "conversation_id") for name in BY_CONVERSATION):
+            await self._delete_from(name, field, conversations)
+        for name in BY_ID:
+            await self._delete_from(name, "_id", conversations)
+        for some in batches(conversations):
+            self._metrics.erased.labels(DELIVERIES).inc(
+                await strip_ledger(self._db, {"conversation_id": {"$in": some}})
+            )
+
+    async def _delete_from(self, name: str, field: str, conversations: list[str]) -> None:
+        for some in batches(conversations):
+            failpoint("cleanup.between_deletions")
+            result = await self._db[name].delete_many({field: {"$in": some}})
+            self._metrics.erased.labels(name).inc(result.deleted_count)
 
     async def _accounts(self) -> set[str]:
         fields = {"account_id": 1, "other_accounts.account_id": 1}
@@ -112,17 +157,6 @@ class Eraser:
             for name in BY_ID:
                 found[name] += await self._db[name].count_documents({"_id": {"$in": some}})
         return found
-
-    async def _strip_ledger(self, conversations: list[str]) -> None:
-        ledger = self._db[DELIVERIES]
-        for some in batches(conversations):
-            while rows := await ledger.find({"conversation_id": {"$in": some}}).limit(BATCH).to_list():
-                # A stripped row no longer names its conversation, so a round finds other rows, or those that changed
-                # between reading and writing.
-                as_read = [{"_id": row["_id"], "state": row["state"], "fence": row.get("fence")} for row in rows]
-                updates = [UpdateOne(read, stripped(row)) for read, row in zip(as_read, rows, strict=True)]
-                result = await ledger.bulk_write(updates, ordered=False)
-                self._metrics.erased.labels(DELIVERIES).inc(result.modified_count)
 
 
 def batches(ids: list[str], size: int = BATCH) -> list[list[str]]:

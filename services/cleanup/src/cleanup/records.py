@@ -5,13 +5,13 @@ together, and nobody can list the persons from a copy of the database.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from common.mongo import ERASURES, Database
+from common.tombstones import person_digest
 
 State = Literal["erasing", "erased", "nobody"]
 
@@ -66,6 +66,11 @@ class ErasureRecords:
         await self._collection.update_one({"_id": code}, {"$set": {"state": state, "done_at": at}})
         return state
 
+    async def state_of(self, code: str) -> State | None:
+        """Return what came of a request so far; None where it is not known. Raises PyMongoError."""
+        document = await self._collection.find_one({"_id": code}, {"state": 1})
+        return document["state"] if document is not None else None
+
     async def find(self, code: str) -> Erasure | None:
         """Return the request of that code, or None. Raises PyMongoError."""
         document: dict[str, Any] | None = await self._collection.find_one({"_id": code})
@@ -82,5 +87,4 @@ class ErasureRecords:
 
 async def disguised(person: str, code: str) -> str:
     """Return scrypt of the person's id with the request's code as salt: about 50 ms a guess."""
-    digest = await asyncio.to_thread(hashlib.scrypt, person.encode(), salt=code.encode(), n=2**14, r=8, p=1, dklen=32)
-    return digest.hex()
+    return await asyncio.to_thread(person_digest, person, code)

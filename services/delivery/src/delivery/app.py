@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
 from common.clock import Clock, SystemClock
+from common.erasures import MongoErasures
 from common.events import AnyEvent, Event
 from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
@@ -41,6 +42,7 @@ from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contacts
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
+from delivery.erased import dead_unless_erased, unless_erased
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
 from delivery.ledger import Ledger
 from delivery.message_lookup import MessageLookup
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> Litestar:
     client = mongo_client(settings, service="delivery")
     db = database(client)
     ledger, contacts = MongoLedger(db), MongoContacts(db, clock)
+    erasures = MongoErasures(db)
     sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
     merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
     # One for each outside API and one for merchants' own addresses: those that hang leave the sends their connections.
@@ -170,7 +173,7 @@ def create_app(settings: Settings) -> Litestar:
         metrics=KafkaMetrics(registry),
         clock=clock,
         lane_of=lane_of,
-        buried=dead_lettered(dead, observer),
+        buried=dead_unless_erased(dead_lettered(dead, observer), erasures),
     )
     barrier = KafkaReadBarrier(subscriber, settings, topics=OBSERVED, lane=observations_of)
     sender = InstagramMessageSender(
@@ -197,7 +200,7 @@ def create_app(settings: Settings) -> Litestar:
         metrics=metrics,
         abandoned_after=settings.abandoned_after,
     )
-    on_event = delivery_handler(sender, observer)
+    on_event = unless_erased(delivery_handler(sender, observer), erasures, sender)
 
     async def consume() -> None:
         # The unique index comes first: without it one comment could be answered twice.

@@ -35,11 +35,17 @@ Publish = Callable[[Sequence[Event]], Awaitable[None]]
 
 def outcome_of(event: ReplyGenerated, row: Row) -> OutcomeEvent:
     """Return the event of a finished row, or of one whose outcome is unknown."""
-    cause = _Cause(event.data.conversation_id, event.traceparent, event.id)
     if row.erased:
-        suppressed = Suppressed(**_subject(event), reason="erased", detail="the person asked to be forgotten")
-        return ReplySuppressed(**_envelope(row.reply_id, cause, "suppressed", row.at), data=suppressed)
+        return outcome_of_erased(event, row.at)
+    cause = _Cause(event.data.conversation_id, event.traceparent, event.id)
     return _outcome(row, _subject(event), cause, event.data.received_at_ms)
+
+
+def outcome_of_erased(event: ReplyGenerated, at: datetime) -> OutcomeEvent:
+    """Return the event that says that a reply was not sent because its customer was erased."""
+    cause = _Cause(event.data.conversation_id, event.traceparent, event.id)
+    suppressed = Suppressed(**_subject(event), reason="erased", detail="the person asked to be forgotten")
+    return ReplySuppressed(**_envelope(event.data.reply_id, cause, "suppressed", at), data=suppressed)
 
 
 def outcome_of_abandoned(row: Row) -> OutcomeEvent:

@@ -14,6 +14,7 @@ import structlog
 
 from common.breaker import BreakerOpen
 from common.clock import Clock
+from common.erasures import ConversationErased, refuse_if_erased
 from common.errors import Permanent, Retryable, UnknownOutcome
 from common.events.outcomes import Route
 from common.events.replies import ReplyGenerated, Typing
@@ -28,7 +29,7 @@ from delivery.contacts import Contacts
 from delivery.ledger import CommentTaken, Ledger, Row
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.metrics import DeliveryMetrics
-from delivery.outcomes import outcome_of
+from delivery.outcomes import outcome_of, outcome_of_erased
 from delivery.pace.pacing import Pacing
 from delivery.parts import keys_of, pieces_of
 from delivery.patience import Patience
@@ -121,6 +122,12 @@ class InstagramMessageSender:
             await lookout.end()
         await self._finish(work, row)
 
+    async def suppress_erased(self, event: ReplyGenerated) -> None:
+        """Publish that a reply is not sent: its customer was erased after it was decided. The ledger keeps nothing."""
+        self._resolver.forget(event.data.reply_id)
+        if not isinstance(event.data.action, Typing):
+            await self._reports.publish(outcome_of_erased(event, self._clock.now()))
+
     async def _advance(self, work: Work) -> Row:
         """Take the reply from state to state until it is finished, and return its row."""
         row = await self._open(work)
@@ -154,6 +161,7 @@ class InstagramMessageSender:
         fresh = rows.opened(reply, keys_of(pieces_of(reply.action)), now)
         chosen = await self._choose(work, plan, plan.routes if isinstance(plan, Plan) else ())
         first = self._announced(fresh, chosen)
+        await refuse_if_erased()  # the pace may have made it wait for long
         refuse_if_lost()
         failpoint("delivery.before_claim")
         there = await self._insert(work, first)
@@ -247,9 +255,10 @@ class InstagramMessageSender:
             raise rows.IllegalTransition(f"{row.reply_id} is attempted without a plan")
         asked_at = time.perf_counter()
         try:
+            await refuse_if_erased()
             undisturbed = await work.lookout.undisturbed()
             self._refuse_if_late(row, index)
-        except Retryable:
+        except (Retryable, ConversationErased):
             await self._take_back(work, row, index)
             raise
         if not undisturbed:

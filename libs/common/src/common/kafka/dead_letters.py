@@ -7,6 +7,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+from common.tombstones import Position
+
 CAUSE = "jawab-cause"
 ATTEMPTS = "jawab-attempts"
 GROUP = "jawab-group"
@@ -19,6 +21,7 @@ DROPPED = "jawab-dropped-bytes"
 """Set where the value was too large for the dead-letter topic: it is empty there."""
 
 MAX_CAUSE = 500
+MAX_DIGITS = 19
 MAX_TRACE = 55
 """A W3C traceparent has 55 characters."""
 
@@ -37,6 +40,17 @@ def headers_of(record: Any, *, group: str, cause: str, attempts: int, at: dateti
         FAILED_AT: at.isoformat(),
         **_trace(record.value),
     }
+
+
+def origin_of(record: Any) -> Position | None:
+    """Return where a dead letter that was published again to its topic lay first; None for any other record."""
+    told = {name: value for name, value in record.headers if name in {TOPIC, PARTITION, OFFSET} and value is not None}
+    if told.get(TOPIC) != record.topic.encode():
+        return None
+    partition, offset = told.get(PARTITION, b""), told.get(OFFSET, b"")
+    if not (partition.isdigit() and offset.isdigit() and len(partition) < MAX_DIGITS and len(offset) < MAX_DIGITS):
+        return None
+    return Position(record.topic, int(partition), int(offset))
 
 
 def _trace(value: bytes | None) -> dict[str, str]:

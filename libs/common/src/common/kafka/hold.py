@@ -6,12 +6,13 @@ behind it.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from common.errors import Retryable
 from common.events import AnyEvent
+from common.tombstones import Position
 
 
 class OwnershipLost(Retryable):
@@ -96,6 +97,15 @@ def hold() -> Hold:
 def hand(record: Hold) -> None:
     """Lay a record into the hands of whatever the current task calls from here on."""
     _held.set(record)
+
+
+def positions() -> Sequence[Position]:
+    """Return where the current record lies, and where it lay before it was published again as a dead letter.
+
+    Empty in a test without Kafka, and for a record context that does not know.
+    """
+    found: Sequence[Position] = getattr(hold(), "positions", ())
+    return found
 
 
 def refuse_if_lost() -> None:

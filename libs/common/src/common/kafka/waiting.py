@@ -7,14 +7,16 @@ who work, a few quiet conversations would keep all the others from being answere
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import TypeVar
 
+from common.kafka.dead_letters import origin_of
 from common.kafka.hold import OwnershipLost, Wanted, hold
 from common.kafka.keys import account_of
 from common.kafka.lanes import Entry, Lane, Lanes
 from common.kafka.ownership import Ownership
 from common.kafka.slots import Slots
+from common.tombstones import Position
 
 T = TypeVar("T")
 
@@ -108,6 +110,14 @@ class InHand:
     def partition(self) -> int | None:
         """The partition it was read from."""
         return int(self._entry.record.partition)
+
+    @property
+    def positions(self) -> Sequence[Position]:
+        """Where the record lies; a dead letter that was published again also where it lay first."""
+        record = self._entry.record
+        here = Position(record.topic, record.partition, record.offset, record.timestamp)
+        first = origin_of(record)
+        return (here,) if first is None else (here, first)
 
     @property
     def line(self) -> Hashable:

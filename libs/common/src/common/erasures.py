@@ -1,0 +1,198 @@
+"""Asks, before something is stored or sent, whether the person it is about was erased meanwhile.
+
+Every service that stores or sends something of a person asks: when it begins with a record, and again before it writes
+what took it long to make. Tombstones are few and change seldom, so they are kept here and a revision tells whether any
+changed: one small read a second, whatever the traffic. An answer is at most `KEEP_SECONDS` old; whoever erases waits
+longer than that between the tombstone and the first deletion (`SETTLE_SECONDS`), so nobody stores behind its back
+except a process that stood still in between. The second pass is for that.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import structlog
+
+from common.errors import Paced
+from common.events import AnyEvent
+from common.events.interactions import INTERACTIONS
+from common.kafka.hold import positions
+from common.mongo import TOMBSTONES, Database
+from common.tombstones import (
+    Tombstone,
+    Verdict,
+    bucket_of,
+    digest_of,
+    ids_of,
+    person_digest,
+    received_at,
+    seen_at,
+)
+
+log = structlog.get_logger("erasures")
+
+KEEP_SECONDS = 1.0
+SETTLE_SECONDS = 3.0
+AGAIN_AFTER = 1.0
+MAX_DIGESTS = 10_000
+REVISION = "revision"
+
+
+class ConversationErased(Exception):
+    """The record in hand was received before its person was erased: nothing of it is stored, sent or answered."""
+
+
+class Erasures(Protocol):
+    """Knows who was erased. Every method raises PyMongoError where the store is away."""
+
+    async def begin(self, event: AnyEvent) -> None:
+        """Remember that the current task works on `event`, for `refuse_if_erased`; ask at once. Raises like that."""
+        ...
+
+    async def note_ignored(self, event: AnyEvent) -> None:
+        """Count a record that was ignored because its person was erased, and remember that it was."""
+        ...
+
+    async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:
+        """Tell whether a message with this id or one of these fingerprints is one that Jawab sent before an erasure."""
+        ...
+
+
+class NoErasures:
+    """Knows nobody: for tests, and for tools that store nothing."""
+
+    async def begin(self, event: AnyEvent) -> None:  # noqa: ARG002 the protocol's name
+        """Forget what an earlier record of this task was about."""
+        _current.set(None)
+
+    async def note_ignored(self, event: AnyEvent) -> None:
+        """Count nothing."""
+
+    async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:  # noqa: ARG002 the protocol's names
+        """Know no message."""
+        return False
+
+
+class MongoErasures:
+    """The tombstones in the database; what was read is believed for `keep` seconds."""
+
+    def __init__(self, db: Database, *, keep: float = KEEP_SECONDS) -> None:
+        self._collection = db[TOMBSTONES]
+        self._keep = keep
+        self._read_at = float("-inf")
+        self._revision = -1
+        self._buckets: dict[int, list[Tombstone]] = {}
+        self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._reading = asyncio.Lock()
+
+    async def begin(self, event: AnyEvent) -> None:
+        """Remember what the current task works on, and ask at once. Raises ConversationErased, Paced, PyMongoError."""
+        _current.set((self, event))
+        await self.refuse(event)
+
+    async def refuse(self, event: AnyEvent) -> None:
+        """Raise ConversationErased for what was received before its person was erased, Paced while that is at work."""
+        verdicts = {verdict for _, verdict in await self._verdicts(event)}
+        if "erased" in verdicts:
+            raise ConversationErased(f"{event.id} was received before its person was erased")
+        if "wait" in verdicts:
+            raise Paced("its conversation is being erased", after=AGAIN_AFTER)
+
+    async def note_ignored(self, event: AnyEvent) -> None:
+        """Count an ignored record on its tombstones; a copy of it that comes later is known then."""
+        received = received_at(event)
+        moment = seen_at(event.time, received) if received is not None else event.time
+        for tombstone, verdict in await self._verdicts(event):
+            if verdict != "erased":
+                continue
+            noted: dict[str, Any] = {"$inc": {"ignored": 1}}
+            news = {digest_of(tombstone.code, one) for one in ids_of(event)} - tombstone.seen
+            is_later = tombstone.seen_until is None or moment > tombstone.seen_until
+            if event.topic == INTERACTIONS and (news or is_later):
+                noted |= {"$addToSet": {"seen": {"$each": sorted(news)}}, "$max": {"seen_until": moment}}
+            await self._collection.update_one({"_id": tombstone.code}, noted)
+            if "$max" in noted:
+                await self.announce()
+        log.info("record.of_erased_person_ignored", type=event.type)
+
+    async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:
+        """Tell whether Jawab sent, or was sending, a message with this id or fingerprint before an erasure.
+
+        A fingerprint counts once: its echo's copies are known by their id from then on, and the same words of an agent
+        are the agent's.
+        """
+        for tombstone in await self._of(account_id, contact_id):
+            named = digest_of(tombstone.code, mid)
+            if named in tombstone.own:
+                return True
+            for key in (digest_of(tombstone.code, one) for one in keys):
+                if key in tombstone.own:
+                    await self._collection.update_one({"_id": tombstone.code}, {"$addToSet": {"own": named}})
+                    await self._collection.update_one({"_id": tombstone.code}, {"$pull": {"own": key}})
+                    await self.announce()
+                    return True
+        return False
+
+    async def announce(self) -> None:
+        """Let every process read the tombstones again within `KEEP_SECONDS`."""
+        await self._collection.update_one({"_id": REVISION}, {"$inc": {"number": 1}}, upsert=True)
+        self._read_at = float("-inf")
+
+    async def _verdicts(self, event: AnyEvent) -> list[tuple[Tombstone, Verdict]]:
+        contact_id = getattr(event.data, "contact_id", None)
+        if contact_id is None:
+            return []
+        return [
+            (tombstone, tombstone.verdict(event, positions()))
+            for tombstone in await self._of(event.data.account_id or "", contact_id)
+        ]
+
+    async def _of(self, account_id: str, contact_id: str) -> list[Tombstone]:
+        await self._refresh()
+        found = []
+        for tombstone in self._buckets.get(bucket_of(contact_id), ()):
+            of_account = tombstone.account_id in {None, account_id}
+            if of_account and await self._digest(contact_id, tombstone.code) == tombstone.person:
+                found.append(tombstone)
+        return found
+
+    async def _digest(self, contact_id: str, code: str) -> str:
+        known = self._digests.get((contact_id, code))
+        if known is None:
+            known = await asyncio.to_thread(person_digest, contact_id, code)
+            self._digests[contact_id, code] = known
+            while len(self._digests) > MAX_DIGESTS:
+                self._digests.popitem(last=False)
+        return known
+
+    async def _refresh(self) -> None:
+        asked_at = time.monotonic()
+        if asked_at - self._read_at < self._keep:
+            return
+        async with self._reading:
+            if asked_at < self._read_at:
+                return  # whoever had the lock before read after we asked
+            began = time.monotonic()
+            document = await self._collection.find_one({"_id": REVISION})
+            revision = document["number"] if document is not None else 0
+            if revision != self._revision:
+                buckets: dict[int, list[Tombstone]] = {}
+                async for stored in self._collection.find({"_id": {"$ne": REVISION}}):
+                    tombstone = Tombstone.from_document(stored)
+                    buckets.setdefault(tombstone.bucket, []).append(tombstone)
+                self._buckets, self._revision = buckets, revision
+            self._read_at = began
+
+
+_current: ContextVar[tuple[MongoErasures, AnyEvent] | None] = ContextVar("record that may be of an erased person")
+
+
+async def refuse_if_erased() -> None:
+    """Ask again about the record that the current task works on. Raises ConversationErased, Paced, PyMongoError."""
+    current = _current.get(None)
+    if current is not None:
+        erasures, event = current
+        await erasures.refuse(event)
