@@ -22,7 +22,7 @@ from common.erasures import MongoErasures
 from common.errors import Paced
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import HumanReplied, HumanReply
-from common.events.privacy import ErasureRequested, PrivacyRequest
+from common.events.privacy import PRIVACY, ErasureRequested, PrivacyRequest
 from common.kafka.hold import hand
 from common.mongo import COLLECTIONS, CONVERSATIONS, DECISIONS, MERCHANTS, MESSAGES, TOMBSTONES, Database
 from common.tombstones import Position
@@ -213,6 +213,21 @@ async def test_a_request_that_is_read_again_leaves_the_new_conversation_alone(er
     before = await stored(erasing.db)
     assert await eraser(erasing.db, 2).erase(requested()) == "erased"
     assert await stored(erasing.db) == before
+
+
+async def test_the_same_request_made_again_erases_what_came_since(erasing: Scene):
+    for offset, mid in ((0, "m1"), (1, "m2")):
+        await at(erasing, offset, message(mid=mid))
+        hand(Record(offset, PRIVACY))
+        await eraser(erasing.db, offset + 1).erase(requested())
+        assert await stored(erasing.db) == {}
+    hand(Record(0, PRIVACY))
+    await at(erasing, 2, message(mid="m3"))
+    hand(Record(1, PRIVACY))
+    await eraser(erasing.db, 3).erase(requested())
+    assert (await stored(erasing.db))[MESSAGES] == 1
+    await at(erasing, 3, message(mid="m1"))
+    assert await erasing.db[MESSAGES].distinct("_id") == ["1:msg:m3"]
 
 
 async def test_the_second_pass_erases_what_a_process_that_stood_still_stored_and_nothing_new(erasing: Scene):

@@ -8,7 +8,8 @@ nobody. What the language model cost stays: it names nobody either. At the end t
 What this cannot reach: Kafka keeps the texts until its own retention removes them. That is said on the status page.
 
 All of it is idempotent: a crash half-way, or a replay of the requests after a restored backup, does the rest. A request
-that is done and comes again erases only what was received before it.
+that is read again once it is done erases only what was received before it; the same request made again is another
+record, and erases what came since, too.
 """
 
 import asyncio
@@ -22,17 +23,18 @@ from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords, State, disguised
 from cleanup.second_pass import erase_old
 from cleanup.stored_accounts import accounts_in
-from cleanup.tombstones import TombstoneWriter
+from cleanup.tombstones import Stored, TombstoneWriter
 from common.clock import Clock
 from common.errors import Permanent
 from common.events.ids import NOBODY, conversation_id
 from common.events.outcomes import OUTCOMES
-from common.events.privacy import ErasureRequested, PrivacyRequest
+from common.events.privacy import PRIVACY, ErasureRequested, PrivacyRequest
 from common.events.replies import REPLIES
 from common.failpoints import failpoint
 from common.kafka.hold import positions
 from common.kafka.topics import SOURCES
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MERCHANTS, MESSAGES, Database
+from common.tombstones import Position
 
 log = structlog.get_logger("erasure")
 
@@ -85,7 +87,7 @@ class Eraser:
         conversations = await self.conversations_of(request)
         known = await self._tombstones.find(request.code)
         state = await self._records.state_of(request.code)
-        if known is not None and known.tombstone.done and state is not None:
+        if known is not None and known.tombstone.done and state is not None and not _asked_again(known):
             await erase_old(self._db, conversations, known.tombstone, self._metrics)
             return state
         found = await self._count(conversations)
@@ -112,10 +114,9 @@ class Eraser:
         Replies and outcomes are cut later than what customers did: whatever a service made that did not know of the
         tombstone yet is in its topic by then.
         """
-        where = next(iter(positions()), None)
         person = await disguised(request.user_id, request.code)
         cut = await self._ends([topic.name for topic in SOURCES if topic.keyed_by == "conversation"])
-        await self._tombstones.write(request, person=person, cut=cut, position=where, at=self._clock.now())
+        await self._tombstones.write(request, person=person, cut=cut, position=_position(), at=self._clock.now())
         failpoint("cleanup.after_tombstone_before_erasing")
         await asyncio.sleep(self._settle)
         await self._tombstones.move_cut(request.code, await self._ends([REPLIES, OUTCOMES]))
@@ -157,6 +158,17 @@ class Eraser:
             for name in BY_ID:
                 found[name] += await self._db[name].count_documents({"_id": {"$in": some}})
         return found
+
+
+def _position() -> Position | None:
+    """Return where the current request lies in its topic; None without Kafka."""
+    return next((position for position in positions() if position.topic == PRIVACY), None)
+
+
+def _asked_again(known: Stored) -> bool:
+    """Tell whether the current record is a later request with the code of one that is done, and not that one again."""
+    here = _position()
+    return here is not None and known.request is not None and here.offset > known.request.offset
 
 
 def batches(ids: list[str], size: int = BATCH) -> list[list[str]]:

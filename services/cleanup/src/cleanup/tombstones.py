@@ -41,19 +41,23 @@ class TombstoneWriter:
         position: Position | None,
         at: datetime,
     ) -> None:
-        """Write the tombstone of a request, unless it is there, and let every service know. Raises PyMongoError."""
-        first: dict[str, Any] = {
-            "person": person,
-            "bucket": bucket_of(request.user_id),
-            "account_id": request.account_id,
+        """Write the tombstone of a request and let every service know. Raises PyMongoError.
+
+        One that is at work stays as it is: a crash half-way moves no cut. One that is done begins again.
+        """
+        whom = {"person": person, "bucket": bucket_of(request.user_id), "account_id": request.account_id}
+        begun: dict[str, Any] = {
             "state": "erasing",
+            "second_pass_at": None,
             "cut": _listed(cut),
             "cut_ms": round(at.timestamp() * 1000),
             "erased_at": at,
         }
         if position is not None:
-            first["request"] = {"topic": position.topic, "partition": position.partition, "offset": position.offset}
-        await self._collection.update_one({"_id": request.code}, {"$setOnInsert": first}, upsert=True)
+            begun["request"] = {"topic": position.topic, "partition": position.partition, "offset": position.offset}
+        again = await self._collection.update_one({"_id": request.code, "state": "done"}, {"$set": begun})
+        if not again.matched_count:
+            await self._collection.update_one({"_id": request.code}, {"$setOnInsert": whom | begun}, upsert=True)
         await self._erasures.announce()
 
     async def move_cut(self, code: str, cut: Mapping[str, Sequence[int]]) -> None:
