@@ -26,6 +26,7 @@ CONSUMED: dict[str, tuple[str, tuple[str, ...]]] = {
 SLOW_SECONDS = 60.0
 STUCK_SECONDS = 600.0
 GROWTH_SECONDS = 300.0
+LOOK_SECONDS = 5.0
 
 Verdict = Literal["ok", "degraded", "failing"]
 
@@ -105,18 +106,24 @@ def consumed_stage(partitions: list[Partition], *, dead_letters: int, now_ms: in
 
 
 class FailureHistory:
-    """How many failures each stage had at earlier looks, for telling whether there are more of them lately."""
+    """How many failures each stage had at earlier looks, for telling whether there are more of them lately.
+
+    One look in `LOOK_SECONDS` is kept, whoever asks how often: the window's beginning is known to within that.
+    """
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, dict[str, int]]] = deque()
 
     def growth(self, stages: Mapping[str, Stage], now: float) -> dict[str, int]:
-        """Remember this look and return, by stage, the failures added within `GROWTH_SECONDS`."""
+        """Return, by stage, the failures added within `GROWTH_SECONDS`. `now` are seconds of our own clock."""
+        if self._looks and now < self._looks[-1][0]:
+            self._looks.clear()  # the clock was set back: nothing is known of before
         while self._looks and self._looks[0][0] < now - GROWTH_SECONDS:
             self._looks.popleft()
         current = {name: stage.failed for name, stage in stages.items()}
         before = self._looks[0][1] if self._looks else current
-        self._looks.append((now, current))
+        if not self._looks or now - self._looks[-1][0] >= LOOK_SECONDS:
+            self._looks.append((now, current))
         return {name: max(failed - before.get(name, failed), 0) for name, failed in current.items()}
 
 
