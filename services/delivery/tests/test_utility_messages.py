@@ -1,5 +1,6 @@
 """Asking for a message over HTTP: what is accepted, what is refused, and that one key sends one message."""
 
+import gzip
 import json
 from datetime import timedelta
 
@@ -60,6 +61,13 @@ class TestAccepting:
         assert (event.type, event.partitionkey) == ("com.jawab.reply.requested.v1", f"17841400000000001:{CONTACT}")
         assert (event.data.reply_id, event.data.origin) == (said["replyId"], "api")
         assert world.platform.asked == []
+
+    async def test_a_compressed_body_is_415_and_says_so(self, api, world):
+        url, token = "/api/utility-messages/shop/send", f"Bearer {api.token}"
+        headers = {"authorization": token, "content-encoding": "gzip"}
+        response = await api.client.post(url, content=gzip.compress(json.dumps(BODY).encode()), headers=headers)
+        assert (response.status_code, "Content-Encoding gzip" in response.json()["detail"]) == (415, True)
+        assert world.published == []
 
     async def test_an_accepted_message_is_sent_once_and_its_state_can_be_read(self, api, world):
         await world.contacts.customer_acted(f"17841400000000001:{CONTACT}", world.clock.now())

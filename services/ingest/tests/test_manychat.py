@@ -1,5 +1,6 @@
 """ManyChat's External Request: a contact's data becomes the message they wrote."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -214,7 +215,27 @@ async def test_a_secret_is_rotated_by_naming_both(world):
 async def test_a_body_that_is_no_object_or_too_large_is_refused(world):
     headers = {"X-Jawab-Secret": world.manychat_secret}
     assert (await world.client.post(PATH, content=b"[]", headers=headers)).status_code == 400
-    assert (await world.client.post(PATH, content=b"x" * 70_000, headers=headers)).status_code == 413
+    assert (await world.client.post(PATH, content=b"x" * 8193, headers=headers)).status_code == 413
+
+
+async def test_eight_kibibytes_of_contact_data_are_read(world):
+    body = contact(world, custom_fields={})
+    filled = contact(world, custom_fields={"a": "x" * (8192 - len(json.dumps(body)) - len('"a": ""'))})
+    raw = json.dumps(filled).encode()
+    headers = {"X-Jawab-Secret": world.manychat_secret}
+    assert len(raw) == 8192
+    assert (await world.client.post(PATH, content=raw, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"manychat_per_minute": 3}], indirect=True)
+async def test_an_account_has_its_requests_a_minute_and_another_its_own(world):
+    answers = [await post(world, contact(world)) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert "3 requests" in answers[-1].json()["detail"]
+    other = secret_of("42", world.manychat_secret)
+    assert (await post(world, contact(world), other)).status_code == 200
+    assert (await world.send(world.body(world.message()))).status_code == 200  # signed traffic is never limited
 
 
 async def test_kafka_away_is_503(world):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.throttle import FailureLimit, source_of
+from ingest.throttle import source_of
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,3 @@ from ingest.throttle import FailureLimit, source_of
 )
 def test_only_entries_written_by_our_own_proxies_are_believed(peer, forwarded, proxies, expected):
     assert source_of(peer, forwarded, proxies) == expected
-
-
-async def test_each_source_has_a_share_of_its_own():
-    limit = FailureLimit(2)
-    assert [await limit.exceeded("a") for _ in range(4)] == [False, False, True, True]
-    assert not await limit.exceeded("b")

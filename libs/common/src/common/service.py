@@ -34,6 +34,8 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 S = TypeVar("S", bound=ServiceSettings)
 
+KNOWN_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
+
 EXIT_MISCONFIGURED = 78
 """EX_CONFIG of sysexits.h: restarting will not help."""
 
@@ -100,6 +102,26 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[d
         return Response(body, status_code=error.status_code, headers=error.headers)
     log.error("request.failed", method=request.method, path=request.url.path, exc_info=error)
     return Response({"status_code": 500, "detail": "Internal Server Error"}, status_code=500)
+
+
+def unread_encoding(request: Request[Any, Any, Any]) -> str | None:
+    """Return what to answer (415) to a body that came compressed, or None.
+
+    Nobody who calls us compresses: Meta signs and sends plain JSON. Unpacking would also leave open which bytes a
+    signature covers.
+    """
+    named = request.headers.get("content-encoding", "").strip().lower()
+    if named in ("", "identity"):
+        return None
+    shown = named if named in KNOWN_ENCODINGS else "another than identity"
+    return f"Content-Encoding {shown} is not read: send the body as it is, without compressing it"
+
+
+async def refuse_encoded(request: Request[Any, Any, Any]) -> None:
+    """Raise HTTPException (415) for a compressed body: a route's `before_request`."""
+    detail = unread_encoding(request)
+    if detail is not None:
+        raise HTTPException(detail, status_code=415, headers={"Accept-Encoding": "identity"})
 
 
 def run(name: str, settings_class: type[S], create_app: Callable[[S], Litestar]) -> None:

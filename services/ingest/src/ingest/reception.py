@@ -5,8 +5,8 @@ A request that is refused raises `Refused`; every one of them leaves through `at
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 import structlog
@@ -16,12 +16,16 @@ from litestar.exceptions import HTTPException
 from common.clock import Clock
 from common.events import Event
 from common.failpoints import failpoint
+from common.service import unread_encoding
 from ingest.body import MAX_BODY_BYTES, BadBody, json_object
 from ingest.metrics import IngestMetrics
 from ingest.publishing import NotPublished, Publisher
+from ingest.publishing_room import NoRoom, PublishingRoom
+from ingest.request_rate import RETRY_AFTER_SECONDS, RequestRate
 from ingest.settings import Settings
 from ingest.stages import Stage
-from ingest.throttle import RETRY_AFTER_SECONDS, FailureLimit, source_of
+from ingest.throttle import source_of
+from ingest.uploads import Upload, Uploads
 
 log = structlog.get_logger("ingest")
 
@@ -31,6 +35,7 @@ Outcome = Literal[
     "throttled",
     "bad_body",
     "too_large",
+    "encoded",
     "too_slow",
     "cut_off",
     "kafka_away",
@@ -65,10 +70,15 @@ class Reception:
         self.metrics = metrics
         self._settings = settings
         self._publisher = publisher
-        self._limit = FailureLimit(settings.failures_per_minute)
+        self._failures = RequestRate(settings.failures_per_minute)
+        self._manychat = RequestRate(settings.manychat_per_minute)
+        self._uploads = Uploads(settings.max_buffered)
+        self._room = PublishingRoom(
+            max_requests=settings.max_in_flight,
+            max_bytes=settings.max_publishing,
+            max_wait=settings.ack_deadline,
+        )
         self.published = 0
-        self._publishing = 0
-        self._buffered = 0
         self._arrivals: dict[int, float] = {}
         self._arrived = 0
         self._completed = 0
@@ -99,36 +109,47 @@ class Reception:
     async def body(self, request: AnyRequest, *, limit: int = MAX_BODY_BYTES) -> bytes:
         """Return the raw body, at most `limit` bytes, read inside the deadline, whatever Content-Length claims.
 
-        Raises Refused: 413 when it is larger, 408 when it comes too slowly, 503 when too much is being read at once.
+        Raises Refused: 413 when it is larger, 415 when it is compressed, 408 when it comes too slowly, 503 when it has
+        to make room for others that are being read.
         """
         announced = request.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(limit)
+        encoding = unread_encoding(request)
+        if encoding is not None:
+            raise Refused(415, "encoded", encoding)
         chunks: list[bytes] = []
-        size = 0
+        async with self._uploading(request, limit) as upload:
+            async for chunk in request.stream():
+                self._uploads.grow(upload, len(chunk))
+                self.metrics.buffered.set(self._uploads.bytes)
+                if upload.size > limit:
+                    raise _too_large(limit)
+                if upload.evicted:
+                    raise _evicted()
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    @asynccontextmanager
+    async def _uploading(self, request: AnyRequest, limit: int) -> AsyncIterator[Upload]:
+        """Count a body while it is read inside the deadline. Raises Refused for whatever ends that early."""
+        upload: Upload | None = None
         try:
-            async with asyncio.timeout(self._settings.body_deadline):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    self._buffer(len(chunk))
-                    if size > limit:
-                        raise _too_large(limit)
-                    if self._buffered > self._settings.max_buffered:
-                        raise Refused(503, "busy", "too many bodies are being read at once", retry_after=1)
-                    chunks.append(chunk)
+            async with asyncio.timeout(self._settings.body_deadline) as timer:
+                upload = self._uploads.begin(self._source_of(request), lambda: _end_now(timer))
+                yield upload
         except TimeoutError:
+            if upload is not None and upload.evicted:
+                raise _evicted() from None
             raise Refused(408, "too_slow", f"the body took over {self._settings.body_deadline:g} s") from None
         except HTTPException as error:
             if isinstance(error, Refused):
                 raise
             raise _too_large(limit) if error.status_code == 413 else _cut_off() from None  # noqa: PLR2004
         finally:
-            self._buffer(-size)
-        return b"".join(chunks)
-
-    def _buffer(self, change: int) -> None:
-        self._buffered += change
-        self.metrics.buffered.set(self._buffered)
+            if upload is not None:
+                self._uploads.end(upload)
+            self.metrics.buffered.set(self._uploads.bytes)
 
     def json(self, raw: bytes) -> dict[str, Any]:
         """Return the JSON object in a body. Raises Refused (400) with what is wrong."""
@@ -138,27 +159,35 @@ class Reception:
             self.metrics.bad_bodies.labels(error.reason).inc()
             raise Refused(400, "bad_body", error.detail) from None
 
-    async def unproven(
-        self, request: AnyRequest, route: str, reason: str, detail: str, *, status: int = 401
-    ) -> Refused:
+    def unproven(self, request: AnyRequest, route: str, reason: str, detail: str, *, status: int = 401) -> Refused:
         """Count a failed proof of identity; return what to raise: `status`, or 429 beyond the address's share."""
         self.metrics.signature_failures.labels(route, reason).inc()
-        peer = request.client.host if request.client else None
-        source = source_of(peer, request.headers.getall("x-forwarded-for", []), self._settings.trusted_proxies)
-        if await self._limit.exceeded(source):
+        if self._failures.exceeded(self._source_of(request)):
             detail = "too many refused requests from this address"
             return Refused(429, "throttled", detail, retry_after=RETRY_AFTER_SECONDS)
         log.warning("request.unproven", route=route, reason=reason)
         return Refused(status, "bad_signature", detail)
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        """Return when Kafka has all `events`. Raises Refused (503) when it has not, or too many wait for that already.
+    def limit_manychat(self, account: str) -> None:
+        """Count an account's External Request. Raises Refused (429) beyond the account's minute."""
+        if self._manychat.exceeded(account):
+            detail = f"more than {self._settings.manychat_per_minute} requests of this account in a minute"
+            raise Refused(429, "throttled", detail, retry_after=RETRY_AFTER_SECONDS)
 
-        Only what proved its identity comes this far, so nobody else can use up the places.
+    async def publish(self, events: Sequence[Event], *, size: int = 0) -> None:
+        """Return when Kafka has all `events`, made of `size` bytes. Raises Refused (503) when it has not, or too many
+        wait for that already.
+
+        Only what proved its identity comes this far; an account has no more than its share of the room.
         """
-        if self._publishing >= self._settings.max_in_flight:
-            raise Refused(503, "busy", "too many webhooks are being handled at once", retry_after=1)
-        self._publishing += 1
+        account = events[0].partitionkey.partition(":")[0] if events else ""
+        try:
+            async with self._room.taken(account, size):
+                await self._publish(events)
+        except NoRoom:
+            raise Refused(503, "busy", "too many webhooks are being handled at once", retry_after=1) from None
+
+    async def _publish(self, events: Sequence[Event]) -> None:
         try:
             await self._publisher.publish(events)
             failpoint("ingest.after_append_before_answer")
@@ -166,10 +195,13 @@ class Reception:
             log.error("events.not_published", reason=str(error), events=len(events))
             raise Refused(503, "kafka_away", "the events could not be stored; send them again", retry_after=5) from None
         finally:
-            self._publishing -= 1
             self.published += 1
         for event in events:
             self.metrics.events.labels(event.type).inc()
+
+    def _source_of(self, request: AnyRequest) -> str:
+        peer = request.client.host if request.client else None
+        return source_of(peer, request.headers.getall("x-forwarded-for", []), self._settings.trusted_proxies)
 
     def stage(self) -> Stage:
         """Return this process's part of the way of a message: the requests themselves."""
@@ -185,6 +217,15 @@ class Reception:
 
 def _too_large(limit: int) -> Refused:
     return Refused(413, "too_large", f"the body is larger than {limit} bytes")
+
+
+def _evicted() -> Refused:
+    return Refused(503, "busy", "too many bodies are being read at once", retry_after=1)
+
+
+def _end_now(timer: asyncio.Timeout) -> None:
+    if not timer.expired():
+        timer.reschedule(asyncio.get_running_loop().time())
 
 
 def _cut_off() -> Refused:

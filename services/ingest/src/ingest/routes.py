@@ -1,6 +1,7 @@
 """The HTTP routes: what each proves, what it makes of its body, and what it answers. The work is elsewhere."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -34,7 +35,8 @@ NOT_PROVEN = (
 NOT_ITS_ACCOUNT = (
     "X-Jawab-Secret is not that of the account in account_id: each has its own (python -m ingest.account_secret)"
 )
-SMALL_BODY_BYTES = 64 * 1024
+TENANT_BODY_BYTES = 8 * 1024
+"""Of an External Request and of Meta's callbacks: contact data has about 2 KB, a signed_request less than 1 KB."""
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 """Meta's challenges are numbers; what could be markup is never sent back."""
@@ -57,7 +59,7 @@ def instagram_routes(reception: Reception, settings: Settings) -> list[Controlle
             if query.get("hub.mode") != "subscribe" or not token_fits:
                 reason = "verify_token" if query.get("hub.mode") == "subscribe" else "mode"
                 detail = "hub.mode must be subscribe and hub.verify_token the one configured as IG_VERIFY_TOKEN"
-                raise await reception.unproven(request, "verification", reason, detail, status=403)
+                raise reception.unproven(request, "verification", reason, detail, status=403)
             challenge = query.get("hub.challenge")
             if not challenge:
                 raise Refused(400, "bad_request", "hub.challenge is missing")
@@ -69,10 +71,7 @@ def instagram_routes(reception: Reception, settings: Settings) -> list[Controlle
     async def receive(request: AnyRequest) -> Answer:
         with reception.attended("instagram", "webhook"):
             received_at = reception.clock.now()
-            raw = await reception.body(request)
-            refusal = signature.refusal(request.headers.get(signature.HEADER), raw, secrets)
-            if refusal is not None:
-                raise await reception.unproven(request, "webhook", refusal.value, refusal.detail)
+            raw = await _signed_body(reception, request, secrets)
             body = reception.json(raw)
             events, reduced = fitted(
                 normalise(body, received_at=received_at, traceparent=_trace(request)), body_bytes=len(raw)
@@ -80,7 +79,7 @@ def instagram_routes(reception: Reception, settings: Settings) -> list[Controlle
             if reduced:
                 reception.metrics.originals_reduced.inc(reduced)
                 log.warning("originals.reduced", events=reduced, bytes=len(raw))
-            await reception.publish(events)
+            await reception.publish(events, size=len(raw))
             log.debug("webhook.accepted", events=len(events), bytes=len(raw))
             return Response({"status": "accepted", "events": len(events)})
 
@@ -107,6 +106,19 @@ def instagram_routes(reception: Reception, settings: Settings) -> list[Controlle
     if settings.development:
         handlers.append(_rehearsal(reception, settings))
     return handlers
+
+
+async def _signed_body(reception: Reception, request: AnyRequest, secrets: Sequence[str]) -> bytes:
+    """Return a body that Meta signed. Raises Refused; without a well-formed signature none of the body is read."""
+    header = request.headers.get(signature.HEADER)
+    claimed = signature.claimed(header)
+    if isinstance(claimed, signature.Refusal):
+        raise reception.unproven(request, "webhook", claimed.value, claimed.detail)
+    raw = await reception.body(request)
+    refusal = signature.refusal(header, raw, secrets)
+    if refusal is not None:
+        raise reception.unproven(request, "webhook", refusal.value, refusal.detail)
+    return raw
 
 
 def _rehearsal(reception: Reception, settings: Settings) -> ControllerRouterHandler:
@@ -146,8 +158,10 @@ def manychat_routes(reception: Reception, settings: Settings) -> list[Controller
             if account is None and signature.is_one_of(given, secrets):
                 account = settings.account_id
             if account is None:
-                raise await reception.unproven(request, "manychat", "secret" if given else "missing", NOT_PROVEN)
-            body = reception.json(await reception.body(request, limit=SMALL_BODY_BYTES))
+                raise reception.unproven(request, "manychat", "secret" if given else "missing", NOT_PROVEN)
+            reception.limit_manychat(account)
+            raw = await reception.body(request, limit=TENANT_BODY_BYTES)
+            body = reception.json(raw)
             try:
                 event = external_request.message_of(
                     body,
@@ -158,8 +172,8 @@ def manychat_routes(reception: Reception, settings: Settings) -> list[Controller
             except external_request.InvalidContactData as error:
                 raise Refused(400, "bad_body", str(error)) from None
             if event.data.account_id != account:
-                raise await reception.unproven(request, "manychat", "account", NOT_ITS_ACCOUNT)
-            await reception.publish([event])
+                raise reception.unproven(request, "manychat", "account", NOT_ITS_ACCOUNT)
+            await reception.publish([event], size=len(raw))
             return Response({"status": "accepted", "events": 1})
 
     return [receive]
@@ -170,14 +184,14 @@ def privacy_routes(reception: Reception, settings: Settings) -> list[ControllerR
 
     async def asked(request: AnyRequest, purpose: signed_request.Purpose) -> str:
         received_at = reception.clock.now()
-        raw = await reception.body(request, limit=SMALL_BODY_BYTES)
+        raw = await reception.body(request, limit=TENANT_BODY_BYTES)
         try:
             value = signed_request.value_in(raw, request.headers.get("content-type", ""))
             opened = signed_request.opened(value, settings.app_secrets)
         except signed_request.Malformed as error:
             raise Refused(400, "bad_body", str(error)) from None
         except signed_request.WrongSignature as error:
-            raise await reception.unproven(request, purpose, "signed_request", str(error)) from None
+            raise reception.unproven(request, purpose, "signed_request", str(error)) from None
         await reception.publish([opened.event(purpose, received_at=received_at, traceparent=_trace(request))])
         return opened.code(purpose)
 

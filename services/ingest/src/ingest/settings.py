@@ -29,7 +29,19 @@ class Settings(ServiceSettings, KafkaSettings, MetaAppSettings):
         "INGEST_MAX_BUFFERED_BYTES",
         default=256 * MIB,
         ge=8 * MIB,
-        description="Of bodies that are still being read, all requests together.",
+        description="Of bodies above 64 KiB that are still being read, all requests together.",
+    )
+    max_publishing: int = named(
+        "INGEST_MAX_PUBLISHING_BYTES",
+        default=64 * MIB,
+        ge=16 * MIB,
+        description="Of bodies whose events are being published, all requests together; an account has half.",
+    )
+    manychat_per_minute: int = named(
+        "INGEST_MANYCHAT_PER_MINUTE",
+        default=1200,
+        ge=1,
+        description="External Requests of one account in a minute; ManyChat does not repeat what is refused.",
     )
     failures_per_minute: int = named("INGEST_BAD_SIGNATURES_PER_MINUTE", default=60, ge=1)
     trusted_proxies: int = named(

@@ -40,11 +40,8 @@ DETAILS = {
 }
 
 
-def refusal(header: str | None, body: bytes, secrets: Sequence[str]) -> Refusal | None:
-    """Return why `body` is not accepted as signed by one of `secrets`, or None when it is.
-
-    Every secret is tried, also after one has matched, and each comparison takes constant time. No secrets: refused.
-    """
+def claimed(header: str | None) -> bytes | Refusal:
+    """Return the digest that a header claims, or why it claims none: known before any of the body is read."""
     if not header:
         return Refusal.MISSING
     if not header.isascii():
@@ -52,12 +49,20 @@ def refusal(header: str | None, body: bytes, secrets: Sequence[str]) -> Refusal 
     if not header.startswith(PREFIX):
         return Refusal.NOT_SHA256
     given = header.removeprefix(PREFIX)
-    if not DIGEST.fullmatch(given):
-        return Refusal.MALFORMED
-    claimed = bytes.fromhex(given)
+    return bytes.fromhex(given) if DIGEST.fullmatch(given) else Refusal.MALFORMED
+
+
+def refusal(header: str | None, body: bytes, secrets: Sequence[str]) -> Refusal | None:
+    """Return why `body` is not proven to come from Meta, or None where it is.
+
+    Every secret is tried, also after one has matched, and each comparison takes constant time. No secrets: refused.
+    """
+    digest = claimed(header)
+    if isinstance(digest, Refusal):
+        return digest
     matched = False
     for secret in secrets:
-        matched |= hmac.compare_digest(hmac.digest(secret.encode(), body, hashlib.sha256), claimed)
+        matched |= hmac.compare_digest(hmac.digest(secret.encode(), body, hashlib.sha256), digest)
     return None if matched else Refusal.MISMATCH
 
 

@@ -1,26 +1,8 @@
-"""A limit on failed proofs of identity per source address. Whoever can sign is never counted, so never slowed down."""
+"""Where a request really comes from, behind as many proxies of ours as there are."""
 
 from collections.abc import Sequence
 
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
-
 from common.open_connections import source_of_address
-
-RETRY_AFTER_SECONDS = 60
-
-
-class FailureLimit:
-    """Counts failures by source address over a moving minute, in this process's memory."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._limit = RateLimitItemPerMinute(per_minute)
-        self._window = MovingWindowRateLimiter(MemoryStorage())
-
-    async def exceeded(self, source: str) -> bool:
-        """Count one failure and tell whether `source` has now had more than its share."""
-        return not await self._window.hit(self._limit, source)
 
 
 def source_of(peer: str | None, forwarded_for: Sequence[str], trusted_proxies: int) -> str:

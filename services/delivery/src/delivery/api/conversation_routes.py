@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.service import refuse_encoded
 from common.wrong_input import INSTAGRAM_ID
 from delivery.api.acceptance import new_key
 from delivery.api.answers import MOST_BYTES, NOT_DONE, Answer, AnyRequest, answer_to, caller, described, problem, read
@@ -23,7 +24,7 @@ PREFIX = "/api/conversations"
 CONVERSATION = PREFIX + "/{merchant_id:str}/{contact_id:str}"
 CUSTOMER = "contactId"
 
-bounded_post = partial(post, status_code=202, request_max_body_size=MOST_BYTES)
+bounded_post = partial(post, status_code=202, request_max_body_size=MOST_BYTES, before_request=refuse_encoded)
 
 
 def conversation_routes(

@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
+from common.service import refuse_encoded
 from delivery.api.acceptance import new_key
 from delivery.api.answers import MOST_BYTES, NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
 from delivery.api.tokens import SEND_MESSAGES
@@ -27,6 +28,7 @@ def utility_message_routes(
         summary="Send a message to a customer",
         status_code=202,
         request_max_body_size=MOST_BYTES,
+        before_request=refuse_encoded,
     )
     async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
         known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES)
