@@ -103,7 +103,7 @@ class MessageLookup:
 
     def _token(self, merchant: Merchant) -> str:
         try:
-            token = self._sealer.open(merchant.access_token) if merchant.access_token else None
+            token = merchant.opened("access_token", self._sealer)
         except NotOpenable:
             raise Refused("keys_unreadable") from None
         if token is None:
