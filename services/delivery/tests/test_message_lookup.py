@@ -51,11 +51,6 @@ def reads(world):
     return [asked for asked in world.platform.asked if asked[0] == "read_message"]
 
 
-@pytest.fixture(autouse=True)
-def alone():
-    hand(Held())
-
-
 @pytest.mark.parametrize("text", [None, "", "  "])
 async def test_an_announced_message_is_looked_up_and_published_as_the_message_it_is(world, text):
     photo = Attachment(type="image", url="https://lookaside.fbsbx.com/1")
