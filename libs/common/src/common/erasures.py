@@ -8,7 +8,6 @@ except a process that stood still in between. The second pass is for that.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from common.clock import monotonic
 from common.errors import Paced
 from common.events import AnyEvent
 from common.events.interactions import INTERACTIONS
@@ -169,13 +169,13 @@ class MongoErasures:
         return known
 
     async def _refresh(self) -> None:
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         if asked_at - self._read_at < self._keep:
             return
         async with self._reading:
             if asked_at < self._read_at:
                 return  # whoever had the lock before read after we asked
-            began = time.monotonic()
+            began = monotonic()
             document = await self._collection.find_one({"_id": REVISION})
             revision = document["number"] if document is not None else 0
             if revision != self._revision:
