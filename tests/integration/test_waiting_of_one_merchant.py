@@ -108,7 +108,7 @@ async def test_a_broadcast_keeps_to_its_limit_and_delays_no_answer(kafka, mongo_
             await sandbox.limit_rates(send=(PACE.calls, PACE.seconds))
             await send(*(said(LOUD, program=True) for _ in range(MANY)))
             async with asyncio.timeout(30):
-                while not await metric("kafka_paused_partitions"):
+                while not await metric("kafka_deferred_records"):
                     await asyncio.sleep(0.05)
 
             for event in [said(QUIET) for _ in range(ANSWERS)] + [said(LOUD) for _ in range(3)]:

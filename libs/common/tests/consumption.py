@@ -25,14 +25,15 @@ from common.settings import KafkaSettings
 QUICK = RetryPolicy(first_delay=0.01, longest_delay=0.05, longest_age=30, bug_attempts=3)
 
 
-def event(conversation: str, number: int) -> MessageReceived:
+def event(conversation: str, number: int, size: int = 0) -> MessageReceived:
+    """Return a conversation's next message, of so many characters."""
     return MessageReceived(
         id=f"{conversation}:{number}",
         source="/test",
         subject=conversation,
         partitionkey=conversation,
         time=datetime.now(UTC),
-        data=Message(account_id="1", contact_id=conversation, mid=str(number)),
+        data=Message(account_id="1", contact_id=conversation, mid=str(number), text="x" * size or None),
     )
 
 

@@ -164,28 +164,94 @@ async def test_what_was_done_beyond_a_stuck_record_is_not_done_again_after_a_cra
     assert again == ["stuck:0"]
 
 
-async def test_a_full_partition_is_paused_and_the_others_are_read_on(kafka, topic):
+async def test_a_partition_full_of_many_accounts_records_is_paused_and_the_others_are_read_on(kafka, topic):
     settings = KafkaSettings(
         bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=40, drain_timeout=5
     )
     go_on, handled = asyncio.Event(), []
+    slow = in_one_partition(300)
 
     async def handler(one: MessageReceived) -> None:
-        if one.partitionkey == "slow":
+        if one.partitionkey in slow:
             await go_on.wait()
         handled.append(one.id)
 
-    await produce(settings, topic, [event("slow", n) for n in range(300)] + [event(f"c{n}", 0) for n in range(300)])
+    well = [key for key in (f"c{n}" for n in range(300)) if partition_of(key) != 0]
+    await produce(settings, topic, [event(key, 0) for key in slow + well])
     async with consuming(settings, topic, handler) as subscriber:
-        slow_partition = partition_of("slow")
-        await until(lambda: subscriber.consumer.paused() == {TopicPartition(topic, slow_partition)})
-        others = sum(partition_of(f"c{n}") != slow_partition for n in range(300))
-        await until(lambda: len(handled) >= others)
-        assert subscriber._progress[TopicPartition(topic, slow_partition)].outstanding < 300
+        await until(lambda: subscriber.consumer.paused() == {TopicPartition(topic, 0)})
+        await until(lambda: len(handled) >= len(well))
+        assert subscriber._progress[TopicPartition(topic, 0)].outstanding < 300
         go_on.set()
-        await until(lambda: len(handled) == 600)
+        await until(lambda: len(handled) == 300 + len(well))
         await until(lambda: not subscriber.consumer.paused())
-    assert [one for one in handled if one.startswith("slow")] == [f"slow:{n}" for n in range(300)]
+
+
+@pytest.mark.parametrize("size", [10, 60_000])
+async def test_one_accounts_flood_stays_in_the_log_delays_nobody_and_survives_a_restart(kafka, topic, size):
+    """More records, or more bytes, than a replica may have in memory, all of one account, all waiting."""
+    settings = KafkaSettings(
+        bootstrap_servers=kafka.bootstrap,
+        session_timeout=6,
+        commit_interval=0.05,
+        max_outstanding=100,
+        max_outstanding_bytes=4 * 1024 * 1024,
+        drain_timeout=5,
+    )
+    mended, handled = asyncio.Event(), []
+    shop, *loud = (
+        in_one_partition(1) + [key for key in (f"loud:{n}" for n in range(200)) if partition_of(key) == 0][:30]
+    )
+    many = [event(key, n, size) for n in range(10) for key in loud]
+
+    async def handler(one: MessageReceived) -> None:
+        if one.partitionkey != shop and not mended.is_set():
+            raise Retryable("the document cannot be read", after=0.2)
+        handled.append(one.id)
+
+    await produce(settings, topic, many)
+    for restart in range(2):
+        async with consuming(settings, topic, handler) as subscriber:
+            await until(lambda progress=subscriber._progress: bool(progress))
+            progress = subscriber._progress[TopicPartition(topic, 0)]
+            await until(lambda progress=progress: progress.next >= len(many))
+            await produce(settings, topic, [event(shop, restart)])
+            await until(lambda restart=restart: len(handled) == restart + 1)
+            assert not subscriber.consumer.paused()
+            assert subscriber._records._budget.records.taken <= 20
+            assert subscriber._records._budget.bytes.taken <= 4 * 1024 * 1024 / 5 + 2 * size + 2000
+    assert sum((await committed(settings, topic)).values()) == 0
+    mended.set()
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(handled) == len(many) + 2)
+        await until_committed(settings, topic, len(many) + 2)
+        await until(lambda: subscriber._rereading._consumer is None)
+    assert handled[:2] == [f"{shop}:0", f"{shop}:1"]
+    for key in loud:
+        assert [one for one in handled if one.startswith(f"{key}:")] == [f"{key}:{n}" for n in range(10)]
+
+
+async def test_deferred_records_go_to_whoever_gets_their_partition_next(kafka, topic):
+    """A rebalance in the middle of reading them again: nothing is lost, twice or out of order."""
+    settings = KafkaSettings(
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=40, drain_timeout=5
+    )
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        await asyncio.sleep(0.005)
+        handled.append(one.id)
+
+    events = [event(f"loud:{key}", n) for n in range(40) for key in range(12)]
+    await produce(settings, topic, events)
+    async with consuming(settings, topic, handler):
+        await until(lambda: len(handled) > 60)
+        async with consuming(settings, topic, handler):
+            await until(lambda: len(handled) >= len(events))
+            await until_committed(settings, topic, len(events))
+    assert sorted(handled) == sorted(one.id for one in events)
+    for key in range(12):
+        assert [one for one in handled if one.startswith(f"loud:{key}:")] == [f"loud:{key}:{n}" for n in range(40)]
 
 
 @pytest.mark.parametrize(("accounts", "stopped"), [(1, 0), (2, 0), (3, 1)])
@@ -288,7 +354,7 @@ async def test_an_intake_that_breaks_off_and_starts_again_loses_nothing(settings
 
 async def test_an_intake_that_breaks_off_while_a_partition_is_paused_reads_it_again(kafka, topic):
     settings = KafkaSettings(
-        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=8
+        bootstrap_servers=kafka.bootstrap, session_timeout=6, commit_interval=0.05, max_outstanding=8, max_deferred=50
     )
     go_on, handled = asyncio.Event(), set()
 

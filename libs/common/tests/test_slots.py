@@ -64,7 +64,7 @@ def test_lines_are_served_in_turn_and_each_in_the_order_of_asking(lines):
         async def work(line: str, number: int) -> None:
             await slots.acquire(line)
             served.append((line, number))
-            slots.release()
+            slots.release(line)
 
         tasks = [asyncio.create_task(work(line, number)) for number, line in enumerate(lines)]
         await asyncio.sleep(0)
@@ -90,10 +90,39 @@ async def test_one_record_of_another_account_is_served_before_the_rest_of_a_thou
     async def work(line: str) -> None:
         await slots.acquire(line)
         served.append(line)
-        slots.release()
+        slots.release(line)
 
     tasks = [asyncio.create_task(work(line)) for line in (*["loud"] * 1000, "quiet")]
     await asyncio.sleep(0)
     slots.release()
     await asyncio.gather(*tasks)
     assert served.index("quiet") == 1
+
+
+@given(st.integers(4, 200), st.integers(1, 5))
+def test_an_account_that_never_gives_a_place_back_leaves_some_to_the_others(places, loud):
+    slots = Slots(places)
+    accounts = [(topic, b"loud%d" % number) for number in range(loud) for topic in ("a", "b")]
+    taken = [line for _ in range(places) for line in accounts if slots.take(line)]
+    assert len(taken) < places or loud > 1
+    if len(taken) < places:
+        assert slots.take(("a", b"quiet"))
+
+
+async def test_whoever_waits_only_for_the_share_of_its_own_account_keeps_nobody_elses_place():
+    slots = Slots(4)
+    while slots.take(("t", b"loud")):
+        pass
+    assert slots.taken == 3
+    waiting = asyncio.create_task(slots.acquire(("t", b"loud")))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await slots.acquire(("t", b"quiet"))
+    assert not waiting.done()
+    slots.release(("t", b"quiet"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    slots.release(("t", b"loud"))
+    async with asyncio.timeout(5):
+        await waiting
+    assert slots.taken == 3

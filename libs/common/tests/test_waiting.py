@@ -18,6 +18,8 @@ from common.kafka.waiting import Waiting
 class Record:
     """As much of a record as a lane looks at."""
 
+    topic, key = "t", b"1:c0"
+
     def __init__(self, one: MessageReceived) -> None:
         self.value = one.to_json()
 
@@ -139,3 +141,25 @@ async def test_a_lane_that_does_not_come_to_rest_in_time_is_an_error(handler):
     with pytest.raises(TimeoutError):
         await handler.waiting.at_rest(lanes, b"other", 0.01)
     assert handler.working.taken == 1
+
+
+async def test_a_lane_with_a_deferred_record_is_not_at_rest_until_that_was_read_again_and_handled(handler):
+    lanes = Lanes()
+    lanes.defer(b"other")
+    wait = begun(handler.waiting.at_rest(lanes, b"other", 20))
+    await handler.until_its_place_is_free()
+    lanes.readmit(b"other")
+    lane = lanes.put(b"other", entry(0))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not wait.done()
+    lanes.end(b"other", lane)
+    await wait
+
+
+async def test_a_deferred_record_disturbs_whoever_watches_its_lane():
+    lanes = Lanes()
+    with lanes.watching(b"other") as watcher:
+        assert not watcher.disturbed
+        lanes.defer(b"other")
+        assert watcher.disturbed

@@ -194,8 +194,11 @@ class KafkaSettings(Block):
     request_timeout: float = named("KAFKA_REQUEST_TIMEOUT", default=10.0, gt=0)
     session_timeout: float = named("KAFKA_SESSION_TIMEOUT", default=10.0, ge=6)
     group_instance_id: str | None = named("KAFKA_GROUP_INSTANCE_ID", default=None)
-    # Records held at once, and of them those being worked on: waiting for a retry or for its turn is not work.
+    # Records in memory at once, and of them those being worked on: waiting for a retry or for its turn is not work.
     max_outstanding: int = named("KAFKA_MAX_OUTSTANDING", default=5000, ge=1)
+    max_outstanding_bytes: int = named("KAFKA_MAX_OUTSTANDING_BYTES", default=32 * 1024 * 1024, ge=1024 * 1024)
+    # Records whose account has its share in memory: they stay in the log, and their offsets are kept account of.
+    max_deferred: int = named("KAFKA_MAX_DEFERRED", default=50_000, ge=1)
     max_working: int = named("KAFKA_MAX_WORKING", default=128, ge=1)
     commit_interval: float = named("KAFKA_COMMIT_INTERVAL", default=0.2, gt=0)
     drain_timeout: float = named("KAFKA_DRAIN_TIMEOUT", default=15.0, ge=0)
@@ -203,6 +206,16 @@ class KafkaSettings(Block):
     # More of a partition's records than this, in percent, going to the dead letters stops the partition.
     max_dead_letters: float = named("KAFKA_MAX_DEAD_LETTERS", default=20.0, gt=0, le=100)
     publish_timeout: float = named("KAFKA_PUBLISH_TIMEOUT", default=10.0, gt=0)
+
+    @property
+    def fetch_bytes(self) -> int:
+        """The most bytes of one fetch: a quarter of what may be in memory, which what is fetched adds to."""
+        return self.max_outstanding_bytes // 4
+
+    @property
+    def partition_fetch_bytes(self) -> int:
+        """The most bytes of one partition in a fetch. A single larger record comes all the same (KIP-74)."""
+        return max(64 * 1024, self.max_outstanding_bytes // 128)
 
     @field_validator("ca_file")
     @classmethod

@@ -6,7 +6,8 @@ around it:
 
 - a lane per `lane_of(record)`, by default the record's key; a record without a key has a lane of its own;
 - a bound on what is worked on at once, which a record that waits for its turn or for a retry does not count in, and a
-  wider bound on the records in hand: a partition that holds too many of them is paused, while polling goes on;
+  wider bound on the records and bytes in memory, both divided between accounts: what an account has beyond its share is
+  deferred, and a partition that fills up with the records of several is paused, while polling goes on;
 - a failed record is tried again inside its lane, so later records of the conversation wait and nobody else does;
 - what cannot be handled goes to its dead-letter topic, and its offset moves only after that append is acknowledged;
   where too large a share of a partition dies, the partition is stopped instead;
@@ -17,16 +18,17 @@ around it:
   another replica may own the partitions.
 
 What stands here is the way of a record, and the order of the steps when partitions come and go. The steps are in
-`assignment` (taking partitions up, committing, letting go), `ownership` (the fence), `lanes` and `workers` (what is
-handled behind what, and by which task), `waiting` (what a handler may ask and wait for), `burial` and `stopped`. The
-pure parts are `progress`, `retry`, `back_pressure`, `dead_letter_limit` and `lease`.
+`assignment` (taking partitions up, committing, letting go), `ownership` (the fence), `intake` (what is read, deferred,
+paused) and `rereading` (of what is deferred), `lanes` and `workers` (what is handled behind what, and by which task),
+`waiting` (what a handler may ask and wait for), `burial` and `stopped`. The pure parts are `progress`, `retry`,
+`account_budget`, `deferred`, `back_pressure`, `dead_letter_limit` and `lease`.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -40,15 +42,16 @@ from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from common.clock import Clock
 from common.failpoints import failpoint
 from common.kafka.assignment import Assignment
-from common.kafka.back_pressure import to_pause
 from common.kafka.burial import Burial
 from common.kafka.dead_letter_limit import Decision
 from common.kafka.hold import hand, hold
+from common.kafka.intake import Intake, LaneOf
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
 from common.kafka.log_reader import LogReader, connecting
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
+from common.kafka.rereading import Rereading
 from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
 from common.kafka.slots import Slots
 from common.kafka.stall import LOOK_SECONDS, Stall
@@ -58,8 +61,6 @@ from common.kafka.workers import Workers
 from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
-
-LaneOf = Callable[[ConsumerRecord], Hashable]
 
 POLL_SECONDS = 0.5
 MOST_AT_ONCE = 200
@@ -99,7 +100,6 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     ) -> None:
         config.listener = _Rebalance(self)
         super().__init__(config, specification, calls)
-        self._lane_of = lane_of
         self._retry = retry
         self._burial = burial
         self._settings = settings
@@ -113,6 +113,16 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         logs = LogReader(connecting(settings, "jawab-logs"), settings.request_timeout)
         self._assignment = Assignment(self._ownership, self._stopped, metrics, logs)
         self._progress = self._assignment.progress
+        self._records = Intake(
+            lane_of=lane_of,
+            lanes=self._lanes,
+            take_on=self._workers.take,
+            assignment=self._assignment,
+            ownership=self._ownership,
+            settings=settings,
+            metrics=metrics,
+        )
+        self._rereading = Rereading(settings, self._records, self._ownership)
         self._waiting = Waiting(self._working, self._ownership)
         self._intake: asyncio.Task[Any] | None = None
         self._handled: Counter[str] = Counter()
@@ -129,6 +139,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             self._ownership.lease.renew()
         self.add_task(self._commit_regularly)
         self.add_task(self._watch_for_stalls)
+        self.add_task(self._rereading.run)
 
     async def _watch_for_stalls(self) -> None:
         stall = Stall(self.consumer)
@@ -151,7 +162,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                     continue  # nobody can tell from which assignment these are; the new epoch seeks back
                 for partition, records in batches.items():
                     self._take_in(partition, records)
-                self._pause_what_is_full(consumer)
+                self._records.pause_what_is_full(consumer, self._stopped)
                 await asyncio.sleep(0)
             except ConsumerStoppedError:
                 return
@@ -162,36 +173,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 await asyncio.sleep(AFTER_AN_ERROR)
 
     def _take_in(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        progress = self._progress[partition]
-        for record in records:
-            if record.offset < progress.next:
-                progress = self._assignment.went_back(partition, record.offset)
-            if progress.begin(record.offset, record.timestamp):
-                self._put(Entry(record, partition, progress, self._ownership.epoch))
-            else:
-                self._metrics.skipped.inc()
-        progress.set_mark(records[-1])
-        self._assignment.more_was_read()
-
-    def _put(self, entry: Entry) -> None:
-        key = self._lane_of(entry.record)
-        lane = self._lanes.put(key, entry)
-        if lane is not None:
-            self._workers.take(key, lane)
-
-    def _pause_what_is_full(self, consumer: AIOKafkaConsumer) -> None:
-        outstanding = self._assignment.outstanding()
-        paused = frozenset(consumer.paused())
-        full, roomy = to_pause(outstanding, paused, bound=self._settings.max_outstanding)
-        stopped = set(self._stopped)
-        full |= stopped - paused
-        roomy -= stopped
-        if full:
-            consumer.pause(*full)
-        if roomy:
-            consumer.resume(*roomy)
-        if full or roomy:
-            self._metrics.paused.set(len((paused | full) - roomy))
+        self._records.take_in(partition, records)
 
     # Working
 
@@ -201,7 +183,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
                 entry = lane.waiting[0]
                 lane.done()
                 if self._ownership.owns(entry.epoch):
-                    entry.progress.finish(entry.record.offset)
+                    self._records.finish(entry)
         finally:
             lane.waiting.clear()
             self._lanes.end(key, lane)
@@ -259,14 +241,15 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     async def _process(self, entry: Entry) -> bool:
         """Call the handler in a place of its own; False when the record was taken from us while it waited for one."""
-        if not self._working.take():
-            await self._working.acquire(hold().line)
+        line = hold().line
+        if not self._working.take(line):
+            await self._working.acquire(line)
         try:
             if not self._ownership.may_begin(entry.epoch):
                 return False
             await self.process_message(entry.record)
         finally:
-            self._working.release()
+            self._working.release(line)
         failpoint("kafka.after_done_before_commit")
         return True
 
@@ -323,6 +306,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
 
     def _measure(self) -> None:
         self._assignment.measure(self.consumer, self._clock)
+        self._records.measure()
         self._metrics.lanes.set(len(self._lanes))
         self._metrics.working.set(self._working.taken)
         for topic, count in self._handled.items():
@@ -359,6 +343,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         """End the epoch. Whatever is still at work finds that it owns nothing any more."""
         self._assignment.let_go()
         self._lanes.forget()
+        self._records.forget()
         self._metrics.paused.set(0)
 
     async def stop(self) -> None:

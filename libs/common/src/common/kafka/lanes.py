@@ -6,7 +6,7 @@ needs to know whether a lane is at rest, or whether anything comes into it from 
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
@@ -14,22 +14,35 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from common.events import ANY_EVENT, AnyEvent
 from common.kafka.hold import Wanted
+from common.kafka.keys import account_of
 from common.kafka.progress import PartitionProgress
 
 
 class Entry:
     """One record in its lane, with the epoch and the progress of its partition under which it was read."""
 
-    __slots__ = ("_event", "epoch", "partition", "progress", "record")
+    __slots__ = ("_event", "epoch", "partition", "progress", "record", "size")
 
     def __init__(
-        self, record: ConsumerRecord, partition: TopicPartition, progress: PartitionProgress, epoch: int
+        self,
+        record: ConsumerRecord,
+        partition: TopicPartition,
+        progress: PartitionProgress,
+        epoch: int,
+        size: int = 0,
     ) -> None:
         self.record = record
         self.partition = partition
         self.progress = progress
         self.epoch = epoch
+        self.size = size
+        """The bytes it takes in memory, about."""
         self._event: AnyEvent | None = None
+
+    @property
+    def flow(self) -> tuple[str, bytes]:
+        """Whose budget it uses: its account's in its topic."""
+        return self.record.topic, account_of(self.record.key)
 
     def is_wanted(self, wanted: Wanted) -> bool:
         """Tell whether `wanted` accepts the record's event; what is no event is wanted by nobody."""
@@ -84,6 +97,8 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[Hashable, Lane] = {}
+        self._deferred: Counter[Hashable] = Counter()
+        self._readmitted = asyncio.Event()
         self._watchers: dict[Hashable, set[Watcher]] = {}
 
     def __len__(self) -> int:
@@ -92,14 +107,30 @@ class Lanes:
 
     def put(self, key: Hashable, entry: Entry) -> Lane | None:
         """Put a record at the end of its lane. Returns the lane where it is new and has to be worked off."""
-        for watcher in self._watchers.get(key, ()):
-            watcher.disturbed = True
+        self._disturb(key)
         lane = self._lanes.get(key)
         if lane is not None:
             lane.append(entry)
             return None
         lane = self._lanes[key] = Lane(entry)
         return lane
+
+    def defer(self, key: Hashable) -> None:
+        """Note that a record of a lane was read and stays in the log for now: the lane is not at rest."""
+        self._disturb(key)
+        self._deferred[key] += 1
+
+    def readmit(self, key: Hashable) -> None:
+        """Note that a deferred record of a lane is deferred no longer."""
+        self._deferred[key] -= 1
+        if not self._deferred[key]:
+            del self._deferred[key]
+            self._readmitted.set()
+            self._readmitted = asyncio.Event()
+
+    def _disturb(self, key: Hashable) -> None:
+        for watcher in self._watchers.get(key, ()):
+            watcher.disturbed = True
 
     def end(self, key: Hashable, lane: Lane) -> None:
         """Forget a lane that has no records any more, or whose records were let go."""
@@ -111,6 +142,9 @@ class Lanes:
     def forget(self) -> None:
         """Forget all lanes: the assignment ended. Whoever watches one has seen everything change."""
         self._lanes.clear()
+        self._deferred.clear()
+        self._readmitted.set()
+        self._readmitted = asyncio.Event()
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.disturbed = True
@@ -122,14 +156,18 @@ class Lanes:
         return time.monotonic() - min(lane.head_since for lane in self._lanes.values())
 
     def rests(self, key: Hashable) -> bool:
-        """Tell whether a lane has no records."""
-        return key not in self._lanes
+        """Tell whether a lane has no records, here or deferred."""
+        return key not in self._lanes and key not in self._deferred
 
     async def at_rest(self, key: Hashable) -> None:
         """Wait until a lane has no records; the caller bounds it."""
-        while (lane := self._lanes.get(key)) is not None:
-            lane.ended = lane.ended or asyncio.Event()
-            await lane.ended.wait()
+        while not self.rests(key):
+            lane = self._lanes.get(key)
+            if lane is None:
+                await self._readmitted.wait()
+            else:
+                lane.ended = lane.ended or asyncio.Event()
+                await lane.ended.wait()
 
     @contextmanager
     def watching(self, key: Hashable) -> Iterator[Watcher]:

@@ -29,15 +29,18 @@ Connect = Callable[[], Awaitable[Any]]
 Found = Mark | Literal["unread"] | None
 
 
-def connecting(settings: KafkaSettings, client_id: str) -> Connect:
-    """Return what connects a consumer without a group. It raises KafkaError when Kafka cannot be reached."""
+def connecting(settings: KafkaSettings, client_id: str, **options: Any) -> Connect:
+    """Return what connects a consumer without a group, with aiokafka's `options`.
+
+    It raises KafkaError when Kafka cannot be reached.
+    """
 
     async def connect() -> Any:
         client = AIOKafkaConsumer(
             **client_connection(settings),
             client_id=client_id,
             group_id=None,
-            max_partition_fetch_bytes=MAX_FETCH_BYTES,
+            **{"max_partition_fetch_bytes": MAX_FETCH_BYTES, **options},
         )
         try:
             await client.start()

@@ -11,6 +11,13 @@ class KafkaMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         # Records begun and not finished: near the bound, the service is the bottleneck.
         self.outstanding = Gauge("kafka_outstanding_records", "Records begun and not finished", registry=registry)
+        self.outstanding_bytes = Gauge(
+            "kafka_outstanding_bytes", "Bytes of the records that are in memory", registry=registry
+        )
+        # Not 0 for long: an account gets more than it can be answered, or all of its records wait for something.
+        self.deferred = Gauge(
+            "kafka_deferred_records", "Records left in the log for now: their account has its share", registry=registry
+        )
         # Of these, what is being handled at this moment; the others wait for their turn or for a retry.
         self.working = Gauge("kafka_working_records", "Records being handled", registry=registry)
         self.lanes = Gauge("kafka_lanes", "Lanes with at least one record", registry=registry)

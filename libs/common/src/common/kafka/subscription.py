@@ -16,7 +16,8 @@ from faststream.middlewares import AckPolicy
 from common.clock import Clock
 from common.events import AnyEvent
 from common.kafka.burial import Burial, Buried
-from common.kafka.keyed import HEARTBEAT_SECONDS, KeyOrderedSubscriber, LaneOf, key_of
+from common.kafka.intake import LaneOf
+from common.kafka.keyed import HEARTBEAT_SECONDS, KeyOrderedSubscriber, key_of
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.retry import RetryPolicy
 from common.settings import KafkaSettings
@@ -58,6 +59,9 @@ def key_ordered_subscriber(
             # A member that does not rejoin within this time is replaced, however well its heart beats: it must be
             # longer than a drain and the commit behind it (aiokafka's own default is the session timeout).
             "rebalance_timeout_ms": int((settings.drain_timeout + settings.request_timeout + REJOIN_SECONDS) * 1000),
+            # What was fetched and not taken in yet is in memory, too.
+            "fetch_max_bytes": settings.fetch_bytes,
+            "max_partition_fetch_bytes": settings.partition_fetch_bytes,
             "max_poll_interval_ms": 15 * 60 * 1000,
             "group_instance_id": settings.group_instance_id,
         },

@@ -31,11 +31,12 @@ class Waiting:
     @contextlib.asynccontextmanager
     async def _elsewhere(self) -> AsyncIterator[None]:
         """Give one's place to those who can work, and take one again."""
-        self._working.release()
+        line = hold().line
+        self._working.release(line)
         try:
             yield
         finally:
-            await self._working.acquire(hold().line)
+            await self._working.acquire(line)
 
     async def later_within(self, lane: Lane, wanted: Wanted, seconds: float) -> bool:
         """Wait up to `seconds` for a wanted record behind the one in hand; True when there is one."""

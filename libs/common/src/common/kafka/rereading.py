@@ -1,0 +1,102 @@
+"""Reads deferred records again as soon as their accounts have room, through a consumer that belongs to no group.
+
+It is connected only while something is deferred, reads one partition at a time, from the first deferred offset of the
+accounts that have room, and stops where none of them has room or deferred records any more.
+"""
+
+import asyncio
+import contextlib
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from common.kafka.intake import Intake
+from common.kafka.log_reader import connecting
+from common.kafka.ownership import Ownership
+from common.settings import KafkaSettings
+
+log = structlog.get_logger("kafka")
+
+LOOK_SECONDS = 0.05
+"""Between two looks for accounts with room: records are done one by one, and each look may open a fetch."""
+IDLE_SECONDS = 1.0
+READ_SECONDS = 1.0
+MAX_RECORDS = 100
+AFTER_AN_ERROR = 1.0
+
+
+class Rereading:
+    """The task that reads deferred records again."""
+
+    def __init__(self, settings: KafkaSettings, intake: Intake, ownership: Ownership) -> None:
+        self._connect = connecting(
+            settings,
+            "jawab-deferred",
+            enable_auto_commit=False,
+            # What retention has deleted meanwhile is noticed by reading on from the oldest record there is.
+            auto_offset_reset="earliest",
+            fetch_max_bytes=settings.partition_fetch_bytes,
+            max_partition_fetch_bytes=settings.partition_fetch_bytes,
+        )
+        self._intake = intake
+        self._ownership = ownership
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def run(self) -> None:
+        """Read deferred records again until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._intake.room.wait(), IDLE_SECONDS)
+                self._intake.room.clear()
+                if self._intake.deferred_partitions:
+                    await self._read_all()
+                    await asyncio.sleep(LOOK_SECONDS)
+                else:
+                    await self._disconnect()
+        finally:
+            await self._disconnect()
+
+    async def _read_all(self) -> None:
+        try:
+            for partition in self._intake.deferred_partitions:
+                await self._read(partition)
+        except (KafkaError, OSError) as error:
+            log.warning("deferred.not_read", error=type(error).__name__)
+            await self._disconnect()
+            await asyncio.sleep(AFTER_AN_ERROR)
+
+    async def _read(self, partition: TopicPartition) -> None:
+        epoch = self._ownership.epoch
+        if not self._intake.accounts_with_room(partition) or not self._ownership.may_begin(epoch):
+            return
+        if self._consumer is None:
+            self._consumer = await self._connect()
+        consumer = self._consumer
+        oldest = (await consumer.beginning_offsets([partition]))[partition]
+        if not self._ownership.may_begin(epoch):
+            return
+        accounts = self._intake.accounts_with_room(partition)
+        for account in accounts:
+            self._intake.expire(partition, account, before=oldest)
+        first = self._intake.first_deferred(partition, accounts)
+        if first is None:
+            return
+        consumer.assign([partition])
+        consumer.seek(partition, first)
+        try:
+            while accounts:
+                found = await consumer.getmany(partition, timeout_ms=int(READ_SECONDS * 1000), max_records=MAX_RECORDS)
+                records = found.get(partition)
+                if not records or not self._ownership.may_begin(epoch):
+                    return
+                accounts = self._intake.readmit(partition, records, accounts)
+                await asyncio.sleep(0)
+        finally:
+            consumer.unsubscribe()
+
+    async def _disconnect(self) -> None:
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
