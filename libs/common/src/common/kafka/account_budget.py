@@ -1,9 +1,9 @@
 """What one account may use of what all accounts share: places to work, records and bytes in memory, recordings.
 
-Pure. Every budget is a dynamic threshold, as in `back_pressure`: an account may use up to `share` times what is left for
-all. So an account that floods never takes everything, one that uses nothing always gets something, and nothing has to be
-configured per account, however many there are. With a share of 3 one account alone may take three quarters of a budget;
-with a share of a quarter one fifth, and each of n accounts a part of n + 4.
+Pure. Every budget is a dynamic threshold, as in `back_pressure`: an account may use up to `share` times what is left
+for all. So an account that floods never takes everything, one that uses nothing always gets something, and nothing has
+to be configured per account, however many there are. With a share of 3 one account alone may take three quarters of a
+budget; with a share of a quarter one fifth, and each of n accounts a part of n + 4.
 
 The fifth budget, dead letters, is `dead_letter_limit`: there an account is compared with the others.
 """

@@ -7,7 +7,7 @@ is deferred than may be kept account of.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -57,7 +57,7 @@ class Intake:
         self._ownership = ownership
         self._settings = settings
         self._metrics = metrics
-        self._deferred = Deferred()
+        self._deferred: Deferred[TopicPartition] = Deferred()
         self._budget = self._new_budget()
         self.room = asyncio.Event()
         """Set when a record is done while others are deferred."""
@@ -106,7 +106,7 @@ class Intake:
         if self._deferred:
             self.room.set()
 
-    def pause_what_is_full(self, consumer: AIOKafkaConsumer, stopped: Collection[TopicPartition]) -> None:
+    def pause_what_is_full(self, consumer: AIOKafkaConsumer, stopped: Iterable[TopicPartition]) -> None:
         """Pause partitions that are full or stopped, and resume those that are neither any more."""
         paused = frozenset(consumer.paused())
         records, sizes = self._budget.partition_records, self._budget.partition_bytes
