@@ -302,3 +302,35 @@ class TestReplies:
         await waiting
         assert world.kinds() == ["failed"]
         assert (await world.stops.standing(ACCOUNT)).state == "active"
+
+
+class TestWithoutAWay:
+    """Replies that find no way out because of the account, not because of what they say or to whom."""
+
+    async def test_what_manychat_cannot_take_from_a_stopped_account_waits_for_the_account(self, world):
+        world.with_manychat(routes=("manychat", "graph"))
+        world.platform.subscribers.clear()
+        stopped = Standing(ACCOUNT, "needs_reconnection", "token_expired", "connect it again", since=world.clock.now())
+        await world.standings.note_news(stopped)
+        await world.sender.deliver(world.reply())
+        (event,) = world.published
+        assert (world.kinds(), event.data.reason) == (["suppressed"], "needs_reconnection")
+        assert event.data.account_stopped
+        assert "access token" not in event.data.detail
+
+    async def test_the_reply_that_stops_the_account_waits_for_it_as_well(self, world):
+        world.platform.script = [Refused("token_expired").found(Finding("graph", "190/463", "reconnect"))]
+        await world.sender.deliver(world.reply())
+        assert (world.kinds(), world.published[0].data.account_stopped) == (["failed"], True)
+
+    @pytest.mark.parametrize("changes", [{"access_token": None}, {"access_token": "sealed elsewhere"}])
+    async def test_so_does_what_no_key_can_send(self, world, changes):
+        world.directory.merchants = [world.merchant(**changes)]
+        await world.sender.deliver(world.reply())
+        assert world.published[0].data.account_stopped
+
+    @pytest.mark.parametrize("reason", ["window_closed", "person_unavailable", "bad_request", "no_such_recipient"])
+    async def test_what_is_refused_for_itself_waits_for_nothing(self, world, reason):
+        world.platform.script = [Refused(reason)]
+        await world.sender.deliver(world.reply())
+        assert not world.published[0].data.account_stopped

@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from ai.decisions import Decision
 from ai.history import LONGEST_LINE, Conversation, Line, Unanswered
 from ai.incoming import Incoming
-from ai.turn import Turn
+from ai.turn import MOST_MESSAGES, Turn
 from common.errors import Retryable
 from common.events.replies import CommentReply, DirectMessage, PrivateReply
 from common.mongo import CONVERSATIONS, Database, Document
@@ -80,6 +80,27 @@ class MongoConversations:
             {"_id": conversation_id, "unanswered.id": {"$ne": message.id}}, {"$push": _waiting(message)}
         )
         return await self.find(conversation_id) or Conversation(conversation_id)
+
+    async def wait_again(self, conversation_id: str, reply_id: str, messages: Sequence[Unanswered]) -> None:
+        """Let messages wait before all others, because the reply to them could not be sent: once for each reply.
+
+        Of more than one turn answers the latest: an account that stays without a way would make each message dearer.
+        """
+        messages = messages[-MOST_MESSAGES:]
+        await self._collection.update_one(
+            {
+                "_id": conversation_id,
+                "unsendable": {"$ne": reply_id},
+                "unanswered.id": {"$nin": [message.id for message in messages]},
+                f"unanswered.{MOST_MESSAGES - len(messages)}": {"$exists": False},
+            },
+            {
+                "$push": {
+                    "unanswered": {"$each": [message.to_document() for message in messages], "$position": 0},
+                    "unsendable": {"$each": [reply_id], "$slice": -MOST_UNANSWERED},
+                }
+            },
+        )
 
     async def begin(self, conversation: Conversation, turn: Turn) -> None:
         """Write down where a turn ends, unless what waits has changed since `conversation` was read: Retryable then."""

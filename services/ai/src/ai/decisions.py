@@ -99,6 +99,11 @@ class MongoDecisions:
         document = await self._collection.find_one({"covers": event_id})
         return Decision.from_document(document) if document is not None else None
 
+    async def find(self, decision_id: str) -> Decision | None:
+        """Return a decision by its id, or None."""
+        document = await self._collection.find_one({"_id": decision_id})
+        return Decision.from_document(document) if document is not None else None
+
     async def learnt_from(self, event_id: str) -> tuple[str, ...]:
         """Return the names of what the decision about an interaction had learnt of the customer."""
         document = await self._collection.find_one({"covers": event_id}, projection={"lead": 1})

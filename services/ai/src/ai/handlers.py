@@ -50,11 +50,13 @@ from common.events.interactions import (
     StoryInsightsReceived,
 )
 from common.events.outcomes import (
+    Failed,
     HumanReplied,
     ReplyDelivered,
     ReplyFailed,
     ReplyOutcomeUnknown,
     ReplySuppressed,
+    Suppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
 from common.kafka.hold import hold, refuse_if_lost
@@ -262,6 +264,8 @@ class Handlers:
         await self.conversations.not_delivered(
             data.conversation_id, data.reply_id, state=state, reason=needed, at=event.time, now=now
         )
+        if isinstance(data, Failed | Suppressed):
+            await self.held_back.wait_again(data)
         return "observed"
 
     async def on_human_replied(self, merchant: Merchant, event: HumanReplied) -> Outcome:

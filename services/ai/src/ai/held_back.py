@@ -3,26 +3,35 @@
 The platform still tells what customers write to an account whose token is gone or which Meta holds back; nothing that
 Jawab decides could be sent. (Where ManyChat sends, it needs no token of ours: direct messages are answered then.)
 Direct messages go on waiting in their conversation: once the account is connected again the customer's next message is
-answered together with them, unless a person has dealt with them by then.
+answered together with them, unless a person has dealt with them by then. So do those that were answered and whose
+answer found no way out: that very answer stopped the account, or ManyChat does not know the customer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, Protocol
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
 
 from ai.actions import events
-from ai.announcing import Decisions, Publish
-from ai.history import came_in
+from ai.announcing import Decisions as StoredDecisions
+from ai.announcing import Publish
+from ai.decisions import Decision
+from ai.history import Unanswered, came_in
 from ai.incoming import Incoming
 from ai.language import detect
-from ai.orchestrator import Messages
+from ai.orchestrator import Messages as StoredMessages
 from ai.recording import Recording
 from common.accounts import Standing
 from common.clock import Clock
 from common.events.ids import decision_id
-from common.events.replies import OperatorNotification, ReplyGenerated
+from common.events.outcomes import Failed, Suppressed
+from common.events.replies import DirectMessage, OperatorNotification, ReplyGenerated
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchant
+
+MESSAGING_WINDOW: Final = timedelta(hours=24)
+
+DIRECT_MESSAGE: Final[str] = DirectMessage.model_fields["kind"].default
 
 
 class Conversations(Recording, Protocol):
@@ -34,6 +43,26 @@ class Conversations(Recording, Protocol):
 
     async def needs_person(self, conversation_id: str, *, reason: str, now: datetime) -> None:
         """Call a person to a conversation."""
+        ...
+
+    async def wait_again(self, conversation_id: str, reply_id: str, messages: Sequence[Unanswered]) -> None:
+        """Let messages wait for the answer to a later one, once for each reply."""
+        ...
+
+
+class Messages(StoredMessages, Protocol):
+    """Keeps every message."""
+
+    async def to_answer_again(self, ids: Sequence[str], *, since: datetime) -> list[Unanswered]:
+        """Return those of these messages that may still be answered."""
+        ...
+
+
+class Decisions(StoredDecisions, Protocol):
+    """Keeps decisions."""
+
+    async def find(self, decision_id: str) -> Decision | None:
+        """Return a decision by its id, or None."""
         ...
 
 
@@ -80,6 +109,21 @@ class HeldBack:
         elif conversation.attention != reason:
             await self.conversations.needs_person(said.conversation_id, reason=reason, now=now)
         return "held_back"
+
+    async def wait_again(self, data: Failed | Suppressed) -> None:
+        """Let the messages wait again whose reply could not be sent because the account has no way to send.
+
+        Only what the customer wrote in the last 24 hours: the rest cannot be answered any more. Raises PyMongoError.
+        """
+        if not data.account_stopped or data.kind != DIRECT_MESSAGE or data.decision_id is None:
+            return
+        decision = await self.decisions.find(data.decision_id)
+        if decision is None:
+            return
+        since = self.clock.now() - MESSAGING_WINDOW
+        messages = await self.messages.to_answer_again(decision.covers, since=since)
+        if messages:
+            await self.conversations.wait_again(data.conversation_id, data.reply_id, messages)
 
 
 def can_answer(merchant: Merchant, said: Incoming, standing: Standing, now: datetime) -> bool:

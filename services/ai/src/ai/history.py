@@ -75,6 +75,7 @@ class Unanswered:
     """A customer's message that no decision covers yet.
 
     `closes` says that its turn ends with it and is being answered: whoever comes upon it later answers the same turn.
+    `again` says that its answer could not be sent because the account was stopped: the next message's answer covers it.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Unanswered:
     received_at_ms: int = 0
     channel: Channel = "direct_message"
     closes: bool = False
+    again: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return what is stored in `conversations.unanswered`."""
@@ -93,6 +95,7 @@ class Unanswered:
             "received_at_ms": self.received_at_ms,
             "channel": self.channel,
             "closes": self.closes,
+            **({"again": True} if self.again else {}),
         }
 
     @property
@@ -128,6 +131,10 @@ class Conversation:
     def awaits(self, message_id: str) -> bool:
         """Tell whether a message still waits for its decision."""
         return any(message.id == message_id for message in self.unanswered)
+
+    def waits_again(self, message_id: str) -> bool:
+        """Tell whether a message was decided about and waits for the answer to a later one all the same."""
+        return any(message.id == message_id and message.again for message in self.unanswered)
 
     def without(self, covered: Sequence[str]) -> "Conversation":
         """Return the conversation as it is when a decision covers these messages."""

@@ -4,6 +4,7 @@ An edit or an unsend may come before its message (webhooks have no order); it th
 `stored_at`, and the message that arrives later takes what the writer made of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +13,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from ai.history import Unanswered
 from ai.incoming import Incoming
 from common.mongo import MESSAGES, Database, Document
 
@@ -84,6 +86,18 @@ class MongoMessages:
             return Edited.NOTHING
         return Edited.REWORDED if before is not None and "stored_at" in before else Edited.ANNOUNCED
 
+    async def to_answer_again(self, ids: Sequence[str], *, since: datetime) -> list[Unanswered]:
+        """Return those of these direct messages that were written after `since` and not taken back, oldest first."""
+        wanted = {
+            "_id": {"$in": list(ids)},
+            "channel": "direct_message",
+            "at": {"$gt": since},
+            "stored_at": {"$exists": True},
+            "unsent": {"$ne": True},
+        }
+        found = {document["_id"]: document async for document in self._collection.find(wanted)}
+        return [_waiting_again(found[id_]) for id_ in ids if id_ in found]
+
     async def heard(self, message_id: str, transcript: str) -> None:
         """Keep what the recordings of a message say, unless it was taken back."""
         await self._collection.update_one(
@@ -105,6 +119,16 @@ class MongoMessages:
             },
             upsert=True,
         )
+
+
+def _waiting_again(document: Document) -> Unanswered:
+    return Unanswered(
+        id=document["_id"],
+        at=document["at"],
+        stored_at=document["stored_at"],
+        received_at_ms=document.get("received_at_ms", 0),
+        again=True,
+    )
 
 
 def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:

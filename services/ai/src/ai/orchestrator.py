@@ -225,7 +225,8 @@ class ConversationAIOrchestrator:
         conversation = await self._conversations.find(said.conversation_id)
         if conversation is None:
             return Result("republished", decision.replies)
-        if conversation.awaits(decision.covers[-1]):
+        last = decision.covers[-1]
+        if conversation.awaits(last) and not conversation.waits_again(last):
             await self._conversations.record_decision(decision, now=self._clock.now())
             conversation = conversation.without(decision.covers)
         rest = await self._answer(merchant, said, conversation) if said.in_thread else OBSERVED

@@ -57,7 +57,8 @@ class Turn:
 def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
     """Return the turn that is to be answered next where `said` was said: the oldest one begun, else all that waits.
 
-    None when nothing waits for Jawab: what came in while a person owned the conversation is that person's.
+    None when nothing waits for Jawab: what came in while a person owned the conversation is that person's, and what
+    waits again, because the account could not send its answer, waits for the customer's next message.
     """
     waiting = [
         message
@@ -67,7 +68,7 @@ def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
     ]
     open_ended = list(takewhile(lambda message: not message.closes, waiting))
     messages = waiting[: len(open_ended) + 1]
-    return Turn(tuple(messages)) if messages else None
+    return Turn(tuple(messages)) if messages and not messages[-1].again else None
 
 
 def left_waiting(conversation: Conversation) -> Incoming | None:
@@ -75,7 +76,7 @@ def left_waiting(conversation: Conversation) -> Incoming | None:
     waits = [
         message
         for message in conversation.unanswered
-        if message.channel == "direct_message" and not conversation.human_owned(message.came_in)
+        if message.channel == "direct_message" and not message.again and not conversation.human_owned(message.came_in)
     ]
     if not waits:
         return None

@@ -24,7 +24,8 @@ from common.events.outcomes import (
 )
 from common.events.replies import ReplyGenerated
 from common.tracing import continued
-from delivery.ledger import Row
+from delivery.ledger import Row, nothing_left
+from delivery.stopping import WITHOUT_A_WAY
 
 SOURCE = "/delivery"
 DEAD_LETTERED = "dead_lettered"
@@ -77,16 +78,22 @@ def _outcome(row: Row, subject: dict[str, Any], cause: "_Cause", received_at_ms:
             delivered = Delivered(**subject, route=row.route, message_ids=row.message_ids, milliseconds=milliseconds)
             return ReplyDelivered(**_envelope(row.reply_id, cause, "delivered", at), data=delivered)
         case "failed" | "handed_to_human":
-            failed = Failed(**subject, route=row.route, reason=row.reason, detail=row.detail)
+            stopped = row.state == "failed" and _has_no_way(row)
+            failed = Failed(**subject, route=row.route, reason=row.reason, detail=row.detail, account_stopped=stopped)
             return ReplyFailed(**_envelope(row.reply_id, cause, "failed", at), data=failed)
         case "suppressed":
-            withheld = Suppressed(**subject, reason=row.reason, detail=row.detail)
+            withheld = Suppressed(**subject, reason=row.reason, detail=row.detail, account_stopped=_has_no_way(row))
             return ReplySuppressed(**_envelope(row.reply_id, cause, "suppressed", at), data=withheld)
         case "unknown":
             unknown = OutcomeUnknown(**subject, route=row.route, evidence=row.evidence)
             return ReplyOutcomeUnknown(**_envelope(row.reply_id, cause, "unknown", at), data=unknown)
         case _:
             raise ValueError(f"a reply that is {row.state} has no outcome yet")
+
+
+def _has_no_way(row: Row) -> bool:
+    """Tell whether nothing of a reply was sent because its account has no way to send."""
+    return row.reason in WITHOUT_A_WAY and nothing_left(row)
 
 
 def outcome_without_row(event: ReplyGenerated, *, route: Route, reason: str, at: datetime) -> OutcomeEvent:

@@ -53,6 +53,8 @@ class Plan:
     key: str | None = None
     only_tagged: bool = False
     manner: Manner = NORMAL
+    stopped: Withhold | None = None
+    """Why a route that the merchant has is not among `routes`: the account is stopped, or its key refused."""
     made_at: datetime | None = None
     """When the keys were read: a send may wait for its turn for long."""
 
@@ -140,11 +142,14 @@ class Planner:
         if not pieces_of(reply.action):
             return Impossible("empty_text", "the text is nothing but white space")
         planned = self._routes(reply, merchant, contact, verdict, standing)
-        if isinstance(planned, Plan) and not planned.routes:
-            return self._stopped(reply, planned, standing)
-        if isinstance(planned, Plan) and planned.manner.opt_in_token is not None:
+        if isinstance(planned, Impossible):
+            return planned
+        stopped = self._stopped(reply, planned, standing)
+        if not planned.routes:
+            return stopped or planned
+        if planned.manner.opt_in_token is not None:
             await self._use_opt_in(reply, planned.manner.opt_in_token)
-        return replace(planned, made_at=began) if isinstance(planned, Plan) else planned
+        return replace(planned, made_at=began, stopped=stopped)
 
     async def _use_opt_in(self, reply: Reply, token: str) -> None:
         """Keep the token for this reply, also for its second try. Raises Retryable where another one was faster."""
@@ -155,14 +160,14 @@ class Planner:
         found = await self._merchants.by_id(reply.merchant_id)
         return found.seen_by(reply.account_id) if found is not None else None
 
-    def _stopped(self, reply: Reply, plan: Plan, standing: Standing) -> Plan | Withhold:
-        """Return why no route is left where a stop is the reason; the plan where it is another."""
+    def _stopped(self, reply: Reply, plan: Plan, standing: Standing) -> Withhold | None:
+        """Return why a route that the merchant has cannot be used now; None where no stop is the reason."""
         named = routing.ordered(reply.action, plan.merchant.routes)
         if standing.state != "active" and plan.token is not None and "graph" in named:
             return Withhold(standing.state, standing.detail)
         if plan.key is not None and "manychat" in named and self._stops.refuses_key(reply.account_id, plan.key):
             return Withhold(KEY.reason, KEY.said)
-        return plan
+        return None
 
     def _routes(
         self, reply: Reply, merchant: Merchant, contact: Contact | None, verdict: Allow, standing: Standing
@@ -202,15 +207,12 @@ class Planner:
                 log.warning("manychat.lookup_failed", conversation=reply.conversation_id)
             except Refused as refusal:
                 if not refusal.elsewhere or position + 1 == len(routes):
-                    return Impossible(refusal.reason, refusal.detail)
+                    return plan.stopped or Impossible(refusal.reason, refusal.detail)
                 log.warning("manychat.lookup_refused", conversation=reply.conversation_id, reason=refusal.reason)
             else:
                 if subscriber is not None:
                     return Chosen(route, subscriber)
-        if plan.only_tagged or plan.manner != NORMAL:
-            why = reasons.no_route_for(human_agent=plan.manner.human_agent, tagged=plan.only_tagged)
-            return Withhold(WINDOW_CLOSED, why)
-        return Impossible("no_route", "no route can send this: give the merchant an access token or a ManyChat key")
+        return _without_a_route(plan)
 
     async def _subscriber(self, reply: Reply, plan: Plan) -> int | None:
         """Return who the contact is in ManyChat. Raises Retryable, Refused."""
@@ -218,6 +220,16 @@ class Planner:
             return None
         page = Page(reply.account_id, plan.key, plan.merchant.manychat_igsid_field)
         return await self._subscribers.of(page, reply.conversation_id, reply.contact_id, plan.contact)
+
+
+def _without_a_route(plan: Plan) -> Withhold | Impossible:
+    """Return why none of a plan's routes knows the customer."""
+    if plan.only_tagged or plan.manner != NORMAL:
+        why = reasons.no_route_for(human_agent=plan.manner.human_agent, tagged=plan.only_tagged)
+        return Withhold(WINDOW_CLOSED, why)
+    if plan.stopped is not None:
+        return plan.stopped
+    return Impossible("no_route", "no route can send this: give the merchant an access token or a ManyChat key")
 
 
 def _taking(action: Action, routes: tuple[Route, ...], verdict: Allow) -> tuple[Route, ...] | Impossible:

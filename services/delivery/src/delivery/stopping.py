@@ -24,6 +24,8 @@ from common.events.ids import conversation_id
 from common.merchants import Merchant, MerchantNotReadable, Merchants
 from common.remedies import completed
 from delivery.contact_errors import ContactErrors
+from delivery.platforms import graph_errors
+from delivery.platforms.manychat_errors import KEY
 from delivery.platforms.operator import Notice
 from delivery.platforms.sending import Refused, Sent
 
@@ -66,6 +68,19 @@ STOPS: Mapping[str, Stop] = {
     "hold": Stop("restricted", HOLD),
 }
 """The actions of the error tables that stop an account."""
+
+
+WITHOUT_A_WAY: frozenset[str] = frozenset(
+    {
+        *(stop.state for stop in STOPS.values()),
+        *(one.reason for one in graph_errors.meanings() if one.action in STOPS),
+        ENFORCED.reason,
+        KEY.reason,
+        "keys_unreadable",
+        "no_route",
+    }
+)
+"""Reasons of replies that nothing is wrong with: the account has no way to send them until somebody mends it."""
 
 
 class Standings(Protocol):

@@ -11,6 +11,11 @@ from common.events.replies import Origin
 
 OUTCOMES = "replies.delivered.v1"
 
+ACCOUNT_STOPPED = (
+    "Nothing was sent, because the account has no way to send until the merchant or Meta mends it: what the customer "
+    "wrote waits for that."
+)
+
 Route = Literal["manychat", "graph", "operator", "none"]
 
 
@@ -50,6 +55,7 @@ class Failed(ReplyOutcome):
     route: Route
     reason: str = Field(description="A stable code, e.g. window_closed, token_expired, person_unavailable.")
     detail: str = Field(default="", description="What the provider said, and what to do about it.")
+    account_stopped: bool = Field(default=False, description=ACCOUNT_STOPPED)
 
 
 class Suppressed(ReplyOutcome):
@@ -57,6 +63,7 @@ class Suppressed(ReplyOutcome):
 
     reason: str = Field(description="A stable code, e.g. window_closed, human_owns, unknown_merchant.")
     detail: str = ""
+    account_stopped: bool = Field(default=False, description=ACCOUNT_STOPPED)
 
 
 class OutcomeUnknown(ReplyOutcome):

@@ -246,6 +246,11 @@ def suspected(of_code: Meaning) -> Meaning:
     return replace(of_code, action="suspend", said=said)
 
 
+def meanings() -> tuple[Meaning, ...]:
+    """Return what any error may mean."""
+    return (*KNOWN.values(), *BY_STATUS.values(), PERMISSION)
+
+
 def meaning(answer: Answer | NoAnswer, *, repeatable: bool) -> ProcessingError:
     """Say what a failed call means: by (code, subcode) first, then by HTTP status.
 
