@@ -9,12 +9,17 @@ from socket import socket
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devkit.kafka import EmbeddedKafka
 from devkit.kafka_with_topics import kafka_with_topics
 from devkit.mongo import EmbeddedMongo
 
 _databases = count(1)
+
+# A time is no behaviour: on a busy machine an example takes longer than Hypothesis' 200 ms, and a sound test fails.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
