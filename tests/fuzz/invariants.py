@@ -34,7 +34,7 @@ FIRST_MOMENT = datetime(2001, 9, 9, tzinfo=UTC)
 CATALOGUE = Path(__file__).parents[2] / "services" / "ingest" / "tests" / "catalogue.json"
 
 GUIDE_LISTS = ("messages", "comments", "mentions")
-CIRCUMSTANCES = {"original", "received_at_ms", "envelope", "standby"}
+CIRCUMSTANCES = {"original", "received_at_ms", "envelope", "standby", "entry_id"}
 
 
 def catalogue_bodies() -> list[dict[str, Any]]:

@@ -150,8 +150,52 @@ def test_a_redelivery_has_the_same_ids_however_it_is_batched():
     assert [event.id for event in later] == first == apart
 
 
+@pytest.mark.parametrize(
+    ("entry", "recipient", "account"),
+    [
+        ("102938475610293", SHOP, SHOP),  # the linked Page
+        (102938475610293, SHOP, SHOP),
+        (SHOP, SHOP, SHOP),
+        (SHOP, "9001", SHOP),  # an account's second id: the entry is written like an account, the item's is not
+        ("0", SHOP, "0"),  # the dashboard's test
+        (None, SHOP, SHOP),
+        ("102938475610293", None, "102938475610293"),
+        ("5", SHOP, "5"),  # the entry's is a party: the account wrote
+    ],
+)
+def test_the_account_in_the_item_wins_where_the_entry_names_neither_party(entry, recipient, account):
+    """Such messages were dropped: nobody knew the account."""
+    [event] = read({"entry": [{"id": entry, "messaging": [text("m") | {"recipient": {"id": recipient}}]}]})
+    assert event.data.account_id == account
+    assert event.id.startswith(f"{account}:")
+    assert event.data.entry_id == (str(entry) if entry is not None and str(entry) != account else None)
+
+
+def test_with_the_page_as_entry_every_kind_of_item_in_a_thread_is_what_it_is_with_the_account():
+    def entries(id_):
+        items = [
+            text("m"),
+            {**text("e"), "sender": {"id": SHOP}, "recipient": {"id": "5"}, "message": {"mid": "e", "is_echo": True}},
+            {**text("r"), "message": None, "reaction": {"mid": "m", "action": "react", "emoji": "❤"}},
+            {**text("s"), "message": None, "read": {"mid": "m"}},
+            {**text("p"), "message": None, "postback": {"mid": "p", "payload": "X"}},
+            {**text("d"), "message": None, "message_edit": {"mid": "m", "num_edit": 1, "text": "n"}},
+            {**text("u"), "message": None, "hologram": {"a": 1}},
+        ]
+        wrapped = [{"field": "messages", "value": item} for item in items]
+        return {"entry": [{"id": id_, "time": MS, "messaging": items, "standby": items, "changes": wrapped}]}
+
+    def told(events):
+        return [(event.id, event.type, event.subject, event.data.contact_id) for event in events]
+
+    assert told(read(entries("102938475610293"))) == told(read(entries(SHOP)))
+
+
 def test_ids_begin_with_the_account_because_a_mid_may_not_be_unique_across_accounts():
-    bodies = [{"entry": [{"id": account, "messaging": [text("m")]}]} for account in ("1", "2")]
+    bodies = [
+        {"entry": [{"id": account, "messaging": [text("m") | {"recipient": {"id": account}}]}]}
+        for account in ("1", "2")
+    ]
     assert [read(body)[0].id for body in bodies] == ["1:msg:m", "2:msg:m"]
 
 

@@ -58,6 +58,16 @@ async def test_a_batch_of_several_accounts_is_published_whole_and_in_order(world
     assert [event.data.mid for event in world.publisher.events] == [f"m-{n}-{i}" for n in range(100) for i in range(10)]
 
 
+async def test_an_entry_that_names_the_linked_page_is_answered_as_the_account_and_counted(world):
+    body = world.body(world.message("a"), world.message("b"))
+    body["entry"][0]["id"] = "102938475610293"
+    assert (await world.send(body)).status_code == 200
+    assert [event.subject for event in world.publisher.events] == [f"{world.account}:7001"] * 2
+    assert await world.metric("ingest_foreign_entries_total") == 2
+    await world.send(world.body(world.message("c")))
+    assert await world.metric("ingest_foreign_entries_total") == 2
+
+
 async def test_an_unknown_item_in_a_batch_does_not_cost_its_neighbours(world):
     answer = await world.send(world.body(world.message("a"), {"hologram": {"id": 1}}, 17, world.message("b")))
     assert answer.status_code == 200

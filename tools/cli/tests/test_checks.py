@@ -16,7 +16,7 @@ from cli.checks.kafka import judged as judged_topics
 from cli.checks.kafka import kafka_checks
 from cli.checks.mongo import mongo_checks
 from cli.checks.providers import Keys, Providers, all_keys_of, compared, is_subscribed, keys_of, knows_model, knows_page
-from cli.checks.services import readiness
+from cli.checks.services import readiness, unknown_accounts
 from cli.checks.webhook import Webhook, accepts, reachable_from_outside, refuses, verifies, webhook_checks
 from cli.diagnosis import Doubtful, NotLooked, Wrong, examine_all
 from cli.doctor import Answered, merchants_check
@@ -454,3 +454,30 @@ async def test_somebody_must_be_answered() -> None:
     assert (await state(Answered([merchant], complete=False))).startswith("not_looked: MongoDB is away")
     assert (await state(Answered([merchant]), keys(broken=True))).startswith("wrong: keys sealed with another")
     assert (await state(Answered([merchant]), sealed=False)).startswith("not_looked: ENCRYPTION_KEY")
+
+
+DROPPED = (
+    'ai_event_seconds_count{event="MessageReceived",merchant="unknown",outcome="unknown_account",platform="instagram"}'
+)
+
+
+async def test_events_of_accounts_that_nobody_added_are_doubtful(client: httpx2.AsyncClient, serving: Any) -> None:
+    with serving(lambda *_: (200, f"# HELP x\n{DROPPED} 7.0\n".encode())) as url:
+        with pytest.raises(Doubtful, match="7 events of accounts") as caught:
+            await unknown_accounts(client, url)
+        assert "jawab merchants connect" in caught.value.fix
+
+
+@pytest.mark.parametrize("figures", ["", f"{DROPPED} 0.0", DROPPED.replace("unknown_account", "answered") + " 5.0"])
+async def test_without_such_events_the_accounts_are_well(
+    client: httpx2.AsyncClient, serving: Any, figures: str
+) -> None:
+    with serving(lambda *_: (200, figures.encode())) as url:
+        assert await unknown_accounts(client, url) == "every event was of an account that a merchant has"
+
+
+async def test_where_ais_metrics_cannot_be_read_that_is_said(client: httpx2.AsyncClient, serving: Any) -> None:
+    with pytest.raises(NotLooked):
+        await unknown_accounts(client, NOWHERE)
+    with serving(lambda *_: (404, b"")) as url, pytest.raises(NotLooked, match="404"):
+        await unknown_accounts(client, url)

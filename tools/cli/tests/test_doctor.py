@@ -49,7 +49,7 @@ def test_one_group_can_be_looked_at_alone(jawab: Jawab, serving: Any) -> None:
         )
     assert code == 0
     assert "Kafka" not in out
-    assert "4 of 4 are well." in out
+    assert "5 of 5 are well." in out
     assert "Next: jawab simulate dm --wait" in out
 
 

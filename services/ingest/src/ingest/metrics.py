@@ -33,5 +33,9 @@ class IngestMetrics:
         self.originals_reduced = Counter(
             "ingest_originals_reduced", "Events whose original was too large to carry along", registry=registry
         )
+        # Items whose entry names neither party, mostly the linked Page: the item's account is believed.
+        self.foreign_entries = Counter(
+            "ingest_foreign_entries", "Events whose entry's id is not the account", registry=registry
+        )
         self.in_flight = Gauge("ingest_webhooks_in_flight", "Requests being handled", registry=registry)
         self.buffered = Gauge("ingest_buffered_bytes", "Bytes of bodies that are being read", registry=registry)

@@ -29,18 +29,8 @@ def rehearsed(
     body: dict[str, Any], *, account: str | None, received_at: datetime, traceparent: str | None
 ) -> list[InteractionEvent]:
     """Return the events of `body` as if it had happened now, to `account`; without one, to the account it names."""
-    if account is not None:
-        body = addressed(body, account)
-    events = normalise(body, received_at=received_at, traceparent=traceparent, source=SOURCE)
+    events = normalise(body, received_at=received_at, traceparent=traceparent, source=SOURCE, account=account)
     return [_today(event, received_at) for event in events]
-
-
-def addressed(body: dict[str, Any], account: str) -> dict[str, Any]:
-    """Return the body with every entry's id replaced; a body without entries is taken as one."""
-    if "entry" not in body:
-        return {**body, "id": account}
-    entries = body["entry"] if isinstance(body["entry"], list) else [body["entry"]]
-    return {**body, "entry": [{**entry, "id": account} if isinstance(entry, dict) else entry for entry in entries]}
 
 
 def _today(event: InteractionEvent, received_at: datetime) -> InteractionEvent:

@@ -80,6 +80,7 @@ def instagram_routes(reception: Reception, settings: Settings) -> list[Controlle
                 reception.metrics.originals_reduced.inc(reduced)
                 log.warning("originals.reduced", events=reduced, bytes=len(raw))
             await reception.publish(events, size=len(raw))
+            reception.metrics.foreign_entries.inc(sum(event.data.entry_id is not None for event in events))
             log.debug("webhook.accepted", events=len(events), bytes=len(raw))
             return Response({"status": "accepted", "events": len(events)})
 

@@ -55,6 +55,9 @@ class Interaction(Contract):
     """What all interactions have in common."""
 
     account_id: str = Field(description="The Instagram professional account (entry.id).")
+    entry_id: str | None = Field(
+        default=None, description="The webhook's entry.id where that is not the account: mostly the linked Page."
+    )
     contact_id: str | None = Field(
         default=None,
         description="The person's Instagram-scoped id; None when the event is about the account.",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from common.events.interactions import (
     StoryInsightsReceived,
 )
 from ingest.notifications.item import Item
-from ingest.notifications.messaging import from_messaging, holds_event, is_messaging
+from ingest.notifications.messaging import account_of, from_messaging, holds_event, is_messaging
 from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
 from ingest.notifications.times import milliseconds, moment
 
@@ -55,7 +56,16 @@ def from_change(item: Item, field: Any, value: Any) -> InteractionEvent:
     verb = (text(mapping(item.original).get("verb")) or text(told.get("verb")) or "").lower()
     if name and verb in PERMISSION_VERBS:
         return _permission(item, name, verb, told)
-    return item.unknown(name, contact=_person(item, told), at=_time(told), from_account=_is_own(item, told))
+    sender, recipient = id_of(told.get("sender")), id_of(told.get("recipient"))
+    account = account_of(item, recipient, {sender, recipient})
+    known = replace(item, account=account)
+    return item.unknown(
+        name,
+        account=account,
+        contact=_person(known, told),
+        at=_time(told),
+        from_account=_is_own(known, told),
+    )
 
 
 def guide_lists(value: Any) -> Iterator[tuple[str, Any]]:

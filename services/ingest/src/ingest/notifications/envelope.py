@@ -31,14 +31,19 @@ SECTIONS = frozenset({"messaging", "standby", "changes", "field", "messages", "c
 
 
 def normalise(
-    body: dict[str, Any], *, received_at: datetime, traceparent: str | None = None, source: str = SOURCE
+    body: dict[str, Any],
+    *,
+    received_at: datetime,
+    traceparent: str | None = None,
+    source: str = SOURCE,
+    account: str | None = None,
 ) -> list[InteractionEvent]:
     """Return the events of a webhook body, in its order; at least one, and never an error.
 
-    `received_at` is our clock's time of arrival, aware; no event is later. Text must be free of lone surrogates
-    (`ingest.body` sees to it).
+    With `account` they are all that account's, whatever the body names. `received_at` is our clock's time of arrival,
+    aware; no event is later. Text must be free of lone surrogates (`ingest.body` sees to it).
     """
-    received = Received(received_at, source, traceparent)
+    received = Received(received_at, source, traceparent, account)
     events = list(islice(_events(body, received), MAX_ITEMS + 1))
     if not events or len(events) > MAX_ITEMS:
         return [Item(body, None, "unknown", received).unknown()]
@@ -63,7 +68,7 @@ def _entry(entry: Any, received: Received) -> Iterator[InteractionEvent]:
         return
     whole = replace(
         whole,
-        account=identifier(entry.get("id")),
+        account=received.account or identifier(entry.get("id")),
         entry_time=moment(entry.get("time")),
         user_id=identifier(entry.get("uid")) or identifier(entry.get("id")),
     )

@@ -17,11 +17,12 @@ LONGEST_FIELD = 200
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What all events of one webhook share."""
+    """What all events of one webhook share. `account` is whose they are, where that is known whatever they say."""
 
     at: datetime
     source: str
     traceparent: str | None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Item:
         `at` is when the item says it happened; without it the entry's time counts, then the time of arrival.
         """
         owner = account or self.account or NO_ACCOUNT
+        entry = self.account if self.account not in {None, owner} else None
         conversation = conversation_id(owner, contact)
         return event(
             id=interaction_id(owner, *_told_apart(identity)),
@@ -61,6 +63,7 @@ class Item:
             traceparent=self.received.traceparent,
             data=data(
                 account_id=owner,
+                entry_id=entry,
                 contact_id=contact,
                 envelope=self.envelope,
                 standby=self.standby,

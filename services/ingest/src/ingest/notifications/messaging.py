@@ -1,6 +1,7 @@
 """Messaging items: messages, echoes, reactions and whatever else happens in a thread. One event key to an item."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -37,7 +38,7 @@ from common.events.interactions import (
     Unsend,
 )
 from ingest.notifications.content import attachments, referral, reply_to
-from ingest.notifications.item import Item
+from ingest.notifications.item import NO_ACCOUNT, Item
 from ingest.notifications.reading import count, flag, id_of, identifier, listed, mapping, text
 from ingest.notifications.times import milliseconds, moment
 
@@ -142,7 +143,7 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
     content = mapping(raw.get(key)) if key else {}
     sender, recipient = id_of(raw.get("sender")), id_of(raw.get("recipient"))
     echo = flag(content.get("is_echo"))
-    account = item.account or (sender if echo else recipient)
+    account = account_of(item, sender if echo else recipient, {sender, recipient})
     outgoing = echo or (sender is not None and sender == account)
     contact = recipient if outgoing and recipient not in {None, account} else sender
     is_self = flag(raw.get("is_self")) or flag(content.get("is_self")) or (sender is not None and sender == recipient)
@@ -163,6 +164,26 @@ def occurrence_of(item: Item, raw: Mapping[str, Any], key: str | None) -> Occurr
 
 
 KnownFrom = Literal["message", "edit"]
+
+
+def account_of(item: Item, named: str | None, parties: Collection[str | None]) -> str | None:
+    """Return the account: the entry's id, or whom the item names where the entry's id is neither of its parties.
+
+    Webhooks have been seen with the linked Page as `entry.id` and our account as `recipient.id`. Only what is written
+    like an Instagram account's id is believed against an item that names nobody of that kind, and the dashboard's
+    test (entry 0) stays a test.
+    """
+    entry = item.account
+    if entry is None or named is None:
+        return entry or named
+    if item.received.account is not None or entry == NO_ACCOUNT or entry in parties:
+        return entry
+    return entry if INSTAGRAM_ACCOUNT.fullmatch(entry) and not INSTAGRAM_ACCOUNT.fullmatch(named) else named
+
+
+INSTAGRAM_ACCOUNT = re.compile(r"17841[0-9]{12}")
+"""The ids of Instagram professional accounts in Meta's documentation and in every captured webhook."""
+
 
 Reader = Callable[[str, Occurrence], InteractionEvent | None]
 """Makes the event of one key; None when the item lacks what that event is about."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from cli.diagnosis import Check, Wrong
+from cli.diagnosis import Check, Doubtful, NotLooked, Wrong
 
 READY, UNREADY = 200, 503
 OPTIONS = {"ingest": "--url"}
@@ -21,7 +21,32 @@ def service_checks(client: httpx2.AsyncClient, addresses: Mapping[str, str]) -> 
 
         return Check("services", service, look)
 
-    return [ready(service, address) for service, address in addresses.items()]
+    async def accounts() -> str:
+        return await unknown_accounts(client, addresses["ai"])
+
+    checks = [ready(service, address) for service, address in addresses.items()]
+    return [*checks, Check("services", "unknown accounts", accounts)] if "ai" in addresses else checks
+
+
+async def unknown_accounts(client: httpx2.AsyncClient, address: str) -> str:
+    """Ask the ai service whether webhooks of unknown accounts came in since it started. Raises Doubtful, NotLooked."""
+    try:
+        response = await client.get(f"{address}/metrics")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise NotLooked(f"ai's metrics cannot be read ({type(error).__name__})", "start ai") from None
+    if response.status_code != READY:
+        raise NotLooked(f"ai's metrics cannot be read ({response.status_code})", "see --ai")
+    dropped = sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in response.text.splitlines()
+        if line.startswith("ai_event_seconds_count{") and 'outcome="unknown_account"' in line
+    )
+    if dropped:
+        raise Doubtful(
+            f"{dropped:g} events of accounts that no merchant has were dropped since ai started",
+            "add the account (`jawab merchants connect`) or unsubscribe it: docs/runbooks/JawabUnknownAccount.md",
+        )
+    return "every event was of an account that a merchant has"
 
 
 async def readiness(client: httpx2.AsyncClient, service: str, address: str) -> str:
