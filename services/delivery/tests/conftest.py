@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from common.accounts import Standing, is_news, replaces
 from common.breaker import BreakerMetrics, Breakers
-from common.clock import ManualClock
+from common.clock import ManualClock, Monotonic
 from common.errors import Retryable
 from common.events import Event
 from common.events.ids import conversation_id, outcome_id
@@ -39,6 +39,7 @@ from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contact, Owner
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
+from delivery.first_seen import FirstSeen
 from delivery.ledger import (
     AHEAD,
     FLOW,
@@ -556,26 +557,28 @@ class World:
         self.platform.subscribers[CONTACT] = 77
         return merchant
 
-    def restart(self) -> None:
-        """Start the service again: what it kept in memory is gone."""
+    def restart(self, clock: Any = None) -> None:
+        """Start the service again, on a machine with another `clock` if one is given: its memory is gone."""
+        clock = clock or self.clock
+        self.first_seen = FirstSeen(lambda: Monotonic(self.clock.now().timestamp()))
         self.pacing = pacing(self.limits, places=self.places, metrics=PaceMetrics(CollectorRegistry()))
-        self.pauses = Pauses(clock=self.clock, metrics=self.pause_metrics, apis=APIS)
+        self.pauses = Pauses(clock=clock, metrics=self.pause_metrics, apis=APIS)
         self.stops = Stops(
             standings=self.standings,
             merchants=self.directory,
             operator=self.people,
-            clock=self.clock,
+            clock=clock,
             metrics=self.stop_metrics,
         )
-        self.graph_breakers = Breakers("graph", clock=self.clock, metrics=self.breaker_metrics)
-        self.manychat_breakers = Breakers("manychat", clock=self.clock, metrics=self.breaker_metrics)
+        self.graph_breakers = Breakers("graph", clock=clock, metrics=self.breaker_metrics)
+        self.manychat_breakers = Breakers("manychat", clock=clock, metrics=self.breaker_metrics)
         outside = self.outside = Outside(
             graph=self.platform,
             manychat=self.platform,
             operator=self.people,
             graph_breakers=self.graph_breakers,
             manychat_breakers=self.manychat_breakers,
-            consequences=Consequences(pauses=self.pauses, stops=self.stops, clock=self.clock, metrics=self.metrics),
+            consequences=Consequences(pauses=self.pauses, stops=self.stops, clock=clock, metrics=self.metrics),
             pacing=self.pacing,
         )
         reports = Reports(publish=self.publish, merchants=self.directory, operator=self.people, metrics=self.metrics)
@@ -586,20 +589,21 @@ class World:
             outside=outside,
             reports=reports,
             sealer=self.sealer,
-            clock=self.clock,
+            clock=clock,
             metrics=self.metrics,
             patience=self.patience,
             margin=timedelta(seconds=60),
             pacing=self.pacing,
             barrier=self.barrier,
             stops=self.stops,
+            first_seen=self.first_seen,
         )
         self.sweeper = Sweeper(
             ledger=self.ledger,
             contacts=self.contacts,
             eyes=Eyes(merchants=self.directory, sealer=self.sealer, reader=outside, ledger=self.ledger),
             reports=reports,
-            clock=self.clock,
+            clock=clock,
             metrics=self.metrics,
             abandoned_after=ABANDONED_AFTER,
         )
@@ -608,28 +612,29 @@ class World:
             contacts=self.contacts,
             merchants=self.directory,
             reports=reports,
-            clock=self.clock,
+            clock=clock,
             metrics=self.metrics,
         )
         self.echoes = EchoReader(
             ledger=self.ledger,
             contacts=self.contacts,
             publish=self.publish,
-            clock=self.clock,
+            clock=clock,
             metrics=self.metrics,
             patience=self.patience,
+            first_seen=self.first_seen,
             app_id="4242",
         )
         self.observer = Observer(
             merchants=self.directory,
             contacts=self.contacts,
             echoes=self.echoes,
-            own_comments=OwnComments(ledger=self.ledger, clock=self.clock, metrics=self.metrics),
-            reads=ReadReceipts(ledger=self.ledger, clock=self.clock, patience=self.patience),
+            own_comments=OwnComments(ledger=self.ledger, clock=clock, metrics=self.metrics),
+            reads=ReadReceipts(ledger=self.ledger, patience=self.patience, first_seen=self.first_seen),
             lookup=MessageLookup(reader=outside, sealer=self.sealer, publish=self.publish, metrics=self.metrics),
             reports=reports,
             stops=self.stops,
-            clock=self.clock,
+            clock=clock,
             metrics=self.metrics,
             patience=self.patience,
         )

@@ -176,7 +176,7 @@ class TestApp:
             assert (await client.get("/livez")).status_code == 200
             health = await client.get("/health")
             assert health.status_code == 503
-            assert set(health.json()["checks"]) == {"kafka", "mongodb"}
+            assert set(health.json()["checks"]) == {"kafka", "mongodb", "clock"}
             metrics = (await client.get("/metrics")).text
             assert "delivery_replies_total" in metrics
             assert "delivery_webhook_to_delivered_seconds" in metrics

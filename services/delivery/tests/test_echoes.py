@@ -189,7 +189,8 @@ class TestPeople:
             decision_id="d",
         )
         rows = [ledger.opened(reply, ("k",), NOON)] * MOST_ROWS
-        plain = {"mid": "m", "keys": ("other",), "at": NOON, "own_app": False, "now": NOON, "in_flight": 12.0}
+        plain = {"mid": "m", "keys": ("other",), "at": NOON, "own_app": False}
+        plain["is_under_way"] = lambda *_: False
         assert recognise(rows=rows, **plain) == Repeats()
         assert recognise(rows=rows[1:], **plain) == Foreign()
 
@@ -274,7 +275,9 @@ class TestWithoutText:
     def sent(self, world, kind):
         action = {"heart": Heart(), "flow": Flow(flow_ns="content1")}[kind]
         keys = keys_of(pieces_of(action))
-        row = ledger.begin(ledger.opened(world.reply(action).data, keys, world.clock.now()), "manychat", NOON)
+        row = ledger.begin(
+            ledger.opened(world.reply(action).data, keys, world.clock.now()), "manychat", NOON, at_platform_time=True
+        )
         world.ledger.rows[row.reply_id] = ledger.arrived(row, 0, None, NOON)
         return row.reply_id
 

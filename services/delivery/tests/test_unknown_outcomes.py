@@ -45,10 +45,11 @@ def reply(action=None):
     )
 
 
-def unknown_row(unknowns=1):
+def unknown_row(unknowns=1, *, at_platform_time=True):
     row = ledger.opened(reply(), (fingerprints.text_key(TEXT),), NOW)
     for _ in range(unknowns):
-        row = ledger.lost_sight(ledger.begin(row, "graph", NOW), "reset", NOW)
+        begun = ledger.begin(row, "graph", NOW, at_platform_time=at_platform_time)
+        row = ledger.lost_sight(begun, "reset", NOW)
     return row
 
 
@@ -142,6 +143,7 @@ class TestJudging:
             "state": "delivered",
             "message_id": None,
             "attempted_at": NOW - timedelta(seconds=20),
+            "at_platform_time": True,
         }
         part = ledger.Part(**{**plain, **other})
         assert seen(shown(), others=[part]) == sight
@@ -188,15 +190,10 @@ class TestJudging:
 class TestPatience:
     @pytest.mark.parametrize(("seconds", "step"), [(0, Wait(1.0)), (13.5, Wait(0.5)), (14, Look()), (1000, Look())])
     def test_nobody_looks_before_the_request_can_no_longer_be_under_way(self, seconds, step):
-        part = unknown_row().parts[0]
-        assert before_looking(part, NOW + timedelta(seconds=seconds), PATIENCE) == step
-
-    def test_a_part_without_a_time_is_looked_for_at_once(self):
-        assert before_looking(ledger.Part("k"), NOW, PATIENCE) == Look()
+        assert before_looking(seconds, PATIENCE) == step
 
     def after(self, sight, *, unknowns=1, seconds=20):
-        row = unknown_row(unknowns)
-        return after_looking(row, row.parts[0], sight, NOW + timedelta(seconds=seconds), PATIENCE)
+        return after_looking(unknown_row(unknowns).parts[0], sight, seconds, PATIENCE)
 
     def test_what_is_found_is_delivered_however_often_it_was_unknown(self):
         assert self.after(Found("m1")) == Found("m1")

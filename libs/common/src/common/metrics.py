@@ -3,10 +3,10 @@
 Naming: `<service>_<noun>_<unit>`, labels only from closed sets (a label from the outside world grows without end).
 """
 
-import time
-
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from common.clock import SystemClock
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -17,7 +17,7 @@ def service_registry(service: str) -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     started = Gauge("jawab_service_start_seconds", "When this process started", ["service"], registry=registry)
-    started.labels(service).set(time.time())
+    started.labels(service).set(SystemClock().now().timestamp())
     return registry
 
 

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+import httpx2
 import structlog
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
@@ -31,6 +33,7 @@ from common.merchant_directory import MerchantDirectory, merchant_from_environme
 from common.merchants import Merchants
 from common.metrics import service_registry
 from common.mongo import check_mongo, database, ensure_indexes_once_reachable, mongo_client
+from common.platform_clock import PlatformClock
 from common.sealing import Sealer
 from common.service import create_service
 from delivery.api.acceptance import Acceptance
@@ -38,11 +41,13 @@ from delivery.api.conversation_routes import conversation_routes
 from delivery.api.conversations import Conversations
 from delivery.api.routes import utility_message_routes
 from delivery.api.utility_messages import UtilityMessagesService
+from delivery.clock_watch import ClockWatch
 from delivery.consequences import APIS, Consequences
 from delivery.contacts import Contacts
 from delivery.dead_replies import DeadReplies
 from delivery.echoes import EchoReader
 from delivery.erased import dead_unless_erased, unless_erased
+from delivery.first_seen import FirstSeen
 from delivery.handlers import dead_lettered, delivery_handler, lane_of, observations_of
 from delivery.ledger import Ledger
 from delivery.message_lookup import MessageLookup
@@ -80,7 +85,6 @@ SPARE_CONNECTIONS = 20
 
 def create_app(settings: Settings) -> Litestar:
     """Return the service, configured and not started."""
-    clock = SystemClock(settings.clock_offset)
     registry = service_registry("delivery")
     metrics = DeliveryMetrics(registry)
     patience = Patience(
@@ -91,18 +95,21 @@ def create_app(settings: Settings) -> Litestar:
     )
     client = mongo_client(settings, service="delivery")
     db = database(client)
-    ledger, contacts = MongoLedger(db), MongoContacts(db, clock)
-    erasures = MongoErasures(db)
     sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
     merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
-    # One for each outside API and one for merchants' own addresses: those that hang leave the sends their connections.
-    http = [
-        http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
-        for _ in range(3)
-    ]
-    graph_http, manychat_http, operator_http = http
-    api = partial(OutsideApi, observe=metrics.observe_call)
-    notifier = Operator(api("operator", operator_http, "", timeout=min(settings.call_timeout, 5.0)), metrics=metrics)
+    apis = _outside_apis(settings, metrics)
+    # Delivery has the platform's clock: what it writes and compares is about the platform's messages.
+    clock = PlatformClock(SystemClock(settings.clock_offset), [apis.graph.clock, apis.manychat.clock])
+    watch = ClockWatch(
+        clock=clock,
+        apis=(apis.graph, apis.manychat),
+        db=db,
+        metrics=metrics,
+        max_offset=settings.max_clock_offset,
+    )
+    first_seen = FirstSeen()
+    ledger, contacts, erasures = MongoLedger(db), MongoContacts(db, clock), MongoErasures(db)
+    notifier = Operator(apis.operator, metrics=metrics)
     stops = Stops(
         standings=MongoStandings(db),
         merchants=merchants,
@@ -113,10 +120,8 @@ def create_app(settings: Settings) -> Litestar:
     breakers = partial(Breakers, clock=clock, metrics=BreakerMetrics(registry))
     turns = _pacing(settings, registry)
     outside = Outside(
-        graph=Graph(
-            api("graph", graph_http, settings.graph_url, timeout=settings.call_timeout), app_secret=settings.app_secret
-        ),
-        manychat=ManyChat(api("manychat", manychat_http, settings.manychat_url, timeout=settings.call_timeout)),
+        graph=Graph(apis.graph, app_secret=settings.app_secret),
+        manychat=ManyChat(apis.manychat),
         operator=notifier,
         graph_breakers=breakers("graph"),
         manychat_breakers=breakers("manychat"),
@@ -149,10 +154,11 @@ def create_app(settings: Settings) -> Litestar:
             clock=clock,
             metrics=metrics,
             patience=patience,
+            first_seen=first_seen,
             app_id=settings.app_id,
         ),
         own_comments=OwnComments(ledger=ledger, clock=clock, metrics=metrics),
-        reads=ReadReceipts(ledger=ledger, clock=clock, patience=patience),
+        reads=ReadReceipts(ledger=ledger, patience=patience, first_seen=first_seen),
         lookup=MessageLookup(reader=outside, sealer=sealer, publish=append, metrics=metrics),
         reports=reports,
         stops=stops,
@@ -190,6 +196,7 @@ def create_app(settings: Settings) -> Litestar:
         pacing=turns,
         barrier=barrier,
         stops=stops,
+        first_seen=first_seen,
     )
     sweeper = Sweeper(
         ledger=ledger,
@@ -205,8 +212,11 @@ def create_app(settings: Settings) -> Litestar:
     async def consume() -> None:
         # The unique index comes first: without it one comment could be answered twice.
         await ensure_indexes_once_reachable(db, owner="delivery")
+        await watch.first_look()
         async with link.running():
-            await asyncio.gather(sweeper.sweep_regularly(settings.sweep_interval), stops.refresh_regularly())
+            await asyncio.gather(
+                sweeper.sweep_regularly(settings.sweep_interval), stops.refresh_regularly(), watch.watch_regularly()
+            )
 
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncIterator[None]:
@@ -218,15 +228,39 @@ def create_app(settings: Settings) -> Litestar:
             await asyncio.gather(consuming, return_exceptions=True)
             await barrier.close()
             await turns.close()
-            await asyncio.gather(*(one.aclose() for one in http))
+            await asyncio.gather(*(one.aclose() for one in apis.clients))
             await client.close()
 
     return create_service(
         "delivery",
         routes=_http_api(settings, merchants=merchants, contacts=contacts, ledger=ledger, publish=append, clock=clock),
         lifespan=[connections],
-        health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db)}),
+        health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db), "clock": watch.check}),
         registry=registry,
+    )
+
+
+@dataclass(frozen=True)
+class _OutsideApis:
+    graph: OutsideApi
+    manychat: OutsideApi
+    operator: OutsideApi
+    clients: Sequence[httpx2.AsyncClient]
+
+
+def _outside_apis(settings: Settings, metrics: DeliveryMetrics) -> _OutsideApis:
+    """Return the outside APIs, a client for each: those that hang leave the sends of the others their connections."""
+    clients = [
+        http_client(timeout=settings.call_timeout, connections=settings.connections + SPARE_CONNECTIONS)
+        for _ in range(3)
+    ]
+    graph, manychat, operator = clients
+    api = partial(OutsideApi, observe=metrics.observe_call)
+    return _OutsideApis(
+        graph=api("graph", graph, settings.graph_url, timeout=settings.call_timeout),
+        manychat=api("manychat", manychat, settings.manychat_url, timeout=settings.call_timeout),
+        operator=api("operator", operator, "", timeout=min(settings.call_timeout, 5.0)),
+        clients=clients,
     )
 
 

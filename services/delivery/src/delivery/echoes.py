@@ -9,7 +9,7 @@ What another app sent counts as a person's answer, too, unless the merchant says
 flows answer nobody on behalf of anybody. Where the platform names no app, everything nobody here sent is a person's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,20 +22,15 @@ from common.failpoints import failpoint
 from common.merchants import Merchant
 from delivery.contacts import Contacts
 from delivery.fingerprints import is_weak, message_keys
+from delivery.first_seen import FirstSeen
 from delivery.ledger import FLOW, IN_THE_THREAD, MOST_ROWS, Ledger, Part, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import Publish, human_replied
 from delivery.patience import Patience
 from delivery.row_writes import write_arrival
-from delivery.unnamed import find_unnamed
+from delivery.unnamed import find_unnamed, may_be_dated
 
 log = structlog.get_logger("echoes")
-
-CLOCKS_DIFFER = 60.0
-"""Seconds by which the platform's clock may be behind ours."""
-
-SHOWN_LATER = 300.0
-"""Seconds after an attempt within which the platform may date what it sent; well above a call's time."""
 
 A_PERSON = "person"
 
@@ -99,10 +94,10 @@ def recognise(
     at: datetime,
     own_app: bool,
     rows: Sequence[Row],
-    now: datetime,
-    in_flight: float,
+    is_under_way: Callable[[Row, int], bool],
 ) -> Recognition:
-    """Decide whose an echo is. `rows` are those that may have sent it; `in_flight` is how long a call lasts.
+    """Decide whose an echo is. `rows` are those that may have sent it; `is_under_way` tells whether the call that
+    sends a part may not have been answered yet.
 
     `keys` are its fingerprints. Among as many rows as are ever read at once its own may be missing.
     """
@@ -112,28 +107,21 @@ def recognise(
     rows = [row for row in rows if row.kind in IN_THE_THREAD]
     single = [row for row in rows if row.kind != FLOW]
     for key in keys:
-        found = find_unnamed(single, key, at, early=CLOCKS_DIFFER, late=SHOWN_LATER)
+        found = find_unnamed(single, key, at)
         if found is not None:
             # What has no words may be a person's as well: the answer of the call under way tells.
-            wait = is_weak(key) and _is_under_way(found[0].parts[found[1]], now, in_flight)
+            wait = is_weak(key) and is_under_way(*found)
             return TooEarly() if wait else Names(*found)
-    attempted = [
-        (row, part)
-        for row in rows
-        for part in row.parts
-        if part.attempted_at is not None and -CLOCKS_DIFFER <= (at - part.attempted_at).total_seconds() <= SHOWN_LATER
-    ]
-    if own_app or any(row.kind == FLOW or (part.key in keys and not is_weak(part.key)) for row, part in attempted):
+    attempted = [(row, index) for row in rows for index, part in enumerate(row.parts) if may_be_dated(part, at)]
+    if own_app or any(row.kind == FLOW or _says(row.parts[index], keys) for row, index in attempted):
         return Repeats()
-    if any(_is_under_way(part, now, in_flight) for _, part in attempted):
+    if any(is_under_way(row, index) for row, index in attempted):
         return TooEarly()
     return Foreign() if all_seen else Repeats()
 
 
-def _is_under_way(part: Part, now: datetime, in_flight: float) -> bool:
-    """Tell whether the call that sends a part may not have been answered yet."""
-    began = part.attempted_at
-    return part.state == "attempting" and began is not None and (now - began).total_seconds() < in_flight
+def _says(part: Part, keys: Sequence[str]) -> bool:
+    return part.key in keys and not is_weak(part.key)
 
 
 class EchoReader:
@@ -148,6 +136,7 @@ class EchoReader:
         clock: Clock,
         metrics: DeliveryMetrics,
         patience: Patience,
+        first_seen: FirstSeen,
         app_id: str | None = None,
     ) -> None:
         self._ledger = ledger
@@ -156,6 +145,7 @@ class EchoReader:
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
+        self._first_seen = first_seen
         self._app_id = app_id
 
     async def read(self, event: EchoReceived, merchant: Merchant, *, last: bool = False) -> Recognition:
@@ -172,8 +162,7 @@ class EchoReader:
             at=event.time,
             own_app=self._app_id is not None and echo.app_id == self._app_id,
             rows=rows,
-            now=self._clock.now(),
-            in_flight=0.0 if last else self._patience.in_flight,
+            is_under_way=(lambda *_: False) if last else self._is_under_way,
         )
         if isinstance(verdict, Foreign) and is_a_tool(echo.app_id, merchant):
             verdict = Tool()
@@ -188,6 +177,10 @@ class EchoReader:
                 pass
         self._metrics.echoes.labels(type(verdict).__name__.lower()).inc()
         return verdict
+
+    def _is_under_way(self, row: Row, index: int) -> bool:
+        waits = row.parts[index].state == "attempting"
+        return waits and self._first_seen.seconds(row, index) < self._patience.in_flight
 
     async def _name(self, row: Row, part: int, mid: str) -> None:
         was_unknown = row.state == "unknown"

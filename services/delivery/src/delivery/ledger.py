@@ -85,6 +85,7 @@ class Part:
     """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown.
 
     `by_text` says that `message_id` was concluded from text and time, and not told by the answer of the call.
+    `at_platform_time` says that `attempted_at` is right by the platform's clock, to within seconds.
     """
 
     key: str
@@ -94,6 +95,7 @@ class Part:
     unknowns: int = 0
     attempted_at: datetime | None = None
     by_text: bool = False
+    at_platform_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,14 +221,21 @@ def part_to_send(row: Row) -> int:
     return row.current
 
 
-def begin(row: Row, route: Route, now: datetime) -> Row:
-    """Return the row that must be stored before its next part is sent by `route`."""
+def begin(row: Row, route: Route, now: datetime, *, at_platform_time: bool = False) -> Row:
+    """Return the row that must be stored before its next part is sent by `route`; `now` as `Part` describes it."""
     index = part_to_send(row)
     part = row.parts[index]
     if part.unknowns >= MOST_UNKNOWN:
         raise IllegalTransition(f"part {index} was unknown {part.unknowns} times and must not be sent again")
     at = to_milliseconds(now)
-    parts = _with_part(row, index, state="attempting", attempts=part.attempts + 1, attempted_at=at)
+    parts = _with_part(
+        row,
+        index,
+        state="attempting",
+        attempts=part.attempts + 1,
+        attempted_at=at,
+        at_platform_time=at_platform_time,
+    )
     return _next(row, "attempting", route=route, parts=parts, unknown_since=None)
 
 

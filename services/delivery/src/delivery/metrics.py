@@ -27,6 +27,13 @@ class DeliveryMetrics:
         self.errors = Counter(
             "delivery_errors", "Errors of outside APIs by what they mean", ["api", "code", "action"], registry=registry
         )
+        # How far this machine's clock is from that of graph, manychat and mongodb; not a number where it is not known.
+        self.clock_offset = Gauge(
+            "delivery_clock_offset_seconds",
+            "Seconds by which this machine's clock is ahead of a peer's",
+            ["peer"],
+            registry=registry,
+        )
         # What the customer waits: from the webhook's arrival to the platform's acceptance of the answer.
         self.webhook_to_delivered = Histogram(
             "delivery_webhook_to_delivered_seconds",

@@ -12,9 +12,9 @@ by then was on the customer's screen.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from common.clock import Clock
 from common.errors import Retryable
 from common.events.interactions import MessageRead
+from delivery.first_seen import FirstSeen
 from delivery.ledger import Ledger, Row
 from delivery.patience import Patience
 
@@ -22,9 +22,9 @@ from delivery.patience import Patience
 class ReadReceipts:
     """Takes in what customers have read."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, patience: Patience) -> None:
+    def __init__(self, *, ledger: Ledger, patience: Patience, first_seen: FirstSeen) -> None:
         self._ledger = ledger
-        self._clock = clock
+        self._first_seen = first_seen
         self._patience = patience
 
     async def read(self, event: MessageRead) -> None:
@@ -52,12 +52,9 @@ class ReadReceipts:
         return sent_at or read_at
 
     def _is_under_way(self, row: Row) -> bool:
-        now = self._clock.now()
         return any(
-            part.state == "attempting"
-            and part.attempted_at is not None
-            and (now - part.attempted_at).total_seconds() < self._patience.in_flight
-            for part in row.parts
+            part.state == "attempting" and self._first_seen.seconds(row, index) < self._patience.in_flight
+            for index, part in enumerate(row.parts)
         )
 
 

@@ -12,6 +12,7 @@ from common.merchants import Merchants
 from common.sealing import NotOpenable, Sealer
 from delivery import ledger as rows
 from delivery import unknown_outcomes
+from delivery.first_seen import FirstSeen
 from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of
@@ -67,6 +68,7 @@ class Resolver:
         clock: Clock,
         metrics: DeliveryMetrics,
         patience: Patience,
+        first_seen: FirstSeen,
     ) -> None:
         self._ledger = ledger
         self._eyes = eyes
@@ -74,6 +76,7 @@ class Resolver:
         self._clock = clock
         self._metrics = metrics
         self._patience = patience
+        self._first_seen = first_seen
         self._unresolved: OrderedDict[str, None] = OrderedDict()
 
     def knows(self, reply_id: str) -> bool:
@@ -110,11 +113,11 @@ class Resolver:
             await self._reports.publish(outcome_of(event, row))
             self._remember(row.reply_id)
         part = row.parts[index]
-        step = unknown_outcomes.before_looking(part, self._clock.now(), self._patience)
+        step = unknown_outcomes.before_looking(self._first_seen.seconds(row, index), self._patience)
         if isinstance(step, unknown_outcomes.Wait):
             raise Retryable("its outcome is unknown", after=step.seconds)
         sight = await self._eyes.look(row, index, place_of(event.data))
-        match unknown_outcomes.after_looking(row, part, sight, self._clock.now(), self._patience):
+        match unknown_outcomes.after_looking(part, sight, self._first_seen.seconds(row, index), self._patience):
             case unknown_outcomes.Wait(seconds):
                 raise Retryable("its outcome is unknown", after=seconds)
             case unknown_outcomes.SendAgain():

@@ -13,7 +13,6 @@ from datetime import timedelta
 import structlog
 
 from common.breaker import BreakerOpen
-from common.clock import Clock
 from common.erasures import ConversationErased, refuse_if_erased
 from common.errors import Permanent, Retryable, UnknownOutcome
 from common.events.outcomes import Route
@@ -22,10 +21,12 @@ from common.failpoints import failpoint, sabotaged
 from common.kafka.barrier import ReadBarrier
 from common.kafka.hold import refuse_if_lost
 from common.merchants import Merchants
+from common.platform_clock import PlatformTime
 from common.sealing import Sealer
 from delivery import ledger as rows
 from delivery import permissions
 from delivery.contacts import Contacts
+from delivery.first_seen import FirstSeen
 from delivery.ledger import CommentTaken, Ledger, Row
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.metrics import DeliveryMetrics
@@ -67,13 +68,14 @@ class InstagramMessageSender:
         outside: Outside,
         reports: Reports,
         sealer: Sealer,
-        clock: Clock,
+        clock: PlatformTime,
         metrics: DeliveryMetrics,
         patience: Patience,
         margin: timedelta,
         pacing: Pacing,
         barrier: ReadBarrier,
         stops: Stops,
+        first_seen: FirstSeen,
     ) -> None:
         self._planner = Planner(
             merchants=merchants,
@@ -91,6 +93,7 @@ class InstagramMessageSender:
             clock=clock,
             metrics=metrics,
             patience=patience,
+            first_seen=first_seen,
         )
         self._typing = TypingIndicator(planner=self._planner, outside=outside, reports=reports, metrics=metrics)
         self._contacts = contacts
@@ -102,6 +105,7 @@ class InstagramMessageSender:
         self._patience = patience
         self._pacing = pacing
         self._barrier = barrier
+        self._first_seen = first_seen
 
     async def deliver(self, event: ReplyGenerated) -> None:
         """Bring a reply to its end and publish what became of it.
@@ -163,6 +167,7 @@ class InstagramMessageSender:
         first = self._announced(fresh, chosen)
         await refuse_if_erased()  # the pace may have made it wait for long
         refuse_if_lost()
+        self._note_attempt(first)
         failpoint("delivery.before_claim")
         there = await self._insert(work, first)
         if isinstance(there, CommentTaken):
@@ -216,7 +221,7 @@ class InstagramMessageSender:
         """Return the row that says what will be done: `attempting`, or its end."""
         now = self._clock.now()
         if isinstance(chosen, Chosen):
-            return rows.begin(row, chosen.route, now)
+            return rows.begin(row, chosen.route, now, at_platform_time=self._clock.trusted)
         sent = sum(part.state == "delivered" for part in row.parts)
         detail = f"{chosen.detail}; {sent} of {len(row.parts)} parts had been sent" if sent else chosen.detail
         end = rows.withheld if isinstance(chosen, Withhold) and row.state == "claimed" else rows.refused
@@ -233,6 +238,7 @@ class InstagramMessageSender:
     async def _put(self, work: Work, row: Row, *, over: Row) -> Row:
         """Write what will be done; the row as it then is, which may be another owner's."""
         refuse_if_lost()
+        self._note_attempt(row)
         if _is_written_too_late(row):
             work.unwritten, stored = lambda: self._ledger.put(row, over=over), row
         else:
@@ -284,13 +290,17 @@ class InstagramMessageSender:
             raise
         return await self._arrived(work, row, index, sent.message_id)
 
+    def _note_attempt(self, row: Row) -> None:
+        """Count the attempt's seconds from before it is written: nobody else knows of it earlier."""
+        if row.state == "attempting":
+            self._first_seen.seconds(row, rows.part_to_send(row))
+
     def _refuse_if_late(self, row: Row, index: int) -> None:
         """Raise Retryable where the call must not begin any more: the last look before it does.
 
         A process that was frozen comes too late: others already count the seconds after which nothing is under way.
         """
-        began = row.parts[index].attempted_at
-        if began is None or (self._clock.now() - began).total_seconds() > self._patience.settle:
+        if self._first_seen.seconds(row, index) > self._patience.settle:
             raise Retryable("the call was not begun in time")
         refuse_if_lost()
 

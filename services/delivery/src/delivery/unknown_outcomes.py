@@ -5,13 +5,16 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     that is given up is a customer without an answer. The echo usually settles it within a second. Where it does not
     come, the conversation can be read back.
     Why the second attempt is not blind. It is made only when (1) the first request can no longer be under way from
-    here: `attempting` is older than the time within which a call must begin plus the whole of its timeout, and the
-    platform had time to show what it took; (2) the platform itself answered a read of that very place, made after
-    that; (3) the read reaches back beyond the attempt, and shows the thread at all: the one the customer wrote into is
-    there, so where the platform lists none it does not show it; and (4) nothing is in it since then that might be ours:
-    nothing with this text, whoever is listed as its author, and nothing of the account's that the ledger cannot name. A
-    message whose text the platform changed might be ours, so it counts as "cannot be told", and so does one that
-    another reply was given for its text alone, where the time fits this one as well.
+    anywhere: this process has known the attempt, by its own monotonic clock, for longer than the time within which a
+    call must begin plus the whole of its timeout, and the platform had time to show what it took; (2) the platform
+    itself answered a read of that very place, made after that; (3) the read reaches back beyond the attempt, and shows
+    the thread at all: the one the customer wrote into is there, so where the platform lists none it does not show it;
+    and (4) nothing is in it since then that might be ours: nothing with this text, whoever is listed as its author,
+    and nothing of the account's that the ledger cannot name. A message whose text the platform changed might be ours,
+    so it counts as "cannot be told", and so does one that another reply was given for its text alone, where the time
+    fits this one as well. Times of the platform's are compared only with an attempt that is dated by the platform's
+    own clock (docs/decisions/0015); where that was not known, only a listing proves anything that is complete and
+    holds nothing of the account's without a name.
     Found asks for proof too: replies with the same text of which no id is known (ManyChat tells none) own a message
     each, and only one more than those can be this one.
     Only then is the row moved to `attempting` again, under a new fence that shuts the first owner out.
@@ -22,7 +25,7 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     one at every lost answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -33,14 +36,10 @@ from delivery.fingerprints import is_weak
 from delivery.ledger import FLOW, IN_THE_THREAD, MOST_UNKNOWN, Part, Row
 from delivery.patience import Patience
 from delivery.platforms.reading import Author, Reading, Shown, attributed, oldest
+from delivery.unnamed import earliest, may_be_dated
 
 PRIVATE_REPLY: str = PrivateReply.model_fields["kind"].default
 """The kind of reply that may begin a thread."""
-
-CLOCKS_DIFFER = timedelta(seconds=60)
-
-SHOWN_LATER = timedelta(seconds=300)
-"""How long after an attempt the platform may date what it sent."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +86,16 @@ class SendAgain:
 Sight = Found | Absent | CannotTell
 
 
-def before_looking(part: Part, now: datetime, patience: Patience) -> Wait | Look:
-    """Decide whether looking can prove anything yet."""
-    if part.attempted_at is None:
-        return Look()
-    remaining = patience.first_look - (now - part.attempted_at).total_seconds()
+def before_looking(known_for: float, patience: Patience) -> Wait | Look:
+    """Decide whether looking can prove anything yet; `known_for` is how long this process has known the attempt."""
+    remaining = patience.first_look - known_for
     return Wait(min(patience.poll, remaining)) if remaining > 0 else Look()
 
 
 def after_looking(
-    row: Row, part: Part, sight: Sight, now: datetime, patience: Patience
+    part: Part, sight: Sight, known_for: float, patience: Patience
 ) -> Found | SendAgain | Wait | HandOver:
-    """Decide what to do with what was seen."""
+    """Decide what to do with what was seen; `known_for` is how long this process has known the attempt."""
     match sight:
         case Found():
             return sight
@@ -107,17 +104,17 @@ def after_looking(
                 return SendAgain()
             return HandOver("its outcome was unknown twice, and it was not found; see the conversation and answer")
         case CannotTell():
-            waited = (now - row.unknown_since).total_seconds() if row.unknown_since else patience.deadline
-            if waited >= patience.deadline:
+            remaining = patience.deadline - known_for
+            if remaining <= 0:
                 return HandOver("nobody can tell whether it arrived; see the conversation and answer if it did not")
-            return Wait(min(patience.read_again, patience.deadline - waited))
+            return Wait(min(patience.read_again, remaining))
 
 
 def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
     """Decide whether a message is among what the platform shows. `others` are the other messages of ours there."""
-    if part.attempted_at is None:
+    since = earliest(part)
+    if since is None:
         return CannotTell()
-    since = part.attempted_at - CLOCKS_DIFFER
     known = {other.message_id: other for other in others if other.message_id}
     of_anybody = [one for one in reading.shown if _is_since(one, since)]
     recent = [one for one in of_anybody if one.from_account]
@@ -132,9 +129,16 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
         return CannotTell()
     if any(_says(one, part) for one in of_anybody if one.id not in known):
         return CannotTell()  # ours under another id, or another author's words: neither proves anything
+    if not part.at_platform_time:
+        return Absent() if reading.complete and not _may_hold_it(reading.shown, known, part) else CannotTell()
     first = oldest(reading.shown)
     reaches_back = first is not None and first < since and _begins_with_the_latest(reading.shown)
     return Absent() if (reading.complete or reaches_back) and not ours else CannotTell()
+
+
+def _may_hold_it(shown: Sequence[Shown], known: Container[str], part: Part) -> bool:
+    """Tell whether any message, whenever it is dated, may be the part: by its author or by its text."""
+    return any(one.from_account or _says(one, part) for one in shown if one.id not in known)
 
 
 def _begins_with_the_latest(shown: Sequence[Shown]) -> bool:
@@ -161,7 +165,7 @@ def _may_have_sent(other: Part, one: Shown, part: Part) -> bool:
     """Tell whether a message that fits `part` may as well be `other`, of which no id is known."""
     if other.message_id or other.key != part.key or other.state == "waiting" or other.attempted_at is None:
         return False
-    return one.at is None or -CLOCKS_DIFFER <= one.at - other.attempted_at <= SHOWN_LATER
+    return one.at is None or may_be_dated(other, one.at)
 
 
 def _may_be_mistaken(one: Shown, owner: Part, part: Part) -> bool:

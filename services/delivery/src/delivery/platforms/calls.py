@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
+
+from common.clock import SystemClock, monotonic
+from common.platform_clock import RemoteClock, dated
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_HEADER_CHARACTERS = 32 * 1024
@@ -81,15 +84,22 @@ def heard() -> Iterator[list[Answer]]:
 
 
 class OutsideApi:
-    """An outside API: one base URL, one bound on each call."""
+    """An outside API: one base URL, one bound on each call. `clock` is its clock, as its answers show it."""
 
     def __init__(
-        self, name: str, client: httpx2.AsyncClient, base_url: str, *, timeout: float, observe: Observe
+        self,
+        name: str,
+        client: httpx2.AsyncClient,
+        base_url: str,
+        *,
+        timeout: float,
+        observe: Observe,
     ) -> None:
-        self._name = name
+        self.name = name
         self._client = client
         self._base_url = base_url
         self._observe = observe
+        self.clock = RemoteClock()
         self._total = timeout
         # Shorter than the whole, so that it is always known whether a connection was the matter.
         self._timeout = httpx2.Timeout(timeout, connect=min(timeout / 2, 5.0), pool=timeout / 4)
@@ -133,14 +143,16 @@ class OutsideApi:
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError, OSError) as error:
             return NoAnswer(left=_may_have_left(steps), evidence=type(error).__name__)
         finally:
-            self._observe(self._name, name, time.monotonic() - began)
+            self._observe(self.name, name, time.monotonic() - began)
         heard_so_far = _heard.get()
         if heard_so_far is not None:
             heard_so_far.append(answer)
         return answer
 
     async def _exchange(self, request: httpx2.Request) -> Answer:
+        sent = monotonic()
         response = await self._client.send(request, stream=True)
+        self.clock.observe(response.headers.get("date"), sent, monotonic())
         try:
             content = bytearray()
             async for chunk in response.aiter_bytes():
@@ -150,7 +162,9 @@ class OutsideApi:
                     break
         finally:
             await response.aclose()
-        after = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+        # A date is relative to the clock of whoever wrote it.
+        their_time = dated(response.headers.get("date")) or SystemClock().now()
+        after = retry_after(response.headers.get("retry-after"), their_time)
         return Answer(
             response.status_code,
             _parsed(bytes(content)),
