@@ -163,7 +163,8 @@ def settings(request: pytest.FixtureRequest) -> Settings:
         "verify_token": VERIFY_TOKEN,
         "account_id": ACCOUNT,
         "manychat_secrets": MANYCHAT_SECRET,
-        "public_url": "https://jawab.example/",
+        "public_url": "http://localhost:8000/",
+        "privacy_status_url": "https://jawab.example/privacy/",
     }
     return Settings(**(values | getattr(request, "param", {})))
 

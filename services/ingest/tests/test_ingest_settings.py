@@ -16,6 +16,12 @@ GOOD = {
     "IG_VERIFY_TOKEN": "mon_token_verification_instagram",
 }
 
+PRODUCTION = {
+    "JAWAB_ENV": "production",
+    "META_APP_SECRET": "an-app-secret-of-these-tests-of-32-chars",
+    "IG_VERIFY_TOKEN": "a-verify-token-of-these-tests-of-32-chars",
+}
+
 
 @pytest.mark.parametrize(
     ("changed", "says"),
@@ -25,6 +31,8 @@ GOOD = {
         ({"IG_VERIFY_TOKEN": ""}, "IG_VERIFY_TOKEN"),
         ({"IG_VERIFY_TOKEN": "  "}, "IG_VERIFY_TOKEN"),
         ({"PUBLIC_URL": "jawab.example"}, "PUBLIC_URL"),
+        ({"PUBLIC_URL": "https://jawab.example"}, "PUBLIC_URL is a public address"),
+        ({"PUBLIC_URL": "http://8.8.8.8:8000"}, "PUBLIC_URL is a public address"),
         ({"INSTAGRAM_PAGE_ID": "@our.shop"}, "INSTAGRAM_PAGE_ID"),
         ({"INGEST_ACK_DEADLINE": "soon"}, "INGEST_ACK_DEADLINE"),
         ({"INGEST_MAX_IN_FLIGHT": "0"}, "INGEST_MAX_IN_FLIGHT"),
@@ -43,7 +51,7 @@ def test_a_wrong_variable_is_named_in_one_line(monkeypatch, changed, says):
 
 
 def test_the_status_page_is_ours_unless_said_otherwise(monkeypatch):
-    for name, value in (GOOD | {"PUBLIC_URL": "https://jawab.example/"}).items():
+    for name, value in (GOOD | PRODUCTION | {"PUBLIC_URL": "https://jawab.example/"}).items():
         monkeypatch.setenv(name, value)
     assert Settings().status_url == "https://jawab.example/privacy"
     monkeypatch.setenv("PRIVACY_STATUS_URL", "https://elsewhere.example/")

@@ -11,6 +11,7 @@ from common.clock import Clock, SystemClock
 from common.health import Health
 from common.kafka.broker import client_connection, kafka_broker
 from common.metrics import service_registry
+from common.public_address import is_local
 from common.service import create_service
 from ingest.backlog import Backlog, BacklogReader
 from ingest.body import MAX_BODY_BYTES
@@ -46,7 +47,7 @@ def create_app(
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
-        if not settings.development and "localhost" in settings.public_url:
+        if not settings.development and is_local(settings.public_url):
             log.warning("public_url.is_local", fix="set PUBLIC_URL: Meta is given a status page nobody can reach")
         async with AsyncExitStack() as stack:
             if kafka is not None:

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
+from common.public_address import is_local
 from common.settings import KafkaSettings, MetaAppSettings, SecretList, ServiceSettings, named, split_secrets
 
 MIB = 1024 * 1024
@@ -64,6 +65,16 @@ class Settings(ServiceSettings, KafkaSettings, MetaAppSettings):
     def _verify_token_is_there(self) -> Self:
         if not self.verify_token.get_secret_value().strip():
             raise ValueError("IG_VERIFY_TOKEN (or INSTAGRAM_VERIFY_TOKEN) must not be blank")
+        return self
+
+    @model_validator(mode="after")
+    def _development_is_not_public(self) -> Self:
+        """Refuse to open the unsigned test route, or any other privilege of development, to the internet."""
+        if self.development and not is_local(self.public_url):
+            raise ValueError(
+                "PUBLIC_URL is a public address, and JAWAB_ENV=development opens the unsigned test route there: set "
+                "JAWAB_ENV=production, or a local PUBLIC_URL"
+            )
         return self
 
     @property

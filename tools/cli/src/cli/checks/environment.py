@@ -3,17 +3,16 @@
 import importlib
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from cli.diagnosis import Check, Doubtful, Wrong
+from common.public_address import is_local
 from common.service import misconfiguration
 from common.settings import DEVELOPMENT_VALUES
 
 SERVICES = ("ingest", "ai", "delivery", "cleanup")
-LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 compared, not bound
 SEE = " (.env.example explains every variable)"
 
 
@@ -59,8 +58,8 @@ def kind_of_environment(environment: Mapping[str, str]) -> str:
         for name, value in environment.items()
         if any(part.strip() in DEVELOPMENT_VALUES for part in value.split(","))
     ]
-    host = urlsplit(environment.get("PUBLIC_URL", "")).hostname
-    if public and host and host not in LOCAL:
+    url = environment.get("PUBLIC_URL", "")
+    if public and url and not is_local(url):
         raise Doubtful(
             f"development, with {len(public)} published values behind a public address: {', '.join(sorted(public))}",
             "set values of your own and JAWAB_ENV=production before customers come",

@@ -2,12 +2,11 @@
 
 import secrets
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpx2
 
-from cli.checks.environment import LOCAL
 from cli.diagnosis import Check, Doubtful, NotLooked, Wrong
+from common.public_address import is_local
 from common.settings import MetaAppSettings
 from devkit.signing import signed_headers
 
@@ -122,10 +121,12 @@ async def reachable_from_outside(webhook: Webhook, public_url: str | None, *, pr
     """Judge PUBLIC_URL as Meta would: https, a real name, and the handshake through it. Raises Wrong, Doubtful."""
     if public_url is None:
         raise NotLooked("PUBLIC_URL is not valid", "see the lines of the environment")
-    parts = urlsplit(public_url)
-    if parts.scheme != "https" or (parts.hostname or "") in LOCAL:
+    if not public_url.startswith("https://") or is_local(public_url):
         said = f"{public_url} cannot be reached by Meta, which calls https addresses with a valid certificate only"
-        fix = "set PUBLIC_URL to the https address of ingest (on a development machine: that of a tunnel)"
+        fix = (
+            "set PUBLIC_URL to the https address of ingest (on your own machine that of a tunnel, with "
+            "JAWAB_ENV=production and secrets of your own)"
+        )
         raise (Wrong if production else Doubtful)(said, fix)
     await verifies(webhook, public_url.rstrip("/"))
     return f"the handshake works through {public_url}"
