@@ -1,11 +1,14 @@
 """A merchant's document, and finding merchants."""
 
 import pytest
+from bson.datetime_ms import DatetimeMS
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
+from pymongo.errors import AutoReconnect
 
 from common.merchant_directory import MerchantDirectory, merchant_from_environment
 from common.merchants import Account, Merchant, MerchantNotReadable
-from common.mongo import MERCHANTS, database, ensure_indexes, mongo_client
+from common.mongo import MERCHANTS, READABLE_MERCHANTS, database, ensure_indexes, mongo_client
 from common.sealing import Sealer
 from common.settings import MerchantSettings, MongoSettings
 
@@ -180,3 +183,103 @@ async def test_answers_are_kept_for_a_while_also_that_there_is_nobody(db):
     await db[MERCHANTS].insert_one(OWN.to_document())
     assert await directory.of_account("111") is None
     assert await MerchantDirectory(db, None, keep=60).of_account("111") == OWN
+
+
+async def broken(db, **fields):
+    await db[MERCHANTS].update_one({"_id": "default"}, {"$set": fields})
+
+
+MISTAKES = [
+    {"routes": ["pigeon"]},
+    {"rules": [{"name": "price", "wen": {"channel": "comment"}}]},
+    {"rules": "none"},
+    {"name": ""},
+    {"turn_pause": "soon"},
+    {"a_field": "that nobody knows"},
+    {"token_expires_at": DatetimeMS(2**52)},
+    {"other_accounts": [{"account_id": "not a number"}]},
+    {"other_accounts": 5},
+]
+
+
+@pytest.mark.mongo
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: next(iter(mistake)))
+@pytest.mark.parametrize("restart", [False, True], ids=["running", "after a restart"])
+async def test_a_mistake_in_a_document_leaves_the_last_readable_version_in_force(db, mistake, restart):
+    registry = CollectorRegistry()
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    directory = MerchantDirectory(db, None, keep=0, registry=registry)
+    assert await directory.of_account("111") == OWN
+    await broken(db, **mistake)
+    if restart:
+        registry = CollectorRegistry()
+        directory = MerchantDirectory(db, None, keep=0, registry=registry)
+    assert await directory.of_account("111") == OWN
+    assert await directory.by_id("default") == OWN
+    assert registry.get_sample_value("merchants_unreadable", {"in_force": "last_readable"}) == 1
+    await db[MERCHANTS].replace_one({"_id": "default"}, {**OWN.to_document(), "name": "Mended"})
+    found = await directory.of_account("111")
+    assert found is not None
+    assert found.name == "Mended"
+    assert registry.get_sample_value("merchants_unreadable", {"in_force": "last_readable"}) == 0
+
+
+@pytest.mark.mongo
+async def test_the_version_in_force_has_the_keys_of_now_and_none_are_stored_with_it(db):
+    with_keys = TWO.model_copy(update={"access_token": "sealed-1", "manychat_api_key": "sealed-2"})
+    with_keys = with_keys.with_account(Account(account_id="222", access_token="sealed-3"))
+    await db[MERCHANTS].insert_one(with_keys.to_document())
+    assert await MerchantDirectory(db, None).of_account("222") == with_keys.seen_by("222")
+    assert "sealed" not in str(await db[READABLE_MERCHANTS].find({}).to_list())
+    await broken(db, routes=["pigeon"], access_token="renewed", manychat_api_key=7)
+    found = await MerchantDirectory(db, None).of_account("111")
+    assert found is not None
+    assert (found.access_token, found.manychat_api_key) == ("renewed", None)
+    assert found.other_accounts[0].access_token == "sealed-3"
+
+
+@pytest.mark.mongo
+async def test_an_account_that_came_with_the_mistake_waits_and_the_others_do_not(db):
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    registry = CollectorRegistry()
+    directory = MerchantDirectory(db, None, keep=0, registry=registry)
+    assert await directory.of_account("111") == OWN
+    await broken(db, routes=["pigeon"], other_accounts=[{"account_id": "222"}])
+    with pytest.raises(MerchantNotReadable, match=r"routes\.0 must be one of"):
+        await directory.of_account("222")
+    assert await directory.of_account("111") == OWN
+    assert await directory.of_account("333") is None
+
+
+@pytest.mark.mongo
+async def test_a_merchant_that_is_gone_is_gone_whatever_was_readable(db):
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    assert await MerchantDirectory(db, None).of_account("111") == OWN
+    await db[MERCHANTS].delete_one({"_id": "default"})
+    assert await MerchantDirectory(db, None).of_account("111") is None
+
+
+@pytest.mark.mongo
+async def test_a_version_that_cannot_be_stored_costs_no_answer(db):
+    class Refusing:
+        async def replace_one(self, *_, **__):
+            raise AutoReconnect("the primary is away")
+
+    await db[MERCHANTS].insert_one(OWN.to_document())
+    directory = MerchantDirectory(db, None, keep=0)
+    storing, directory._readable._collection = directory._readable._collection, Refusing()
+    assert await directory.of_account("111") == OWN
+    assert await db[READABLE_MERCHANTS].count_documents({}) == 0
+    directory._readable._collection = storing
+    assert await directory.of_account("111") == OWN
+    assert await db[READABLE_MERCHANTS].count_documents({}) == 1
+
+
+@pytest.mark.mongo
+async def test_of_two_documents_that_claim_an_account_nobody_is_silent_about(db):
+    registry = CollectorRegistry()
+    await db[MERCHANTS].insert_one(TWO.to_document())
+    await db[MERCHANTS].insert_one({**OWN.to_document(), "_id": "second", "account_id": "222"})
+    with pytest.raises(MerchantNotReadable):
+        await MerchantDirectory(db, None, registry=registry).of_account("222")
+    assert registry.get_sample_value("merchants_unreadable", {"in_force": "none"}) == 1

@@ -1,16 +1,32 @@
-"""Finds merchants: in the database, or the one that the environment configures."""
+"""Finds merchants: in the database, or the one that the environment configures.
+
+A document that cannot be read leaves its last readable version in force (`readable_merchants`), so that a slip in one
+merchant's document costs that slip and nothing else. Only where there never was such a version, or where two documents
+claim an account, nobody knows how to answer: MerchantNotReadable, and the account's records wait.
+"""
 
 import asyncio
 import time
 from collections import OrderedDict
+from functools import partial
 
+import structlog
+from bson.codec_options import DatetimeConversion
+from prometheus_client import CollectorRegistry, Gauge
 from pydantic import SecretStr, ValidationError
 
+from common.clock import Clock, SystemClock
 from common.merchants import Merchant, MerchantNotReadable
 from common.mongo import MERCHANTS, Database, Document
+from common.readable_merchants import ReadableMerchants
 from common.sealing import Sealer, SecretField
 from common.settings import MerchantSettings
 from common.wrong_input import problems
+
+log = structlog.get_logger("merchants")
+
+UNREADABLE_SECONDS = 600.0
+"""An unreadable merchant that nobody has asked for since is counted no longer."""
 
 
 def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None) -> Merchant | None:
@@ -34,14 +50,68 @@ def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None)
     )
 
 
+class UnreadableMerchants:
+    """Which merchants' documents cannot be read now, with what is in force instead; logs each once."""
+
+    def __init__(self) -> None:
+        self._each: dict[str, tuple[float, str, str]] = {}
+
+    def add(self, name: str, reason: str, *, in_force: str) -> None:
+        """Note one, by its id or account: `in_force` is "last_readable" or "none"."""
+        now = time.monotonic()
+        known = self._each.get(name)
+        self._each[name] = (now, reason, in_force)
+        if known is None or known[1:] != (reason, in_force):
+            log.error("merchant.not_readable", reason=reason, in_force=in_force)
+
+    def remove(self, name: str) -> None:
+        """Note that one can be read, or is gone."""
+        if self._each.pop(name, None) is not None:
+            log.info("merchant.readable_again", merchant=name)
+
+    def count(self, in_force: str) -> int:
+        """Return how many there are, and forget those that nobody asked for lately."""
+        since = time.monotonic() - UNREADABLE_SECONDS
+        self._each = {name: entry for name, entry in self._each.items() if entry[0] >= since}
+        return sum(entry[2] == in_force for entry in self._each.values())
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Register the metric. Accounts and merchants are no labels."""
+        gauge = Gauge(
+            "merchants_unreadable",
+            "Merchants whose document cannot be read, by what is in force instead",
+            ["in_force"],
+            registry=registry,
+        )
+        for in_force in ("last_readable", "none"):
+            gauge.labels(in_force).set_function(partial(self.count, in_force))
+
+
 class MerchantDirectory:
     """Merchants from the database, the environment's merchant where the database has none with its account or id.
 
     Answers are kept for `keep` seconds (an edited rule works within that time), at most `most` of them.
     """
 
-    def __init__(self, db: Database, environment: Merchant | None, *, keep: float = 5.0, most: int = 10_000) -> None:
-        self._collection = db[MERCHANTS]
+    def __init__(
+        self,
+        db: Database,
+        environment: Merchant | None,
+        *,
+        registry: CollectorRegistry | None = None,
+        clock: Clock | None = None,
+        keep: float = 5.0,
+        most: int = 10_000,
+    ) -> None:
+        # A date out of range or a broken text makes one field wrong, instead of a document that nobody can decode.
+        codec = db.codec_options.with_options(
+            datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+        )
+        self._collection = db.get_collection(MERCHANTS, codec_options=codec)
+        self._readable = ReadableMerchants(db, clock or SystemClock(), most=most)
+        self._unreadable = UnreadableMerchants()
+        if registry is not None:
+            self._unreadable.register(registry)
         self._environment = environment
         self._keep = keep
         self._most = most
@@ -79,24 +149,36 @@ class MerchantDirectory:
             documents = await self._collection.find({"_id": value}).to_list()
         if len(documents) > 1:
             claims = " and ".join(sorted(str(document["_id"]) for document in documents))
-            raise MerchantNotReadable(f"account {value} belongs to merchants {claims}: take it from one of them")
+            reason = f"account {value} belongs to merchants {claims}: take it from one of them"
+            self._unreadable.add(value, reason, in_force="none")
+            raise MerchantNotReadable(reason)
+        self._unreadable.remove(value)
         if documents:
-            merchant = _merchant(documents[0])
-            return merchant.seen_by(value) if field == "account_id" else merchant
+            return await self._seen(documents[0], value if field == "account_id" else None)
         own = self._environment
         if own is not None and value == (own.account_id if field == "account_id" else own.id):
             return own
         return None
 
+    async def _seen(self, document: Document, account_id: str | None) -> Merchant | None:
+        """Return a document's merchant as seen by an account, or by its main one. Raises MerchantNotReadable."""
+        merchant_id = str(document["_id"])
+        try:
+            merchant = Merchant.from_document(document)
+        except ValidationError as error:
+            wrong = "; ".join(problem.sentence() for problem in problems(error))
+            reason = f"merchant {merchant_id}: not valid: {wrong}"
+            last = await self._readable.find(document)
+            seen = last.seen_by(account_id) if last is not None and account_id is not None else last
+            self._unreadable.add(merchant_id, reason, in_force="none" if seen is None else "last_readable")
+            if seen is None:
+                raise MerchantNotReadable(reason) from None
+            return seen
+        self._unreadable.remove(merchant_id)
+        await self._readable.store(document)
+        return merchant.seen_by(account_id) if account_id is not None else merchant
+
 
 def having_account(account_id: str) -> Document:
     """Return the filter that finds whose account it is, main or other."""
     return {"$or": [{"account_id": account_id}, {"other_accounts.account_id": account_id}]}
-
-
-def _merchant(document: Document) -> Merchant:
-    try:
-        return Merchant.from_document(document)
-    except ValidationError as error:
-        told = "; ".join(problem.sentence() for problem in problems(error))
-        raise MerchantNotReadable(f"merchant {document['_id']}: not valid: {told}") from None

@@ -196,7 +196,11 @@ def _of_account(of: Account) -> dict[str, Any]:
 
 
 class MerchantNotReadable(Exception):
-    """A merchant's stored document is not valid; the message names the fields."""
+    """A merchant's stored document is not valid, and never was; the message names the fields."""
+
+
+BROKEN_MERCHANT_SECONDS = 15.0
+"""After which a record is tried again whose merchant could not be read: somebody has to mend the document first."""
 
 
 class Merchants(Protocol):

@@ -31,6 +31,7 @@ USAGE = "usage"
 DELIVERIES = "deliveries"
 CONTACTS = "contacts"
 MERCHANTS = "merchants"
+READABLE_MERCHANTS = "readable_merchants"
 ACCOUNTS = "accounts"
 ERASURES = "erasures"
 TOMBSTONES = "tombstones"
@@ -57,6 +58,7 @@ COLLECTIONS: tuple[Collection, ...] = (
             IndexModel([("other_accounts.account_id", ASCENDING)], name="other_accounts", unique=True, sparse=True),
         ),
     ),
+    Collection(READABLE_MERCHANTS, ("ai", "delivery")),
     Collection(ACCOUNTS, ("cli", "delivery", "cleanup")),
     Collection(
         CONVERSATIONS,

@@ -113,7 +113,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
     )
     rules = RuleEngine()
     handlers = Handlers(
-        merchants=MerchantDirectory(db, merchant_from_environment(settings, None)),
+        merchants=MerchantDirectory(db, merchant_from_environment(settings, None), registry=registry, clock=clock),
         standings=MongoStandings(db),
         orchestrator=ConversationAIOrchestrator(
             messages=messages,

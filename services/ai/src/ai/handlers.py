@@ -60,7 +60,7 @@ from common.events.outcomes import (
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
 from common.kafka.hold import hold, refuse_if_lost
-from common.merchants import Merchant, MerchantNotReadable, Merchants
+from common.merchants import BROKEN_MERCHANT_SECONDS, Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")
 
@@ -130,8 +130,7 @@ class Handlers:
         try:
             return await self.merchants.of_account(account_id)
         except MerchantNotReadable as error:
-            log.error("merchant.not_readable", account=account_id, reason=str(error))
-            raise Retryable(str(error)) from None
+            raise Retryable(str(error), after=BROKEN_MERCHANT_SECONDS) from None
 
     async def _disconnected(self, merchant: Merchant) -> bool:
         return (await self.standings.of(merchant.account_id)).state == "disconnected"

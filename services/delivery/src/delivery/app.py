@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> Litestar:
     client = mongo_client(settings, service="delivery")
     db = database(client)
     sealer = Sealer([key.get_secret_value() for key in settings.encryption_keys])
-    merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer))
+    merchants = MerchantDirectory(db, merchant_from_environment(settings, sealer), registry=registry)
     apis = _outside_apis(settings, metrics)
     # Delivery has the platform's clock: what it writes and compares is about the platform's messages.
     clock = PlatformClock(SystemClock(settings.clock_offset), [apis.graph.clock, apis.manychat.clock])

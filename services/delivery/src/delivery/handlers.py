@@ -12,13 +12,11 @@ from common.events.interactions import INTERACTIONS, EchoReceived, InteractionEv
 from common.events.replies import ReplyGenerated, ReplyRequested
 from common.kafka.burial import Buried
 from common.kafka.subscription import Handler
-from common.merchants import MerchantNotReadable
+from common.merchants import BROKEN_MERCHANT_SECONDS, MerchantNotReadable
 from delivery.dead_replies import DeadReplies
 from delivery.message_lookup import announces
 from delivery.observations import Observer
 from delivery.sender import InstagramMessageSender
-
-BROKEN_MERCHANT_SECONDS = 15.0
 
 EFFECTS = {event.topic: event for event in (ReplyGenerated, ReplyRequested)}
 """The events that are sent, by their topics; a conversation has one order across both."""

@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 from cli.failures import Failure
 from common.merchant_directory import having_account
 from common.merchants import Merchant
-from common.mongo import MERCHANTS, Database, ensure_indexes
+from common.mongo import MERCHANTS, READABLE_MERCHANTS, Database, ensure_indexes
 from common.wrong_input import problems
 
 MOST_LISTED = 10_000
@@ -73,6 +73,7 @@ class MerchantStore:
         """Forget a merchant. Raises Failure when it is not there."""
         if (await self._collection.delete_one({"_id": merchant_id})).deleted_count == 0:
             raise unknown(merchant_id)
+        await self._db[READABLE_MERCHANTS].delete_one({"_id": merchant_id})
 
     async def holder(self, account_id: str, *, beside: str = "") -> str | None:
         """Return the id of the merchant that has this account, `beside` which nobody may; None where nobody has it."""

@@ -9,7 +9,6 @@ import contextlib
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from common.kafka.intake import Intake
 from common.kafka.log_reader import connecting
@@ -62,7 +61,7 @@ class Rereading:
         try:
             for partition in self._intake.deferred_partitions:
                 await self._read(partition)
-        except (KafkaError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 whatever it is: what is deferred has to be read again
             log.warning("deferred.not_read", error=type(error).__name__)
             await self._disconnect()
             await asyncio.sleep(AFTER_AN_ERROR)
