@@ -14,6 +14,7 @@ from ai.metrics import AIMetrics
 from cleanup.metrics import CleanupMetrics
 from common.breaker import BreakerMetrics
 from common.kafka.metrics import KafkaMetrics
+from common.merchant_directory import MerchantMetrics
 from common.metrics import service_registry
 from delivery.metrics import DeliveryMetrics, PaceMetrics
 from delivery.pace.pauses import PauseMetrics
@@ -41,7 +42,7 @@ def shown() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     series = {"up": set[str]()}
     kinds = (IngestMetrics, AIMetrics, DeliveryMetrics, CleanupMetrics, KafkaMetrics, BreakerMetrics)
-    holders = [kind(registry) for kind in (*kinds, PaceMetrics, PauseMetrics, StopMetrics)]
+    holders = [kind(registry) for kind in (*kinds, PaceMetrics, PauseMetrics, StopMetrics, MerchantMetrics)]
     for metric in metrics_of(*holders):
         for suffix in SUFFIXES[metric._type]:
             extra = {"le"} if suffix == "_bucket" else set()

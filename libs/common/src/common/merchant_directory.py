@@ -50,6 +50,18 @@ def merchant_from_environment(settings: MerchantSettings, sealer: Sealer | None)
     )
 
 
+class MerchantMetrics:
+    """The metrics of a directory, in one registry. Accounts and merchants are no labels."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.unreadable = Gauge(
+            "merchants_unreadable",
+            "Merchants whose document cannot be read, by what is in force instead",
+            ["in_force"],
+            registry=registry,
+        )
+
+
 class UnreadableMerchants:
     """Which merchants' documents cannot be read now, with what is in force instead; logs each once."""
 
@@ -75,16 +87,10 @@ class UnreadableMerchants:
         self._each = {name: entry for name, entry in self._each.items() if entry[0] >= since}
         return sum(entry[2] == in_force for entry in self._each.values())
 
-    def register(self, registry: CollectorRegistry) -> None:
-        """Register the metric. Accounts and merchants are no labels."""
-        gauge = Gauge(
-            "merchants_unreadable",
-            "Merchants whose document cannot be read, by what is in force instead",
-            ["in_force"],
-            registry=registry,
-        )
+    def measured_by(self, metrics: MerchantMetrics) -> None:
+        """Let metrics show how many there are."""
         for in_force in ("last_readable", "none"):
-            gauge.labels(in_force).set_function(partial(self.count, in_force))
+            metrics.unreadable.labels(in_force).set_function(partial(self.count, in_force))
 
 
 class MerchantDirectory:
@@ -111,7 +117,7 @@ class MerchantDirectory:
         self._readable = ReadableMerchants(db, clock or SystemClock(), most=most)
         self._unreadable = UnreadableMerchants()
         if registry is not None:
-            self._unreadable.register(registry)
+            self._unreadable.measured_by(MerchantMetrics(registry))
         self._environment = environment
         self._keep = keep
         self._most = most
