@@ -1,11 +1,15 @@
 """What is made of a model's answer before a customer sees it."""
 
+import json
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ai.answer import Answer, Lead, schema, shortened
+from ai.llm.reply_text import plain
 
 
 def test_the_schema_is_strict_all_the_way_down():
@@ -73,3 +77,58 @@ def test_a_long_reply_is_cut_at_a_sentence_else_at_a_word(text, longest, expecte
 @given(st.text(min_size=1, max_size=600).map(str.strip).filter(bool), st.integers(2, 400))
 def test_a_cut_reply_fits_and_is_never_empty(text, longest):
     assert 0 < len(shortened(text, longest)) <= longest
+
+
+@pytest.mark.parametrize("mark", [".", "…", "!?", '."', "\n", " ", "a.", '"', "؟»"])
+def test_what_cutting_costs_does_not_grow_with_the_answer(mark):
+    began = time.thread_time()
+    assert len(shortened(mark * 1_000_000, 1500)) <= 1500
+    assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("**bold** [هنا](https://shop.test/a_b_c)", "bold هنا: https://shop.test/a_b_c"),
+        ("[https://shop.test](https://shop.test)", "https://shop.test"),
+        ("![photo](https://shop.test/1.jpg)", "photo: https://shop.test/1.jpg"),
+        ("see <https://shop.test/x>", "see https://shop.test/x"),
+        ("[write](mailto:a@shop.test)", "write: a@shop.test"),
+        ("[click](javascript:alert(1))", "[click](javascript:alert(1))"),
+        ("[click](/relative)", "click"),
+        ('<a href="https://shop.test">here</a><br>next', "here: https://shop.test\nnext"),
+        ("<b>now</b> 3 < 5 > 2 <3", "now 3 < 5 > 2 <3"),
+        ("# Prices\n## Today\n- one\n* two\n1. three", "Prices\nToday\n• one\n• two\n1. three"),
+        ("> quoted\n---\n`code` ~~old~~ __new__ _it_ ***all***", "quoted\n\ncode old new it all"),
+        ("```\nplain\n```", "plain"),
+        ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a | b \n\n 1 | 2"),
+        ("2*3*4 = 24, snake_case_name, @my_shop_iq, #sale", "2*3*4 = 24, snake_case_name, @my_shop_iq, #sale"),
+        ("https://shop.test/_a_/b_c?x=_y_", "https://shop.test/_a_/b_c?x=_y_"),
+        (r"5\*5 \_x\_", "5*5 _x_"),
+        ("👍🏽 نعم\u200cلا", "👍🏽 نعم\u200cلا"),
+        ("a\n\n\n\nb\x07", "a\n\nb"),
+    ],
+)
+def test_a_reply_is_plain_text(reply, read):
+    assert Answer(reply=reply).reply == read
+
+
+@given(st.text(alphabet="ab*_`~#[]()<>!|\\-\n .:/htps{}\"'", max_size=300))
+def test_no_mixture_of_marks_breaks_the_reading_of_a_reply(text):
+    made = plain(text)
+    assert len(made) <= len(text) + 2 * text.count("](") + 2
+    assert "\n\n\n" not in made
+
+
+def test_a_wrapped_answer_calls_an_agent_where_either_asks_for_one():
+    inner = json.dumps({"reply": "hello", "escalate": True})
+    assert Answer.model_validate({"reply": inner, "escalate": False}).escalate
+    assert Answer.model_validate({"reply": json.dumps({"reply": "hello"}), "escalate": True}).escalate
+    assert not Answer.model_validate({"reply": json.dumps({"reply": "hello"}), "escalate": False}).escalate
+
+
+@pytest.mark.parametrize(
+    ("value", "escalate"), [(False, False), (None, False), ("false", False), ("yes", True), (1, True), ([], True)]
+)
+def test_in_doubt_an_agent_is_called(value, escalate):
+    assert Answer.model_validate({"reply": "x", "escalate": value}).escalate is escalate

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from ai.answer import Answer
 from ai.completion import Completion, ModelFailed, Usage, worth_waiting
 from ai.instagram_ai import InstagramAIService
-from ai.model import API, ModelLimits, OpenAIModel, openai_client, parameters, read_completion
+from ai.llm.reading import read_completion
+from ai.model import API, ModelLimits, OpenAIModel, openai_client, parameters
 from ai.openai_errors import reason_of, retry_after, seconds_to_wait
 from ai.prompt import Question
 from common.breaker import BreakerMetrics, BreakerPolicy, Breakers
@@ -133,25 +134,26 @@ async def test_what_passes_is_tried_once_more(first):
         (error(429, "insufficient_quota"), "quota", 1),
         (error(401), "bad_key", 1),
         (error(403), "bad_key", 1),
-        (error(404), "bad_request", 1),
-        (error(400), "bad_request", 1),
-        (error(422), "bad_request", 1),
+        (error(404, "model_not_found"), "bad_request", 1),
+        # What names no parameter is tried in the plainest form, with the other limit, and without one.
+        (error(400), "bad_request", 4),
+        (error(422), "bad_request", 4),
         (error(400, "content_policy_violation"), "refused", 1),
         (httpx2.ConnectError("x"), "unavailable", 2),
         (httpx2.ReadTimeout("x"), "timeout", 2),
         (httpx2.RemoteProtocolError("x"), "unavailable", 2),
-        (body("not json"), "not_valid", 1),
-        (body(""), "not_valid", 1),
-        (body("[]"), "not_valid", 1),
-        (body('{"reply": ""}'), "not_valid", 1),
-        (body("[" * 5000), "not_valid", 1),
-        (body(choices=[]), "not_valid", 1),
-        (body(finish="length"), "truncated", 1),
+        (body("not json"), "not_valid", 2),
+        (body(""), "not_valid", 2),
+        (body("[]"), "not_valid", 2),
+        (body('{"reply": ""}'), "not_valid", 2),
+        (body("[" * 5000), "not_valid", 2),
+        (body(choices=[]), "not_valid", 2),
+        (body('{"reply": "cut', finish="length"), "truncated", 2),
         (body(finish="content_filter"), "refused", 1),
         (body("", refusal="I cannot"), "refused", 1),
-        (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), "not_valid", 1),
-        (httpx2.Response(200, json={"hello": 1}), "not_valid", 1),
-        (httpx2.Response(200, text="{", headers={"content-type": "application/json"}), "not_valid", 1),
+        (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), "not_valid", 2),
+        (httpx2.Response(200, json={"hello": 1}), "not_valid", 2),
+        (httpx2.Response(200, text="{", headers={"content-type": "application/json"}), "not_valid", 2),
     ],
 )
 async def test_every_failure_has_a_reason_and_only_passing_ones_are_repeated(answer, reason, requests):
@@ -165,10 +167,10 @@ async def test_every_failure_has_a_reason_and_only_passing_ones_are_repeated(ans
 
 
 async def test_tokens_of_a_useless_answer_are_counted():
-    adapter, _ = model(FakeOpenAI(body(finish="length")))
+    adapter, _ = model(FakeOpenAI(body('{"reply": "cut', finish="length")))
     with pytest.raises(ModelFailed) as failure:
         await adapter.complete(MESSAGES)
-    assert failure.value.usage == Usage(100, 20)
+    assert failure.value.usage == Usage(200, 40)
 
 
 async def test_retry_after_is_honoured_inside_the_budget():
@@ -219,7 +221,7 @@ async def test_answers_in_the_making_are_bounded_and_the_rest_waits_in_order():
 
 
 async def test_a_failed_call_gives_its_slot_back():
-    fake = FakeOpenAI(error(400), error(400), body())
+    fake = FakeOpenAI(error(401), error(401), body())
     adapter, _ = model(fake, concurrency=1)
     for _ in range(2):
         with pytest.raises(ModelFailed):
@@ -312,9 +314,10 @@ def test_a_customer_waits_only_where_a_time_was_named_that_comes_soon_enough(rea
 
 
 def test_reasoning_models_are_asked_in_their_own_words():
-    for name in ("o3-mini", "gpt-5-mini", "o1"):
-        asked = parameters(ModelLimits(model=name), MESSAGES)
-        assert asked["max_completion_tokens"] == 500
+    for name in ("o3-mini", "gpt-5-mini", "o1", "openai/gpt-5-mini", "azure/o4-mini"):
+        asked = parameters(ModelLimits(model=name, max_tokens=500, thinking_tokens=4000), MESSAGES)
+        assert asked["max_completion_tokens"] == 4500
+        assert asked["reasoning_effort"] == "low"
         assert "temperature" not in asked
         assert "max_tokens" not in asked
     assert parameters(ModelLimits(model="gpt-4o"), MESSAGES)["max_tokens"] == 500
@@ -346,17 +349,17 @@ def test_how_long_a_provider_asks_to_wait(headers, seconds):
 
 
 def test_usage_that_makes_no_sense_counts_as_nothing():
-    response = openai.types.chat.ChatCompletion.model_construct(**body())
-    with pytest.raises(ModelFailed) as failure:
-        read_completion(response.model_copy(update={"choices": None, "usage": None}))
-    assert failure.value.usage == Usage(0, 0)
+    for usage in (None, {"prompt_tokens": -1, "completion_tokens": float("nan")}, {"prompt_tokens": True}, [1], "x"):
+        with pytest.raises(ModelFailed) as failure:
+            read_completion({**body(choices=[]), "usage": usage})
+        assert failure.value.usage == Usage(0, 0)
 
 
 class OneAnswer:
     def __init__(self, reply):
         self.reply = reply
 
-    async def complete(self, messages):
+    async def complete(self, messages, *, merchant=""):
         assert messages[-1]["content"] == "hi"
         return Completion(Answer(reply=self.reply), "m", Usage(1, 1))
 

@@ -93,9 +93,9 @@ async def test_what_passes_is_tried_once_more(first):
         (error(503), "unavailable", 2),
         (error(429, headers={"retry-after": "900"}), "rate_limited", 1),
         (httpx2.ReadTimeout("x"), "timeout", 2),
-        ({"words": 1}, "not_valid", 1),
-        ({"text": 7}, "not_valid", 1),
-        (httpx2.Response(200, text="<html>"), "not_valid", 1),
+        ({"words": 1}, "not_valid", 2),
+        ({"text": 7}, "not_valid", 2),
+        (httpx2.Response(200, text="<html>"), "not_valid", 2),
     ],
 )
 async def test_every_failure_has_a_reason(answer, reason, requests):

@@ -68,7 +68,7 @@ class FakeModel:
         self.calls = 0
         self.answer: Completion | ModelFailed = Completion(Answer(reply="answer", language="en"), "m", Usage(10, 5))
 
-    async def complete(self, messages: Any) -> Completion:
+    async def complete(self, messages: Any, *, merchant: str = "") -> Completion:
         self.calls += 1
         if isinstance(self.answer, ModelFailed):
             raise self.answer

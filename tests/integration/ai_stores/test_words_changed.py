@@ -166,7 +166,7 @@ class Edits:
     def __init__(self, scene: Scene, edited: Any) -> None:
         self.scene, self.edited, self.asked = scene, edited, ""
 
-    async def complete(self, messages: Any) -> Completion:
+    async def complete(self, messages: Any, *, merchant: str = "") -> Completion:
         self.asked = str(messages)
         await self.scene.handlers.handle(self.edited)
         return Completion(Answer(reply="answer", language="en"), "m", Usage(10, 5))
@@ -204,7 +204,7 @@ async def test_an_edit_of_what_waits_for_the_rest_of_its_turn_is_what_is_answere
     asked: list[str] = []
 
     class Noting(FakeModel):
-        async def complete(self, messages: Any) -> Completion:
+        async def complete(self, messages: Any, *, merchant: str = "") -> Completion:
             asked.append(str(messages))
             return await super().complete(messages)
 

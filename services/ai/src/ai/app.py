@@ -77,6 +77,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
             model=settings.openai_model,
             timeout=settings.openai_timeout,
             max_tokens=settings.openai_max_tokens,
+            thinking_tokens=settings.openai_thinking_tokens,
             temperature=settings.openai_temperature,
             concurrency=settings.model_concurrency,
         ),

@@ -1,6 +1,6 @@
 """What comes of asking a model: an answer with its cost, or one of a closed set of reasons why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ai.answer import Answer
@@ -38,6 +38,15 @@ SHORTEST_WAIT = 0.5
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """What a server says is wrong with a request. `words` may quote it: they are never logged."""
+
+    param: str = ""
+    code: str = ""
+    words: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Completion:
     """A model's answer, which model gave it and what it cost."""
 
@@ -47,13 +56,27 @@ class Completion:
 
 
 class ModelFailed(Exception):
-    """No answer could be had; `reason` is from a closed set, `usage` is what was spent all the same."""
+    """No answer could be had; `reason` is from a closed set, `usage` is what was spent all the same.
 
-    def __init__(self, reason: Reason, usage: Usage | None = None, *, after: float | None = None) -> None:
+    `after` is when the provider may be asked again, in seconds. `refusal` is what the server says was wrong, where it
+    says so. `only_thoughts`: the room for the answer was used up before it began.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        usage: Usage | None = None,
+        *,
+        after: float | None = None,
+        refusal: Refusal | None = None,
+        only_thoughts: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
         self.usage = usage or Usage()
         self.after = after
+        self.refusal = refusal or Refusal()
+        self.only_thoughts = only_thoughts
 
 
 def worth_waiting(failure: ModelFailed, *, waited: float, patience: float) -> float | None:

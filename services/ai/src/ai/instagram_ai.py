@@ -12,8 +12,8 @@ from ai.prompt import ChatMessage, Question, chat
 class Model(Protocol):
     """Answers chat messages."""
 
-    async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
-        """Return an answer. Raises ModelFailed."""
+    async def complete(self, messages: Sequence[ChatMessage], *, merchant: str = "") -> Completion:
+        """Return an answer in a merchant's name. Raises ModelFailed."""
         ...
 
 
@@ -35,6 +35,6 @@ class InstagramAIService:
 
     async def answer(self, question: Question) -> ModelAnswer:
         """Return what to send. Raises ModelFailed when the model gives nothing that can be sent."""
-        completion = await self._model.complete(chat(question))
+        completion = await self._model.complete(chat(question), merchant=question.merchant.id)
         text = shortened(completion.answer.reply, LONGEST_REPLY[question.channel])
         return ModelAnswer(text=text, answer=completion.answer, model=completion.model, usage=completion.usage)

@@ -4,17 +4,20 @@ One policy of ours instead of the client's: a whole answer, tries and waits toge
 because a customer is waiting; only what passes by itself is tried again, once, and `Retry-After` is honoured where the
 budget allows. Every failure becomes one of a closed set of reasons. What was spent is reported with failures as well.
 
-An API that does not answer, or answers with server errors, is left alone by a circuit breaker, one for this service's
-key: nobody then waits out a time-out of their own. A refusal, also of the rate, is an answer and opens nothing. What is
-done about a message while the breaker is open is not decided here.
+What a server takes is learnt from what it refuses (`ai.llm.capabilities`), and what it answers is read whatever its
+form (`ai.llm.reading`): the body decides, not the status alone. A request that is changed for a refusal is sent at
+once, and there are at most `MAX_CALLS` for one answer.
+
+An API that does not answer, or answers with server errors, is left alone by a circuit breaker
+(`ai.llm.shared_breaker`): nobody then waits out a time-out of their own. A refusal, also of the rate, is an answer and
+opens nothing. What is done about a message while the breaker is open is not decided here.
 
 Images go as links that the API fetches itself. It answers 400 when it cannot (the link has expired, the picture is none
-it knows) and when the model has no eyes; the same is asked once more without them then.
+it knows) and when the model has no vision; the same is asked once more without them then.
 """
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +25,26 @@ from functools import partial
 from typing import Any, Protocol
 
 import httpx2
+import structlog
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion
-from pydantic import ValidationError
 
-from ai.answer import Answer, schema
+from ai.answer import schema
 from ai.completion import Completion, ModelFailed, Usage
-from ai.openai_call import call, paused
-from ai.prompt import ChatMessage, without_images
+from ai.llm.bounded_body import ACCEPTED_ENCODINGS, bound_bodies
+from ai.llm.capabilities import Capabilities, Learnt, guessed
+from ai.llm.reading import read_body
+from ai.llm.request import Changes, Request
+from ai.llm.shared_breaker import SharedBreaker
+from ai.openai_call import SHORTEST_TRY, call, paused
+from ai.prompt import ChatMessage, in_json
 from common.breaker import Breakers
 from common.http_client import http_client as bounded_client
 
 API = "openai"
-_REASONING = re.compile(r"^(?:o\d|gpt-[5-9])")
+MAX_CALLS = 8
+"""Of one answer: every parameter that can be refused, and one more try."""
+
+log = structlog.get_logger("ai")
 
 
 class ModelObserver(Protocol):
@@ -51,11 +61,14 @@ class ModelObserver(Protocol):
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """What one answer may take. `timeout` in seconds covers all tries."""
+    """What one answer may take. `timeout` in seconds covers all tries; `thinking_tokens` come on top of `max_tokens`
+    for a model that reasons.
+    """
 
     model: str = "gpt-4o-mini"
     timeout: float = 20.0
     max_tokens: int = 500
+    thinking_tokens: int = 4000
     temperature: float = 0.7
     concurrency: int = 64
 
@@ -67,47 +80,69 @@ class OpenAIModel:
         self._client = client
         self._limits = limits
         self._observer = observer
-        self._breakers = breakers
+        self._breaker = SharedBreaker(breakers)
         self._slots = asyncio.Semaphore(limits.concurrency)
+        self._learnt = Learnt(guessed(limits.model, limits.thinking_tokens), now=time.monotonic)
 
-    async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
+    async def complete(self, messages: Sequence[ChatMessage], *, merchant: str = "") -> Completion:
         """Return the model's answer. Raises ModelFailed, and nothing else, when there is none."""
         async with self._slots:
-            return await self._within_budget(messages)
+            return await self._within_budget(messages, merchant)
 
-    async def _within_budget(self, messages: Sequence[ChatMessage]) -> Completion:
+    async def _within_budget(self, messages: Sequence[ChatMessage], merchant: str) -> Completion:
         ends_at = time.monotonic() + self._limits.timeout
+        before = self._learnt.form()
+        changes = Changes(
+            Request(before, messages), self._learnt, thinking=self._limits.thinking_tokens, observer=self._observer
+        )
         spent = Usage()
         failed: ModelFailed | None = None
         attempt = 1
-        while True:
+        for asked in range(1, MAX_CALLS + 1):
             try:
-                completion = await self._call(messages, ends_at - time.monotonic())
+                completion = await self._call(changes.request, merchant, ends_at - time.monotonic())
             except ModelFailed as failure:
                 spent += failure.usage
                 if failed is not None and failure.reason == "held_back":
-                    raise ModelFailed(failed.reason, spent, after=failed.after) from None
+                    raise ModelFailed(failed.reason, spent, after=failed.after, refusal=failed.refusal) from None
                 failed = failure
-                if failure.reason == "bad_request" and (plain := without_images(messages)) != messages:
-                    self._observer.images_refused()
-                    messages = plain
+                if asked < MAX_CALLS and ends_at - time.monotonic() >= SHORTEST_TRY and changes.after(failure):
                     continue
-                if not await paused(failure, attempt=attempt, ends_at=ends_at):
-                    raise ModelFailed(failure.reason, spent, after=failure.after) from None
+                if asked == MAX_CALLS or not await paused(failure, attempt=attempt, ends_at=ends_at):
+                    raise ModelFailed(failure.reason, spent, after=failure.after, refusal=failure.refusal) from None
                 attempt += 1
             else:
+                changes.worked()
+                self._note_learnt(before)
                 return Completion(completion.answer, completion.model, spent + completion.usage)
+        raise AssertionError("the last call returns or raises")
 
-    async def _call(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
+    def _note_learnt(self, before: Capabilities) -> None:
+        now = self._learnt.form()
+        if now != before:
+            log.info(
+                "model.parameters_learnt",
+                limit=now.limit,
+                temperature=now.temperature,
+                response_format=now.format,
+                reasoning_effort=now.effort,
+                thinking_tokens=now.thinking,
+            )
+
+    async def _call(self, request: Request, merchant: str, seconds: float) -> Completion:
         return await call(
-            self._breakers, partial(self._ask, messages, seconds), seconds=seconds, told=self._observer.called
+            self._breaker,
+            partial(self._ask, request, seconds),
+            seconds=seconds,
+            told=self._observer.called,
+            merchant=merchant,
         )
 
-    async def _ask(self, messages: Sequence[ChatMessage], seconds: float) -> Completion:
-        response: ChatCompletion = await self._client.chat.completions.create(
-            **parameters(self._limits, messages), timeout=seconds
+    async def _ask(self, request: Request, seconds: float) -> Completion:
+        response = await self._client.chat.completions.with_raw_response.create(
+            **parameters(self._limits, request.messages, request.form), timeout=seconds
         )
-        return read_completion(response)
+        return read_body(response.http_response.content)
 
 
 def openai_client(
@@ -119,47 +154,32 @@ def openai_client(
         base_url=base_url,
         timeout=timeout,
         max_retries=0,
-        http_client=http_client or bounded_client(timeout=timeout, connections=connections),
+        default_headers={"accept-encoding": ACCEPTED_ENCODINGS},
+        http_client=bound_bodies(http_client or bounded_client(timeout=timeout, connections=connections)),
     )
 
 
-def parameters(limits: ModelLimits, messages: Sequence[ChatMessage]) -> dict[str, Any]:
-    """Return the request. Reasoning models take no temperature and call the bound on tokens by another name."""
+def parameters(
+    limits: ModelLimits, messages: Sequence[ChatMessage], form: Capabilities | None = None
+) -> dict[str, Any]:
+    """Return the request in a form; without one, in that which a model of this name most likely takes."""
+    form = form or guessed(limits.model, limits.thinking_tokens)
+    words = json.dumps(schema(), ensure_ascii=False)
     asked: dict[str, Any] = {
         "model": limits.model,
-        "messages": list(messages),
-        "response_format": {
+        "messages": list(messages) if form.format == "json_schema" else in_json(messages, words),
+    }
+    if form.format == "json_schema":
+        asked["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "strict": True, "schema": schema()},
-        },
-    }
-    if _REASONING.match(limits.model):
-        return {**asked, "max_completion_tokens": limits.max_tokens}
-    return {**asked, "max_tokens": limits.max_tokens, "temperature": limits.temperature}
-
-
-def read_completion(response: ChatCompletion) -> Completion:
-    """Return what the model said. Raises ModelFailed when it refused, was cut off, or said something else."""
-    usage = _usage_of(response)
-    choices = getattr(response, "choices", None)
-    if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
-        raise ModelFailed("not_valid", usage)
-    choice = choices[0]
-    if choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None):
-        raise ModelFailed("refused", usage)
-    if choice.finish_reason == "length":
-        raise ModelFailed("truncated", usage)
-    try:
-        answer = Answer.model_validate(json.loads(choice.message.content or ""))
-    except (ValidationError, ValueError, TypeError, RecursionError):
-        raise ModelFailed("not_valid", usage) from None
-    return Completion(answer, str(response.model or ""), usage)
-
-
-def _usage_of(response: ChatCompletion) -> Usage:
-    spent = getattr(response, "usage", None)
-    return Usage(_count(getattr(spent, "prompt_tokens", 0)), _count(getattr(spent, "completion_tokens", 0)))
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+        }
+    elif form.format == "json_object":
+        asked["response_format"] = {"type": "json_object"}
+    if form.limit is not None:
+        asked[form.limit] = limits.max_tokens + form.thinking
+    if form.temperature:
+        asked["temperature"] = limits.temperature
+    if form.effort is not None:
+        asked["reasoning_effort"] = form.effort
+    return asked

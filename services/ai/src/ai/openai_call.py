@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 from ai.completion import ModelFailed, Reason
-from ai.openai_errors import NOT_WELL, PASSING, reason_of, retry_after
-from common.breaker import BreakerOpen, Breakers
-
-ACCOUNT = "service"
-"""Everything is asked for with one key, whoever the merchant is."""
+from ai.llm.shared_breaker import SharedBreaker
+from ai.openai_errors import NOT_WELL, PASSING, failure_of, is_of_connection
+from common.breaker import BreakerOpen
 
 TRIES = 2
 PAUSE_SECONDS = 0.3
@@ -22,18 +20,24 @@ T = TypeVar("T")
 
 
 async def call(
-    breakers: Breakers, ask: Callable[[], Awaitable[T]], *, seconds: float, told: Callable[[str, float], None]
+    breaker: SharedBreaker,
+    ask: Callable[[], Awaitable[T]],
+    *,
+    seconds: float,
+    told: Callable[[str, float], None],
+    merchant: str = "",
 ) -> T:
-    """Return what `ask` does, which has `seconds` for it; `told` hears "ok" or the reason, and how long it took.
+    """Return what `ask` returns, which has `seconds` for it; `told` gets "ok" or the reason, and how long it took.
 
     Raises ModelFailed, and nothing else.
     """
     try:
-        permit = breakers.ask(ACCOUNT)
+        permit = breaker.ask(merchant)
     except BreakerOpen as held_back:
         raise ModelFailed("held_back", after=held_back.after) from None
     started = time.monotonic()
     result: Literal["ok"] | Reason | None = "ok"
+    by_connection = False
     try:
         async with asyncio.timeout(seconds):
             return await ask()
@@ -45,11 +49,15 @@ async def call(
         result = None  # nobody knows how it would have ended
         raise
     except Exception as error:
-        result = reason_of(error)
-        raise ModelFailed(result, after=retry_after(error)) from error
+        failed = failure_of(error)
+        result, by_connection = failed.reason, is_of_connection(error)
+        raise failed from error
     finally:
         if result is not None:
-            (permit.failed if result in NOT_WELL else permit.worked)()
+            if result in NOT_WELL:
+                permit.failed(by_connection=by_connection)
+            else:
+                permit.worked()
             told(result, time.monotonic() - started)
 
 

@@ -6,18 +6,21 @@ from typing import Final
 import httpx2
 import openai
 
-from ai.completion import Reason
+from ai.completion import ModelFailed, Reason, Refusal
+from ai.llm.bounded_body import BodyNotRead
+from ai.llm.refusal import reason_of_status, refusal_of
 
-PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited"})
+PASSING: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable", "rate_limited", "not_valid"})
 """What may be different a moment later. A timeout only counts here if it left time in the budget."""
 
 NOT_WELL: Final[frozenset[Reason]] = frozenset({"timeout", "unavailable"})
 """What speaks against the API itself."""
 
-_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_REFUSED = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
-_TOO_MANY_REQUESTS, _UNAUTHORIZED, _FORBIDDEN, _REQUEST_TIMEOUT, _CONFLICT = 429, 401, 403, 408, 409
-_SERVER_ERROR = 500
+
+def failure_of(error: Exception) -> ModelFailed:
+    """Return the failure that an error of the client means, with what the server says about it."""
+    refusal = refusal_of(error.body) if isinstance(error, openai.APIStatusError) else Refusal()
+    return ModelFailed(reason_of(error), after=retry_after(error), refusal=refusal)
 
 
 def reason_of(error: Exception) -> Reason:
@@ -27,24 +30,19 @@ def reason_of(error: Exception) -> Reason:
     if isinstance(error, openai.APIResponseValidationError):
         return "not_valid"
     if isinstance(error, openai.APIStatusError):
-        return _reason_of_status(error.status_code, error.code)
+        return reason_of_status(error.status_code, refusal_of(error.body))
+    if isinstance(error.__cause__, BodyNotRead | httpx2.DecodingError):
+        return "not_valid"
     if isinstance(error, openai.APIConnectionError | httpx2.TransportError | ConnectionError):
         return "unavailable"
     return "not_valid"  # an answer that the client itself could not read
 
 
-def _reason_of_status(status: int, code: str | None) -> Reason:
-    if code in _QUOTA:
-        return "quota"
-    if code in _REFUSED:
-        return "refused"
-    if status in {_UNAUTHORIZED, _FORBIDDEN}:
-        return "bad_key"
-    if status == _TOO_MANY_REQUESTS:
-        return "rate_limited"
-    if status >= _SERVER_ERROR or status in {_REQUEST_TIMEOUT, _CONFLICT}:
-        return "unavailable"
-    return "bad_request"
+def is_of_connection(error: Exception) -> bool:
+    """Tell whether a call failed for lack of a connection, whatever was asked: a time-out may lie in what was asked."""
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+        return isinstance(error.__cause__ or error, httpx2.ConnectTimeout)
+    return isinstance(error, openai.APIConnectionError | httpx2.NetworkError | ConnectionError)
 
 
 def retry_after(error: Exception) -> float | None:

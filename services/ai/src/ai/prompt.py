@@ -98,6 +98,9 @@ customer that somebody from the team will write.
 - reply must not be empty."""
 
 
+IN_JSON: Final = "Answer with one JSON object of this schema, and with nothing before or after it:"
+
+
 def chat(question: Question) -> list[ChatMessage]:
     """Return the messages to send: the instructions, what was said before, and what is to be answered."""
     asked = "\n".join(one[:LONGEST_MESSAGE] for one in (*question.earlier, question.text))
@@ -106,6 +109,23 @@ def chat(question: Question) -> list[ChatMessage]:
         *_said_before(question),
         {"role": "user", "content": _content(asked, question.images, question.detail)},
     ]
+
+
+def without_history(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the instructions and what is to be answered, without what was said before, for a small context."""
+    return [
+        message for place, message in enumerate(messages) if message["role"] == "system" or place == len(messages) - 1
+    ]
+
+
+def in_json(messages: Sequence[ChatMessage], schema: str) -> list[ChatMessage]:
+    """Return the messages with the form of the answer in words, for a server that cannot be given a schema."""
+    asked: ChatMessage = {"role": "system", "content": f"{IN_JSON}\n{schema}"}
+    last = max((place for place, one in enumerate(messages) if one["role"] == "system"), default=-1)
+    if last < 0:
+        return [asked, *messages]
+    both = f"{_words(messages[last]['content'])}\n\n{asked['content']}"
+    return [*messages[:last], {"role": "system", "content": both}, *messages[last + 1 :]]
 
 
 def without_images(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

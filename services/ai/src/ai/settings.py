@@ -25,6 +25,8 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
     # What a customer may wait for the model, all tries of one answer together.
     openai_timeout: float = named("OPENAI_TIMEOUT", default=20.0, gt=0, le=300)
     openai_max_tokens: int = named("OPENAI_MAX_TOKENS", default=500, ge=50, le=16_000)
+    # Room for a model that reasons, on top of these: what it thinks is billed as output, and cut off with it.
+    openai_thinking_tokens: int = named("OPENAI_THINKING_TOKENS", default=4000, ge=0, le=64_000)
     openai_temperature: float = named("OPENAI_TEMPERATURE", default=0.7, ge=0, le=2)
     # How many model calls run at once in this process; further ones wait in the order they came.
     model_concurrency: int = named("AI_MODEL_CONCURRENCY", default=64, ge=1, le=1000)

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhdw])")
+PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s{0,9}(ms|min|[smhdw])")
 WRITTEN_DURATION = re.compile(rf"(?:{PART.pattern}\s*)+")
 LONGEST = timedelta(days=3660)
 

@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from openai.types.audio import Transcription
 
 from ai.completion import ModelFailed
+from ai.llm.shared_breaker import SharedBreaker
 from ai.openai_call import call, paused
 from common.breaker import Breakers
 
@@ -67,7 +68,7 @@ class OpenAITranscription:
         self._model = model
         self._timeout = timeout
         self._observer = observer
-        self._breakers = breakers
+        self._breaker = SharedBreaker(breakers)
 
     async def transcribe(self, recording: bytes, ending: str) -> Transcribed:
         """Return what is said in a recording; `ending` is its format's. Raises ModelFailed, and nothing else."""
@@ -77,7 +78,7 @@ class OpenAITranscription:
             seconds = ends_at - time.monotonic()
             try:
                 return await call(
-                    self._breakers,
+                    self._breaker,
                     partial(self._ask, recording, ending, seconds),
                     seconds=seconds,
                     told=self._observer.transcribed,

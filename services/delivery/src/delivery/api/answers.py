@@ -32,7 +32,7 @@ MOST_BYTES = 256 * 1024
 process sends nothing.
 """
 
-NAMED = re.compile(r"(?P<field>[A-Za-z_][\w.]*): (?P<problem>.+)", re.DOTALL)
+NAMED = re.compile(r"\A(?P<field>[A-Za-z_][\w.]*): (?P<problem>.+)", re.DOTALL)
 """A problem that names its field by itself."""
 
 NOT_DONE = (

@@ -58,7 +58,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
         "order_status",
         r"طلبيتي|طلبي|وين الطلب|وين وصل|رقم الطلب|my order|order status|track|where is|ma commande|mon colis|suivi",
     ),
-    ("contact", r"(?:\+?964|\b0)\d{9,10}|[\w.+-]+@[\w-]+\.\w+"),
+    ("contact", r"(?:\+?964|\b0)\d{9,10}|[\w.+-]{1,64}@[\w-]{1,64}\.\w+"),
     ("discount", r"خصم|تخفيض|تنزيلات|عرض|عروض|discount|sale\b|offer|promo|réduction|remise|solde"),
     (
         "delivery",
@@ -91,7 +91,10 @@ _WORDS: tuple[tuple[str, str], ...] = (
             r"|vous avez"
         ),
     ),
-    ("media", r"\[(?:image|photo|video|audio|voice|sticker|file|share|reel|ig_\w+|story\w*|attachment|media)[^\]]*\]"),
+    (
+        "media",
+        r"\[(?:image|photo|video|audio|voice|sticker|file|share|reel|ig_\w+|story\w*|attachment|media)[^\[\]]*\]",
+    ),
     ("thanks", r"شكرا|شكراً|مشكور|تسلم|ممنون|thank|\bthx\b|merci"),
     (
         "praise",
@@ -124,14 +127,14 @@ _ENGLISH = re.compile(
     r"\b(?:the|is|are|you|your|what|how|much|hello|hi|hey|thanks?|please|do|my|order|price|this|it|love|have)\b",
     re.IGNORECASE,
 )
-_PLACEHOLDER = re.compile(r"\[[^\]]*\]")
+_PLACEHOLDER = re.compile(r"\[[^\[\]]*\]")
 _PHONE = re.compile(r"(?:\+?964|\b0)[\s-]?\d{3}[\s-]?\d{3}[\s-]?\d{3,4}")
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.\w+)+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.\w{1,32}){1,8}")
 _NAME = re.compile(
     r"(?:اسمي|آني اسمي|my name is|i am called|je m'appelle|mon nom est)\s+([^\W\d_]+(?:\s+[^\W\d_]+)?)",
     re.IGNORECASE,
 )
-_INTERESTS = (
+_WARES = (
     ("فستان", r"فستان|فساتين"),
     ("حقيبة", r"حقيبة|جنطة|شنطة|حقائب"),
     ("حذاء", r"حذاء|قندرة|بوت|أحذية"),
@@ -147,6 +150,7 @@ _INTERESTS = (
     ("chaussures", r"\bchaussures?\b"),
     ("parfum", r"\bparfums?\b"),
 )
+_INTERESTS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _WARES)
 _NEGATIVE = re.compile(dict(_WORDS)["complaint"], re.IGNORECASE)
 _POSITIVE = re.compile(dict(_WORDS)["praise"] + "|" + dict(_WORDS)["thanks"], re.IGNORECASE)
 
@@ -177,7 +181,7 @@ def sentiment_of(text: str) -> Sentiment:
 def lead_of(text: str) -> Lead:
     """Collect what the customer told about themselves."""
     name, phone, email = _NAME.search(text), _PHONE.search(text), _EMAIL.search(text)
-    interest = next((word for word, pattern in _INTERESTS if re.search(pattern, text, re.IGNORECASE)), None)
+    interest = next((word for word, pattern in _INTERESTS if pattern.search(text)), None)
     return Lead(
         name=name.group(1) if name else None,
         phone=phone.group(0) if phone else None,
