@@ -65,7 +65,8 @@ def error_in_answer(body: object) -> object | None:
     if not isinstance(body, Mapping):
         return None
     if body.get("error"):
-        return body["error"]
+        error: object = body["error"]
+        return error
     if body.get("object") == "error" or ("detail" in body and "choices" not in body):
         return body
     return None
