@@ -1,11 +1,13 @@
 """The four stages: numbers from Kafka become waiting, in progress, completed, failed; and a verdict with a reason."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.job_status import JobStatus
 from ingest.backlog import BacklogUnknown
 from ingest.stages import (
     GROWTH_SECONDS,
@@ -151,3 +153,20 @@ async def test_when_kafka_cannot_be_asked_it_is_said(world, path):
     world.backlog.error = BacklogUnknown("Kafka did not answer within 2 s")
     answer = await world.client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (503, "Kafka did not answer within 2 s")
+
+
+def test_a_job_that_is_overdue_makes_its_stage_degraded_and_is_shown():
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    jobs = {
+        "tokens": JobStatus(86_400.0, at),
+        "retention": JobStatus(86_400.0, at, last_success=at + timedelta(days=3)),
+    }
+    stage = Stage(0, 0, 0, 0, 0.0).with_jobs(jobs, at + timedelta(days=4))
+    verdict, reason = assessed(stage, 0)
+    assert verdict == "degraded"
+    assert "tokens" in reason
+    assert "retention" not in reason
+    shown = stage.as_json()["jobs"]
+    assert (shown["tokens"]["overdue"], shown["retention"]["overdue"]) == (True, False)
+    assert shown["tokens"]["outcome"] == "never_run"
+    assert "jobs" not in Stage(0, 0, 0, 0, 0.0).as_json()

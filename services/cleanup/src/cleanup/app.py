@@ -1,5 +1,6 @@
-"""The wiring of the cleanup service: privacy requests from Kafka, the status page over HTTP, everything in MongoDB."""
+"""The wiring of the cleanup service: privacy requests from Kafka, the status page, scheduled work, all in MongoDB."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,11 +9,17 @@ from litestar import Litestar
 from cleanup.deauthorization import Disconnector
 from cleanup.erasure import Eraser
 from cleanup.handlers import privacy_handler
+from cleanup.job_records import JobRecords
+from cleanup.jobs import scheduled_jobs
+from cleanup.lease import Lease
 from cleanup.log_reader import KafkaLogReader
 from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
 from cleanup.routes import privacy_routes
+from cleanup.scheduler import Scheduler
+from cleanup.second_passes import SecondPasses
 from cleanup.settings import Settings
+from cleanup.status_board import KafkaStatusBoard
 from common.accounts import MongoStandings
 from common.clock import SystemClock
 from common.erasures import SETTLE_SECONDS
@@ -37,21 +44,31 @@ def create_app(settings: Settings) -> Litestar:
     client = mongo_client(settings, service="cleanup")
     db = database(client)
     records = ErasureRecords(db)
+    reader = KafkaLogReader(client_connection(settings))
+    eraser = Eraser(
+        db,
+        records,
+        environment_account=settings.environment_account,
+        metrics=metrics,
+        clock=clock,
+        reader=reader,
+        settle=SETTLE_SECONDS,
+    )
+    scheduler = Scheduler(
+        scheduled_jobs(settings, SecondPasses(db, eraser, reader, metrics=metrics, clock=clock)),
+        lease=Lease(db),
+        records=JobRecords(db),
+        metrics=metrics,
+        clock=clock,
+        board=KafkaStatusBoard(client_connection(settings)),
+    )
     broker = kafka_broker(settings, client_id="jawab-cleanup")
     key_ordered_subscriber(
         broker,
         PRIVACY,
         group=GROUP,
         handler=privacy_handler(
-            Eraser(
-                db,
-                records,
-                environment_account=settings.environment_account,
-                metrics=metrics,
-                clock=clock,
-                reader=KafkaLogReader(client_connection(settings)),
-                settle=SETTLE_SECONDS,
-            ),
+            eraser,
             Disconnector(db, MongoStandings(db), environment_account=settings.environment_account, metrics=metrics),
         ),
         settings=settings,
@@ -62,10 +79,13 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncIterator[None]:
+        working = asyncio.create_task(scheduler.run(), name="scheduler")
         try:
             async with link.running():
                 yield
         finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
             await client.close()
 
     return create_service(

@@ -1,6 +1,8 @@
-"""What a CronJob runs: `python -m cleanup retention` works once and ends with 0, or with 1 and one readable line.
+"""The jobs, and the two ways in which they are run.
 
-`python -m cleanup tokens` likewise.
+A CronJob runs `python -m cleanup retention`, which works once and ends with 0, or with 1 and one readable line;
+`python -m cleanup tokens` likewise. Where there is no Kubernetes, the service runs both itself (`cleanup.scheduler`).
+The second pass after an erasure it runs everywhere.
 """
 
 import asyncio
@@ -16,6 +18,8 @@ from pymongo.errors import PyMongoError
 
 from cleanup.renewal import Renewal
 from cleanup.retention import cutoffs, retain
+from cleanup.scheduler import ScheduledJob
+from cleanup.second_passes import SecondPasses
 from cleanup.settings import Settings, TokenSettings
 from common.accounts import MongoStandings
 from common.clock import SystemClock
@@ -27,6 +31,7 @@ from common.sealing import Sealer
 from common.service import misconfiguration
 
 CALL_SECONDS = 15.0
+DAY_SECONDS = 86_400.0
 
 log = structlog.get_logger("job")
 
@@ -60,6 +65,20 @@ async def tokens(settings: TokenSettings) -> None:
     log.info("tokens.done", **vars(done))
     if done.failed:
         raise Unfinished(f"{done.failed} could not be renewed, {done.renewed} were; the log names each")
+
+
+def scheduled_jobs(settings: Settings, second_passes: SecondPasses) -> dict[str, ScheduledJob]:
+    """Return the jobs that the service runs itself. Raises ValidationError where one of them lacks a setting."""
+
+    async def second_pass() -> None:
+        await second_passes.run()
+
+    jobs = {"erasures": ScheduledJob(second_pass, interval=900.0, timeout=600.0)}
+    if settings.schedule == "on":
+        token_settings = TokenSettings.beside(settings)
+        jobs["retention"] = ScheduledJob(lambda: retention(settings), interval=DAY_SECONDS, timeout=7200.0)
+        jobs["tokens"] = ScheduledJob(lambda: tokens(token_settings), interval=DAY_SECONDS, timeout=3600.0)
+    return jobs
 
 
 class Unfinished(Exception):

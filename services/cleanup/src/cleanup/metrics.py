@@ -1,6 +1,8 @@
-"""What cleanup tells Prometheus. Retention runs as a job of its own and speaks through its log and its exit code."""
+"""What cleanup tells Prometheus. A job that a CronJob runs speaks through its log and its exit code instead."""
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from common.job_status import JobStatus
 
 
 class CleanupMetrics:
@@ -16,3 +18,20 @@ class CleanupMetrics:
         self.erased = Counter(
             "cleanup_erased_documents", "Documents erased for one person", ["collection"], registry=registry
         )
+        # Scheduled jobs. Every replica shows them, also one that runs none.
+        self.job_runs = Counter("cleanup_job_runs", "Runs of scheduled jobs", ["task", "result"], registry=registry)
+        # When a job last succeeded; before its first success, when it was first due.
+        self._job_success = Gauge(
+            "cleanup_job_last_success_timestamp_seconds",
+            "When a scheduled job last succeeded",
+            ["task"],
+            registry=registry,
+        )
+        self._job_interval = Gauge(
+            "cleanup_job_interval_seconds", "How often a scheduled job is due", ["task"], registry=registry
+        )
+
+    def show_job(self, name: str, status: JobStatus) -> None:
+        """Show how a scheduled job stands."""
+        self._job_success.labels(name).set((status.last_success or status.since).timestamp())
+        self._job_interval.labels(name).set(status.interval)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cleanup.settings import Settings
-from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, USAGE, Database, Document
+from cleanup.settings import TOMBSTONE_DAYS, Settings
+from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, TOMBSTONES, USAGE, Database, Document
 
 BATCH = 500
 CLOSED_STATES = ("delivered", "failed", "suppressed", "handed_to_human")
@@ -47,6 +47,8 @@ class Cutoffs:
     decisions: datetime
     usage: datetime
     deliveries: datetime
+    tombstones: datetime | None = None
+    """None keeps them all."""
 
 
 def cutoffs(settings: Settings, now: datetime) -> Cutoffs:
@@ -56,6 +58,7 @@ def cutoffs(settings: Settings, now: datetime) -> Cutoffs:
         decisions=now - timedelta(days=settings.decisions_days),
         usage=now - timedelta(days=settings.usage_days),
         deliveries=now - timedelta(days=settings.deliveries_days),
+        tombstones=now - timedelta(days=TOMBSTONE_DAYS),
     )
 
 
@@ -74,7 +77,9 @@ class Kind:
 
 def kinds(at: Cutoffs) -> tuple[Kind, ...]:
     """Return what to delete, in order: what belongs to a conversation before the conversation itself."""
+    tombstones = () if at.tombstones is None else (Kind(TOMBSTONES, "erased_at", at.tombstones),)
     return (
+        *tombstones,
         Kind(MESSAGES, "at", at.messages, conversation="conversation_id"),
         Kind(DECISIONS, "at", at.decisions, conversation="conversation_id"),
         Kind(USAGE, "at", at.usage),

@@ -1,6 +1,6 @@
 """What cleanup reads from the environment, and the least that retention may be."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -15,6 +15,9 @@ MIN_DAYS = KEPT_DAYS + 1
 """What was answered must be remembered for longer than its record can be read again, or it is answered twice. The
 platform redelivers a webhook for 36 hours only."""
 
+TOMBSTONE_DAYS = 1 + max(topic.retention_ms for topic in TOPICS) // DAY_MS
+"""A tombstone outlives every record that could bring an erased person back, also the request that erased them."""
+
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings):
     """Everything the cleanup service can be told. Ages are in days."""
@@ -26,6 +29,7 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
     decisions_days: int = named("RETENTION_DECISIONS_DAYS", default=90)
     usage_days: int = named("RETENTION_USAGE_DAYS", default=400)
     deliveries_days: int = named("RETENTION_DELIVERIES_DAYS", default=90)
+    schedule: Literal["on", "off"] = named("CLEANUP_SCHEDULE", default="off")
 
     @model_validator(mode="after")
     def _ids_outlive_records(self) -> Self:
@@ -44,4 +48,10 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
 
 
 class TokenSettings(Settings, SealingSettings):
-    """What the job `tokens` needs besides: the keys that open and seal tokens, which nothing else here may see."""
+    """What the job `tokens` needs besides: the keys that open and seal tokens. The service itself has them only where
+    it runs that job (CLEANUP_SCHEDULE=on)."""
+
+    @classmethod
+    def beside(cls, settings: Settings) -> "TokenSettings":
+        """Return the same settings with the keys from the environment. Raises ValidationError where there are none."""
+        return cls(**{name: getattr(settings, name) for name in Settings.model_fields})

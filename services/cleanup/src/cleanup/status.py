@@ -57,8 +57,9 @@ REQUEST_DAYS = longest_days([topic for topic in SOURCES if topic.name == PRIVACY
 LEFT = (
     f"What passed between our services stays in their transport log until its age removes it: up to {LOG_DAYS} days, "
     f"up to {DEAD_LETTER_DAYS} days for what could not be handled, and {REQUEST_DAYS} days for the request itself. "
-    "Nobody can delete single entries of that log. What you write after your request is stored again, as from anybody "
-    "who writes."
+    "Nobody can delete single entries of that log. Until then we keep a mark that does not name you, by which we know "
+    "such entries and leave them alone. What you write after your data was erased is stored again, as from anybody who "
+    "writes."
 )
 
 UNKNOWN_CODE = (

@@ -15,6 +15,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from common.clock import Clock
+from common.job_status import STATUS_GROUP, decode
 from common.kafka.topics import DAY_MS, TOPICS
 from ingest.notifications.times import milliseconds
 from ingest.stages import CONSUMED, Partition, Stage, consumed_stage
@@ -140,6 +141,9 @@ class Backlog:
                 dead_letters=sum(ends[tp] - beginnings[tp] for topic in topics for tp in PARTITIONS[f"{topic}.dlq"]),
                 now_ms=now_ms,
             )
+        told = [commit.metadata for commit in (await _commits(admin, STATUS_GROUP)).values() if commit.metadata]
+        jobs = {name: status for text in told for name, status in decode(text).items()}
+        stages["cleanup"] = stages["cleanup"].with_jobs(jobs, self._clock.now())
         return stages
 
 

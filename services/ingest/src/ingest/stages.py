@@ -7,12 +7,14 @@ completed; what lies between it and the end either waits or is in progress, whic
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Any, Literal, Self
 
 from common.events.interactions import INTERACTIONS
 from common.events.privacy import PRIVACY
 from common.events.replies import REPLIES, REQUESTED
+from common.job_status import JobStatus, overdue
 
 PROCESS_WEBHOOK = "process-webhook"
 
@@ -40,10 +42,23 @@ class Stage:
     completed: int
     failed: int
     oldest_age_seconds: float
+    jobs: Mapping[str, JobStatus] = field(default_factory=dict)
+    """The scheduled jobs of the service behind the stage."""
+    overdue: tuple[str, ...] = ()
+    """Those of them that have not succeeded for too long."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the stage as `/api/queue/stats` shows it."""
-        return asdict(self)
+        told = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in {"jobs", "overdue"}}
+        if self.jobs:
+            told["jobs"] = {
+                name: {**status.as_json(), "overdue": name in self.overdue} for name, status in self.jobs.items()
+            }
+        return told
+
+    def with_jobs(self, jobs: Mapping[str, JobStatus], now: datetime) -> Self:
+        """Return the same stage, knowing how its scheduled jobs stand."""
+        return replace(self, jobs=jobs, overdue=tuple(overdue(jobs, now)))
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,8 @@ def assessed(stage: Stage, grown: int) -> tuple[Verdict, str]:
         return "degraded", f"the oldest has waited {age:.0f} s, more than {SLOW_SECONDS:.0f}"
     if grown:
         return "degraded", f"{grown} failed within the last {GROWTH_SECONDS / 60:.0f} minutes"
+    if stage.overdue:
+        return "degraded", f"not done for twice its interval: {', '.join(stage.overdue)} (see cleanup's log)"
     return "ok", "nothing waits for long and nothing failed lately"
 
 

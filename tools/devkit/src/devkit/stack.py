@@ -134,6 +134,7 @@ class Stack:
             "AI_MEDIA_HOSTS": sandbox,
             "OPERATOR_WEBHOOK_URL": f"{sandbox}/operator/notifications",
             "PUBLIC_URL": self.url("ingest"),
+            "CLEANUP_SCHEDULE": "on",
             "PRIVACY_STATUS_URL": f"{self.url('cleanup')}/privacy",
             "KAFKA_SESSION_TIMEOUT": "6",  # a killed service's partitions come back sooner
             "NO_PROXY": f"{HOST},localhost",
