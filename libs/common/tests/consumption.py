@@ -65,8 +65,8 @@ async def create(kafka, *names: str) -> None:
         await admin.close()
 
 
-def partition_of(key: str) -> int:
-    return (murmur2(key.encode()) & 0x7FFFFFFF) % 4
+def partition_of(key: str | bytes) -> int:
+    return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % 4
 
 
 def in_one_partition(number: int) -> list[str]:

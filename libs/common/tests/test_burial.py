@@ -5,10 +5,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import (
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    TopicAuthorizationFailedError,
+)
 from prometheus_client import CollectorRegistry
 
 from common.clock import SystemClock
 from common.errors import Retryable
+from common.kafka import dead_letters
 from common.kafka.burial import Burial
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.retry import RetryPolicy
@@ -17,18 +24,21 @@ RECORD: Any = SimpleNamespace(topic="replies", partition=0, offset=7, key=b"1:2"
 IMPATIENT = RetryPolicy(first_delay=0.01, longest_delay=0.01, longest_age=0.05, bug_attempts=3)
 
 
-class Broker:
-    """Takes what is published, or fails `failures` times first."""
+class Records:
+    """Takes what is appended, or fails with `failures` first."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, *failures: Exception) -> None:
         self.taken: list[str] = []
-        self._failures = failures
+        self.letters: list[dict[str, Any]] = []
+        self.tried = 0
+        self._failures = list(failures)
 
-    async def publish(self, value: bytes, topic: str, **_: Any) -> None:
+    async def append(self, topic: str, **letter: Any) -> None:
+        self.tried += 1
         if self._failures:
-            self._failures -= 1
-            raise OSError
+            raise self._failures.pop(0)
         self.taken.append(topic)
+        self.letters.append(letter)
 
 
 async def buried(error: Exception | None = None, *, failures: int = 0) -> tuple[bool, list[str], int]:
@@ -40,9 +50,9 @@ async def buried(error: Exception | None = None, *, failures: int = 0) -> tuple[
         if error is not None:
             raise error
 
-    broker: Any = Broker(failures)
+    records: Any = Records(*[OSError()] * failures)
     burial = Burial(
-        broker,
+        records,
         group="delivery",
         retry=IMPATIENT,
         metrics=KafkaMetrics(CollectorRegistry()),
@@ -50,7 +60,7 @@ async def buried(error: Exception | None = None, *, failures: int = 0) -> tuple[
         buried=tell,
     )
     done = await asyncio.wait_for(burial.bury(RECORD, "a bug", 3, until=asyncio.Event()), 10)
-    return done, broker.taken, len(told)
+    return done, records.taken, len(told)
 
 
 async def test_a_record_is_appended_to_its_dead_letters_and_told_of():
@@ -71,3 +81,50 @@ async def test_telling_has_an_end_also_where_it_might_work_later(error):
     done, appended, told = await buried(error)
     assert (done, appended) == (True, ["replies.dlq"])
     assert told >= 2
+
+
+async def written(*failures: Exception, record: Any = RECORD, until: asyncio.Event | None = None) -> Records:
+    """Bury a record into a topic that fails so; return what came of it."""
+    records: Any = Records(*failures)
+    burial = Burial(
+        records,
+        group="delivery",
+        retry=IMPATIENT,
+        metrics=KafkaMetrics(CollectorRegistry()),
+        clock=SystemClock(),
+        buried=None,
+    )
+    await asyncio.wait_for(burial.bury(record, "a bug", 3, until=until or asyncio.Event()), 10)
+    return records
+
+
+LARGE: Any = SimpleNamespace(
+    topic="replies", partition=0, offset=7, key=b"k" * 5000, value=b"x" * 70, headers=(("h", b"\xff"),)
+)
+
+
+@pytest.mark.parametrize("refusal", [MessageSizeTooLargeError(), ValueError(), TypeError(), AssertionError()])
+async def test_a_letter_that_is_refused_is_written_smaller_and_at_last_says_only_where_the_record_lies(refusal):
+    [whole] = (await written(record=LARGE)).letters
+    assert (whole["key"], whole["value"], whole["headers"][0]) == (LARGE.key, LARGE.value, ("h", b"\xff"))
+    [smaller] = (await written(refusal, record=LARGE)).letters
+    assert (smaller["key"], smaller["value"]) == (None, b"")
+    assert dict(smaller["headers"])[dead_letters.DROPPED] == b"70"
+    [smallest] = (await written(refusal, refusal, refusal, record=LARGE)).letters
+    assert (smallest["key"], smallest["value"]) == (None, b"")
+    assert sum(len(name) + len(value) for name, value in smallest["headers"]) < 1000
+    assert dict(smallest["headers"])[dead_letters.OFFSET] == b"7"
+
+
+async def test_a_letter_that_kafka_is_too_ill_to_take_is_not_written_smaller():
+    ill = (KafkaTimeoutError(), NotEnoughReplicasError(), TopicAuthorizationFailedError(), OSError())
+    [letter] = (await written(*ill)).letters
+    assert letter["value"] == b"{}"
+
+
+async def test_whatever_a_letter_fails_of_there_is_a_wait_before_the_next_try():
+    until = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, until.set)
+    records = await written(*[MessageSizeTooLargeError()] * 10_000, until=until)
+    assert records.taken == []
+    assert records.tried < 40

@@ -409,3 +409,48 @@ async def test_a_client_without_a_group_tells_ends_at_once_and_the_one_that_read
     finally:
         await client.stop()
     assert ends == {TopicPartition(topic, 0): 0, TopicPartition(topic, 1): 7}
+
+
+@kafka_only
+async def test_the_consumers_state_says_where_it_is_without_waiting_and_moves_over_a_transactions_end(kafka, topic):
+    """The read barrier takes what the consumer has passed for read; `position` itself may wait for a leader."""
+    partition = TopicPartition(topic, 0)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic)
+    await producer.start()
+    try:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"x", partition=0)
+    finally:
+        await producer.stop()
+    async with consuming(kafka.bootstrap, topic, group=topic) as consumer:
+        await until(consumer.assignment)
+        state = consumer._subscription.subscription.assignment.state_value(partition)
+        assert [one.offset for one in await read(consumer, 1)] == [0]
+        async with asyncio.timeout(20):
+            while state.position < 2:
+                await consumer.getmany(timeout_ms=100)
+        assert state.has_valid_position
+        assert consumer._subscription.subscription.assignment.state_value(TopicPartition("another", 0)) is None
+
+
+@kafka_only
+async def test_an_error_in_one_partition_loses_what_was_taken_out_of_another_and_counts_it_as_read(kafka, topic):
+    """We seek back after every error because of it. Where this fails, `common.kafka.reading` may become simpler."""
+    await filled(kafka.bootstrap, topic, 3, partitions=(0, 1))
+    well, ill = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    async with consuming(kafka.bootstrap, topic, group=topic) as consumer:
+        await until(consumer.assignment)
+        await until(lambda: {well, ill} <= consumer._fetcher._records.keys())
+        fetched = consumer._fetcher._records
+
+        def broken(_: Any) -> list[ConsumerRecord]:
+            raise ValueError("a header's name is not UTF-8")
+
+        fetched[ill].getall = broken
+        fetched[well], fetched[ill] = fetched.pop(well), fetched.pop(ill)  # the order in which they are handed out
+        with pytest.raises(ValueError, match="header"):
+            await consumer.getmany(timeout_ms=1000)
+        assert consumer._subscription.subscription.assignment.state_value(well).position == 3
+        consumer.seek(well, 0)
+        del consumer._fetcher._records[ill]
+        assert [one.offset for one in await read(consumer, 3) if one.partition == 0] == [0, 1, 2]

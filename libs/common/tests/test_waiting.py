@@ -18,10 +18,11 @@ from common.kafka.waiting import Waiting
 class Record:
     """As much of a record as a lane looks at."""
 
-    topic, key = "t", b"1:c0"
+    topic = "t"
 
     def __init__(self, one: MessageReceived) -> None:
-        self.value = one.to_json()
+        self.key: bytes | None = one.partitionkey.encode()
+        self.value: bytes | None = one.to_json()
 
 
 def entry(number: int) -> Entry:
@@ -163,3 +164,16 @@ async def test_a_deferred_record_disturbs_whoever_watches_its_lane():
         assert not watcher.disturbed
         lanes.defer(b"other")
         assert watcher.disturbed
+
+
+@pytest.mark.parametrize("change", [{"value": None}, {"value": b"["}, {"key": b"c1"}, {"key": None}])
+def test_what_no_handler_will_see_is_not_waited_for(change):
+    """A handler that left its answer to it would leave the customer without one."""
+    behind = Record(event("c0", 1))
+    for name, value in change.items():
+        setattr(behind, name, value)
+    lane = Lane(entry(0))
+    lane.append(Entry(behind, None, PartitionProgress(0), 1))
+    assert not lane.has_later(lambda _: True)
+    lane.append(entry(2))
+    assert lane.has_later(lambda _: True)

@@ -79,6 +79,20 @@ class Assignment:
         progress = self.progress[partition] = PartitionProgress(offset)
         return progress
 
+    def skip_gaps(self, consumer: AIOKafkaConsumer) -> None:
+        """Count the offsets as read that the consumer has passed without a record.
+
+        A transaction's end takes an offset and is no record; compaction leaves such offsets, too. Whoever waits until a
+        log's end is read would otherwise wait until an ordinary record comes. `consumer.position` may wait itself, so
+        its state is read (pinned by a canary test).
+        """
+        assigned = consumer._subscription.subscription.assignment
+        for partition, progress in self.progress.items():
+            state = assigned.state_value(partition)
+            if state is not None and state.has_valid_position and state.position > progress.next:
+                progress.skip_to(state.position)
+                self.more_was_read()
+
     def more_was_read(self) -> None:
         """Tell those who wait for what is read to look again."""
         self._read.set()

@@ -10,16 +10,27 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from aiokafka import ConsumerRecord
-from aiokafka.errors import MessageSizeTooLargeError
-from faststream.kafka import KafkaBroker
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
 
 from common.clock import Clock
 from common.failpoints import failpoint
 from common.kafka import dead_letters
 from common.kafka.metrics import KafkaMetrics
+from common.kafka.raw_records import RawRecords
 from common.kafka.retry import GiveUp, RetryPolicy, TryAgain, backoff, verdict
 
 log = structlog.get_logger("kafka")
+
+REFUSALS = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownError,  # what aiokafka has no name for, such as a record that the broker calls invalid
+    ValueError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+)
+"""What trying the same letter again cannot mend: a smaller form of it is written instead."""
 
 Buried = Callable[[ConsumerRecord, str], Awaitable[None]]
 """Is told of a record that went to the dead letters, and of its cause."""
@@ -30,7 +41,7 @@ class Burial:
 
     def __init__(
         self,
-        broker: KafkaBroker,
+        records: RawRecords,
         *,
         group: str,
         retry: RetryPolicy,
@@ -38,7 +49,7 @@ class Burial:
         clock: Clock,
         buried: Buried | None,
     ) -> None:
-        self._broker = broker
+        self._records = records
         self._group = group
         self._retry = retry
         self._metrics = metrics
@@ -57,21 +68,21 @@ class Burial:
         return await self._tell(record, cause, until)
 
     async def _append(self, record: ConsumerRecord, cause: str, attempts: int, until: asyncio.Event) -> bool:
-        headers = dead_letters.headers_of(
+        letters = dead_letters.letters_of(
             record, group=self._group, cause=cause, attempts=attempts, at=self._clock.now()
         )
-        tries, value = 0, record.value
+        tries, form = 0, 0
         while not until.is_set():
             tries += 1
+            letter = letters[form]
             try:
-                await self._broker.publish(value, f"{record.topic}.dlq", key=record.key, headers=headers)
-            except MessageSizeTooLargeError:
-                # Trying would hold the conversation for ever; where the record itself is, the headers say.
-                log.error("record.dead_letter_too_large", topic=record.topic, bytes=len(record.value or b""))
-                headers[dead_letters.DROPPED] = str(len(record.value or b""))
-                value = b""
+                await self._records.append(
+                    f"{record.topic}.dlq", key=letter.key, value=letter.value, headers=letter.headers
+                )
             except Exception as error:  # noqa: BLE001 the offset must not move before the append is acknowledged
-                log.error("record.dead_letter_not_written", topic=record.topic, error=type(error).__name__)
+                log.error("record.dead_letter_not_written", topic=record.topic, form=form, error=type(error).__name__)
+                if isinstance(error, REFUSALS):
+                    form = min(form + 1, len(letters) - 1)
                 await _wait(until, backoff(tries, self._retry))
             else:
                 self._metrics.dead_letters.labels(record.topic).inc()

@@ -20,6 +20,7 @@ from common.kafka.keys import account_of
 from common.kafka.lanes import Entry, Lane, Lanes
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
+from common.kafka.reading import UnreadableRecord
 from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
@@ -82,6 +83,9 @@ class Intake:
 
     def _admit_or_defer(self, partition: TopicPartition, record: ConsumerRecord) -> None:
         account, size = account_of(record.key), size_of(record)
+        if isinstance(record, UnreadableRecord):
+            self._put(partition, record, size)  # it could not be read again
+            return
         if (partition, account) not in self._deferred and self._budget.admits(
             partition, (partition.topic, account), size
         ):

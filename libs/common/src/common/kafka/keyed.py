@@ -3,7 +3,6 @@
 FastStream's own concurrent modes either lose the order of a key or acknowledge what is not done yet
 (docs/decisions/0005). This subscriber keeps FastStream's pipeline (codec, middlewares, handler) and replaces what is
 around it:
-
 - a lane per `lane_of(record)`, by default the record's key; a record without a key has a lane of its own;
 - a bound on what is worked on at once, which a record that waits for its turn or for a retry does not count in, and a
   wider bound on the records and bytes in memory, both divided between accounts: what an account has beyond its share is
@@ -11,17 +10,13 @@ around it:
 - a failed record is tried again inside its lane, so later records of the conversation wait and nobody else does;
 - what cannot be handled goes to its dead-letter topic, and its offset moves only after that append is acknowledged;
   where too large a share of a partition dies, the partition is stopped instead;
-- offsets are committed explicitly and only behind the contiguous finished prefix of a partition; what is done beyond
-  it is told in the commit's metadata, and skipped by whoever reads it again;
+- offsets are committed explicitly, only behind the contiguous finished prefix of a partition; the metadata says what is
+  done beyond it, and whoever reads it again skips it;
 - on revocation and on shutdown: no new starts, a bounded drain, a commit, and what only waited is let go. What is still
-  at work then is fenced: `hold().owned` is false for it, also while Kafka has not heard from us for so long that
-  another replica may own the partitions.
+  at work then is fenced, also while Kafka has not heard from us for so long that another replica may own the partitions.
 
-What stands here is the way of a record, and the order of the steps when partitions come and go. The steps are in
-`assignment` (taking partitions up, committing, letting go), `ownership` (the fence), `intake` (what is read, deferred,
-paused) and `rereading` (of what is deferred), `lanes` and `workers` (what is handled behind what, and by which task),
-`waiting` (what a handler may ask and wait for), `burial` and `stopped`. The pure parts are `progress`, `retry`,
-`account_budget`, `deferred`, `back_pressure`, `dead_letter_limit` and `lease`.
+Here is the way of a record, and the order of the steps when partitions come and go. The steps themselves are in the
+modules that are imported from beside this one.
 """
 
 import asyncio
@@ -51,6 +46,9 @@ from common.kafka.lease import Lease, lease_of
 from common.kafka.log_reader import LogReader, connecting
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
+from common.kafka.placement import is_misplaced, move
+from common.kafka.raw_records import RawRecords
+from common.kafka.reading import Reading, refuse_unreadable
 from common.kafka.rereading import Rereading
 from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
 from common.kafka.slots import Slots
@@ -62,11 +60,9 @@ from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
 
-POLL_SECONDS = 0.5
-MOST_AT_ONCE = 200
-"""Records taken in before the lanes get to run."""
 
 AFTER_AN_ERROR = 1.0
+AFTER_A_REBALANCE = 0.02
 HEARTBEAT_SECONDS = 1.0
 
 DECIDE_AGAIN_SECONDS = 5.0
@@ -93,6 +89,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         *,
         lane_of: LaneOf,
         retry: RetryPolicy,
+        raw_records: RawRecords,
         burial: Burial,
         settings: KafkaSettings,
         metrics: KafkaMetrics,
@@ -101,6 +98,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         config.listener = _Rebalance(self)
         super().__init__(config, specification, calls)
         self._retry = retry
+        self._raw_records = raw_records
         self._burial = burial
         self._settings = settings
         self._metrics = metrics
@@ -125,6 +123,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._rereading = Rereading(settings, self._records, self._ownership)
         self._waiting = Waiting(self._working, self._ownership)
         self._intake: asyncio.Task[Any] | None = None
+        self._begun: int | None = None
         self._handled: Counter[str] = Counter()
         self._seconds = {topic: metrics.seconds.labels(topic) for topic in self.topic_names}
 
@@ -151,26 +150,37 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._intake = asyncio.current_task()
         if self._progress:
             self._begin_anew()
-        begun: int | None = None
+        reading = Reading(consumer, self._progress)
         while self.running:
+            epoch = self._ownership.epoch
             try:
-                if begun != self._ownership.epoch and self._ownership.assigned:
-                    begun = await self._assignment.take_up(consumer)
-                epoch = self._ownership.epoch
-                batches = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_AT_ONCE)
-                if begun != epoch or not self._ownership.owns(epoch):
-                    continue  # nobody can tell from which assignment these are; the new epoch seeks back
-                for partition, records in batches.items():
-                    self._take_in(partition, records)
-                self._records.pause_what_is_full(consumer, self._stopped)
-                await asyncio.sleep(0)
+                await self._read_once(consumer, reading)
             except ConsumerStoppedError:
                 return
             except IllegalStateError:
-                continue  # a rebalance came in between
-            except KafkaError as error:
+                await asyncio.sleep(AFTER_A_REBALANCE)
+            except (KafkaError, OSError) as error:
                 log.warning("kafka.not_read", error=type(error).__name__)
                 await asyncio.sleep(AFTER_AN_ERROR)
+            except Exception as error:  # noqa: BLE001 whatever broke it, reading goes on, and never at once
+                log.error("intake.failed", error=type(error).__name__)
+                await asyncio.sleep(AFTER_AN_ERROR)
+                if self._ownership.owns(epoch) and self._progress:
+                    self._begin_anew()
+
+    async def _read_once(self, consumer: AIOKafkaConsumer, reading: Reading) -> None:
+        """Read some records and take them in. Raises IllegalStateError when a rebalance comes in between."""
+        if self._begun != self._ownership.epoch and self._ownership.assigned:
+            self._begun = await self._assignment.take_up(consumer)
+        epoch = self._ownership.epoch
+        batches = await reading.batches()
+        if self._begun != epoch or not self._ownership.owns(epoch):
+            return  # nobody can tell from which assignment these are; the new epoch seeks back
+        for partition, records in batches.items():
+            self._take_in(partition, records)
+        self._assignment.skip_gaps(consumer)
+        self._records.pause_what_is_full(consumer, self._stopped)
+        await asyncio.sleep(0)
 
     def _take_in(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         self._records.take_in(partition, records)
@@ -247,11 +257,19 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         try:
             if not self._ownership.may_begin(entry.epoch):
                 return False
-            await self.process_message(entry.record)
+            await self._call(entry.record)
         finally:
             self._working.release(line)
         failpoint("kafka.after_done_before_commit")
         return True
+
+    async def _call(self, record: ConsumerRecord) -> None:
+        """Let the handler handle a record, unless it is not one that a handler may see."""
+        refuse_unreadable(record)
+        if is_misplaced(record, self.partitions_of(record.topic)):
+            await move(record, self._raw_records)
+        else:
+            await self.process_message(record)
 
     def _count(self, entry: Entry, seconds: float) -> None:
         if self._ownership.owns(entry.epoch):
@@ -270,6 +288,12 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def lease_valid(self) -> bool:
         """Whether nobody else can own our partitions yet."""
         return self._ownership.lease.valid
+
+    def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic has. Raises IllegalStateError while that is not known."""
+        if self.consumer is None or not (known := self.consumer.partitions_for_topic(topic)):
+            raise IllegalStateError(f"the partitions of {topic} are not known yet")
+        return len(known)
 
     async def at_rest(self, lane: Hashable, within: float) -> None:
         """Wait until another lane than that of the record in hand is empty. Raises TimeoutError, OwnershipLost."""

@@ -45,13 +45,13 @@ class Entry:
         return self.record.topic, account_of(self.record.key)
 
     def is_wanted(self, wanted: Wanted) -> bool:
-        """Tell whether `wanted` accepts the record's event; what is no event is wanted by nobody."""
+        """Tell whether `wanted` accepts the record's event; no handler sees what is not an event of its key's."""
         if self._event is None:
             try:
-                self._event = ANY_EVENT.validate_json(self.record.value)
+                self._event = ANY_EVENT.validate_json(self.record.value or b"")
             except ValueError:
                 return False
-        return wanted(self._event)
+        return self.record.key == self._event.partitionkey.encode() and wanted(self._event)
 
 
 class Lane:

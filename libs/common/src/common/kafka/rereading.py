@@ -6,9 +6,11 @@ accounts that have room, and stops where none of them has room or deferred recor
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from common.kafka.intake import Intake
 from common.kafka.log_reader import connecting
@@ -23,6 +25,39 @@ IDLE_SECONDS = 1.0
 READ_SECONDS = 1.0
 MAX_RECORDS = 100
 AFTER_AN_ERROR = 1.0
+
+
+class RecordsFrom:
+    """The records of an assigned partition from an offset on, without those that cannot be parsed.
+
+    Those were never deferred. aiokafka does not say which one it was, so it is found by reading one at a time.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        self._consumer = consumer
+        self._partition = partition
+        self._next = offset
+        self._max_records = MAX_RECORDS
+        consumer.seek(partition, offset)
+
+    async def next(self) -> Sequence[ConsumerRecord]:
+        """Return the next records, none where there are none within READ_SECONDS. Raises KafkaError."""
+        while True:
+            try:
+                found = await self._consumer.getmany(
+                    self._partition, timeout_ms=int(READ_SECONDS * 1000), max_records=self._max_records
+                )
+            except KafkaError:
+                raise
+            except Exception:  # noqa: BLE001 whatever a parser raises
+                self._next += self._max_records == 1
+                self._max_records = 1
+                self._consumer.seek(self._partition, self._next)
+                continue
+            records: Sequence[ConsumerRecord] = found.get(self._partition, ())
+            if records:
+                self._next = records[-1].offset + 1
+            return records
 
 
 class Rereading:
@@ -83,11 +118,10 @@ class Rereading:
         if first is None:
             return
         consumer.assign([partition])
-        consumer.seek(partition, first)
+        following = RecordsFrom(consumer, partition, first)
         try:
             while accounts:
-                found = await consumer.getmany(partition, timeout_ms=int(READ_SECONDS * 1000), max_records=MAX_RECORDS)
-                records = found.get(partition)
+                records = await following.next()
                 if not records or not self._ownership.may_begin(epoch):
                     return
                 accounts = self._intake.readmit(partition, records, accounts)

@@ -7,7 +7,6 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faststream._internal.broker.registrator import Registrator
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
 from faststream.kafka import KafkaBroker
-from faststream.kafka.message import KafkaMessage
 from faststream.kafka.schemas import Topic
 from faststream.kafka.subscriber.config import KafkaSubscriberConfig, KafkaSubscriberSpecificationConfig
 from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
@@ -16,9 +15,11 @@ from faststream.middlewares import AckPolicy
 from common.clock import Clock
 from common.events import AnyEvent
 from common.kafka.burial import Burial, Buried
+from common.kafka.codec import parse_record
 from common.kafka.intake import LaneOf
 from common.kafka.keyed import HEARTBEAT_SECONDS, KeyOrderedSubscriber, key_of
 from common.kafka.metrics import KafkaMetrics
+from common.kafka.raw_records import RawRecords
 from common.kafka.retry import RetryPolicy
 from common.settings import KafkaSettings
 
@@ -74,6 +75,7 @@ def key_ordered_subscriber(
         calls=calls,
         specification_config=KafkaSubscriberSpecificationConfig(topics=declared, title_=None, description_=None),
     )
+    records = RawRecords(broker)
     policy = retry or RetryPolicy(longest_age=settings.max_retry_age)
     subscriber = KeyOrderedSubscriber(
         config,
@@ -81,13 +83,13 @@ def key_ordered_subscriber(
         calls,
         lane_of=lane_of,
         retry=policy,
-        burial=Burial(broker, group=group, retry=policy, metrics=metrics, clock=clock, buried=buried),
+        raw_records=records,
+        burial=Burial(records, group=group, retry=policy, metrics=metrics, clock=clock, buried=buried),
         settings=settings,
         metrics=metrics,
         clock=clock,
     )
-    subscriber.parser.msg_class = KafkaMessage  # its ack() does nothing: the watermark owns the offsets
     Registrator.subscriber(broker, subscriber, persistent=True)
-    subscriber.add_call(parser_=None, decoder_=None, codec_=None, dependencies_=())
+    subscriber.add_call(parser_=parse_record, decoder_=None, codec_=None, dependencies_=())
     subscriber(handler)
     return subscriber
