@@ -181,7 +181,7 @@ def create_app(settings: Settings) -> Litestar:
         lane_of=lane_of,
         buried=dead_unless_erased(dead_lettered(dead, observer), erasures),
     )
-    barrier = KafkaReadBarrier(subscriber, settings, topics=OBSERVED, lane=observations_of)
+    barrier = KafkaReadBarrier(subscriber, settings, topics=OBSERVED, lane=observations_of, look_within=settings.settle)
     sender = InstagramMessageSender(
         merchants=merchants,
         contacts=contacts,

@@ -11,20 +11,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from common.errors import Retryable
-from common.kafka.broker import client_connection
 from common.kafka.hold import OwnershipLost, hold
 from common.kafka.keyed import KeyOrderedSubscriber
 from common.kafka.lanes import Watcher
+from common.kafka.log_reader import connecting
+from common.kafka.placement import partition_of
 from common.settings import KafkaSettings
 
 log = structlog.get_logger("kafka")
 
 WITHIN = 5.0
-"""Seconds until waiting for a conversation's observations is given up for now."""
+"""Seconds until waiting for what was read of a conversation is given up for now."""
 
 AGAIN_AFTER = 0.2
 
@@ -106,22 +107,15 @@ class KafkaReadBarrier:
         topics: Sequence[str],
         lane: Callable[[str], Hashable],
         within: float = WITHIN,
+        look_within: float = WITHIN,
     ) -> None:
+        """`look_within` bounds a look at the end of the log, in seconds: no longer than the caller may act on it."""
         self._subscriber = subscriber
-        self._settings = settings
         self._topics = topics
         self._lane = lane
         self._within = within
-        self._ends = Ends(self._connect)
-
-    async def _connect(self) -> Any:
-        client = AIOKafkaConsumer(**client_connection(self._settings), client_id="jawab-barrier", group_id=None)
-        try:
-            await client.start()
-        except BaseException:
-            await client.stop()
-            raise
-        return client
+        self._look_within = look_within
+        self._ends = Ends(connecting(settings, "jawab-barrier"))
 
     async def close(self) -> None:
         """Let go of the client that asks Kafka."""
@@ -136,28 +130,32 @@ class KafkaReadBarrier:
         except TimeoutError:
             raise Retryable("what was observed in the conversation is not taken in yet", after=AGAIN_AFTER) from None
         with self._subscriber.watching(lane) as watcher:
-            yield _KafkaWatch(self, watcher)
+            yield _KafkaWatch(self, watcher, conversation_id)
 
-    async def reached(self) -> None:
-        """Wait until what the partitions of the record in hand hold now has been read. Raises Retryable."""
-        partition = hold().partition
-        if partition is None:
+    async def reached(self, conversation_id: str) -> None:
+        """Wait until what the conversation's partitions hold now has been read. Raises Retryable."""
+        if hold().partition is None:
             raise OwnershipLost("no subscriber reads the conversation's partitions")
         try:
-            async with asyncio.timeout(self._within):
-                ends = await self._ends.of([TopicPartition(topic, partition) for topic in self._topics])
-            await self._subscriber.has_read(ends, self._within)
+            async with asyncio.timeout(self._look_within):
+                ends = await self._ends.of([self._log_of(topic, conversation_id) for topic in self._topics])
+                await self._subscriber.has_read(ends, self._look_within)
         except (TimeoutError, KafkaError) as error:
             log.warning("barrier.not_reached", error=type(error).__name__)
             raise Retryable("what was observed until now could not be read", after=AGAIN_AFTER) from None
 
+    def _log_of(self, topic: str, conversation_id: str) -> TopicPartition:
+        """Return where a conversation's records are, which need not be where the record in hand was found."""
+        return TopicPartition(topic, partition_of(conversation_id.encode(), self._subscriber.partitions_of(topic)))
+
 
 class _KafkaWatch:
-    def __init__(self, barrier: KafkaReadBarrier, watcher: Watcher) -> None:
+    def __init__(self, barrier: KafkaReadBarrier, watcher: Watcher, conversation_id: str) -> None:
         self._barrier = barrier
         self._watcher = watcher
+        self._conversation_id = conversation_id
 
     async def undisturbed(self) -> bool:
         if not self._watcher.disturbed:
-            await self._barrier.reached()
+            await self._barrier.reached(self._conversation_id)
         return not self._watcher.disturbed
