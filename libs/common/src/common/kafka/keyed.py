@@ -13,7 +13,7 @@ around it:
 - offsets are committed explicitly, only behind the contiguous finished prefix of a partition; the metadata says what is
   done beyond it, and whoever reads it again skips it;
 - on revocation and on shutdown: no new starts, a bounded drain, a commit, and what only waited is let go. What is still
-  at work then is fenced, also while Kafka has not heard from us for so long that another replica may own the partitions.
+  at work then is fenced, also while Kafka has not heard from us for so long that another may own the partitions.
 
 Here is the way of a record, and the order of the steps when partitions come and go. The steps themselves are in the
 modules that are imported from beside this one.

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from common.kafka.intake import Intake
 from common.kafka.log_reader import connecting
@@ -47,9 +46,7 @@ class RecordsFrom:
                 found = await self._consumer.getmany(
                     self._partition, timeout_ms=int(READ_SECONDS * 1000), max_records=self._max_records
                 )
-            except KafkaError:
-                raise
-            except Exception:  # noqa: BLE001 whatever a parser raises
+            except ValueError:  # a header's name that is not UTF-8
                 self._next += self._max_records == 1
                 self._max_records = 1
                 self._consumer.seek(self._partition, self._next)
