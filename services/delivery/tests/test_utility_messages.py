@@ -11,6 +11,7 @@ from litestar import Litestar
 from pymongo.errors import ServerSelectionTimeoutError
 
 from common.merchants import Account, MerchantNotReadable
+from common.request_rate import RequestRate
 from delivery.api.acceptance import Acceptance
 from delivery.api.routes import utility_message_routes
 from delivery.api.tokens import issue_token
@@ -24,12 +25,13 @@ BODY = {"recipientId": CONTACT, "message": "Your order left today"}
 class Api:
     """The HTTP API on a world."""
 
-    def __init__(self, world):
+    def __init__(self, world, rate=None):
         self.world = world
         acceptance = Acceptance(ledger=world.ledger, publish=world.publish, clock=world.clock)
         service = UtilityMessagesService(merchants=world.directory, acceptance=acceptance)
         app = Litestar(
-            route_handlers=utility_message_routes(service, jwt_secrets=[SECRET], clock=world.clock), openapi_config=None
+            route_handlers=utility_message_routes(service, jwt_secrets=[SECRET], clock=world.clock, rate=rate),
+            openapi_config=None,
         )
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://delivery")
         self.token = issue_token(SECRET, "shop", now=world.clock.now())
@@ -61,6 +63,15 @@ class TestAccepting:
         assert (event.type, event.partitionkey) == ("com.jawab.reply.requested.v1", f"17841400000000001:{CONTACT}")
         assert (event.data.reply_id, event.data.origin) == (said["replyId"], "api")
         assert world.platform.asked == []
+
+    async def test_a_merchant_has_its_requests_a_minute_and_no_stranger_uses_them_up(self, world):
+        api = Api(world, rate=RequestRate(2, now=lambda: 0.0))
+        strangers = [await api.send(token="nobody's") for _ in range(5)]
+        assert {answer.status_code for answer in strangers} == {401}
+        answers = [await api.send(key=str(number)) for number in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        assert int(answers[-1].headers["retry-after"]) > 0
+        assert len(world.published) == 2
 
     async def test_a_compressed_body_is_415_and_says_so(self, api, world):
         url, token = "/api/utility-messages/shop/send", f"Bearer {api.token}"

@@ -34,6 +34,7 @@ from common.merchants import Merchants
 from common.metrics import service_registry
 from common.mongo import check_mongo, database, ensure_indexes_once_reachable, mongo_client
 from common.platform_clock import PlatformClock
+from common.request_rate import RequestRate
 from common.sealing import Sealer
 from common.service import create_service
 from delivery.api.acceptance import Acceptance
@@ -280,9 +281,10 @@ def _http_api(
     )
     jwt_secrets = [secret.get_secret_value() for secret in settings.jwt_secrets]
     messages = UtilityMessagesService(merchants=merchants, acceptance=acceptance)
+    per_minute = settings.api_per_minute  # for programs and for people each: a broadcast keeps nobody from taking over
     return [
-        *utility_message_routes(messages, jwt_secrets=jwt_secrets, clock=clock),
-        *conversation_routes(conversations, jwt_secrets=jwt_secrets, clock=clock),
+        *utility_message_routes(messages, jwt_secrets=jwt_secrets, clock=clock, rate=RequestRate(per_minute)),
+        *conversation_routes(conversations, jwt_secrets=jwt_secrets, clock=clock, rate=RequestRate(per_minute)),
     ]
 
 

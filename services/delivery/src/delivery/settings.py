@@ -53,6 +53,8 @@ class Settings(
     settle: float = named("DELIVERY_SETTLE", default=2.0, gt=0)
     # How far this machine's clock may be from the platform's before the service is not ready any more.
     max_clock_offset: float = named("DELIVERY_MAX_CLOCK_OFFSET", default=300.0, gt=0, le=3600)
+    # Requests of one merchant to the HTTP API in a minute, of each replica.
+    api_per_minute: int = named("DELIVERY_API_PER_MINUTE", default=6000, ge=1)
     # How often the ledger is searched for replies whose record is gone.
     sweep_interval: float = named("DELIVERY_SWEEP_INTERVAL", default=300.0, gt=0)
     # The platforms' limits where they differ from the defaults: name=calls/time, … (delivery.pace.rate_limits).

@@ -16,12 +16,12 @@ from litestar.exceptions import HTTPException
 from common.clock import Clock
 from common.events import Event
 from common.failpoints import failpoint
+from common.request_rate import RETRY_AFTER_SECONDS, RequestRate
 from common.service import unread_encoding
 from ingest.body import MAX_BODY_BYTES, BadBody, json_object
 from ingest.metrics import IngestMetrics
 from ingest.publishing import NotPublished, Publisher
 from ingest.publishing_room import NoRoom, PublishingRoom
-from ingest.request_rate import RETRY_AFTER_SECONDS, RequestRate
 from ingest.settings import Settings
 from ingest.stages import Stage
 from ingest.throttle import source_of

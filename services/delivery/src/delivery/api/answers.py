@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 
 from common.merchants import MerchantNotReadable
 from common.remedies import completed
+from common.request_rate import RETRY_AFTER_SECONDS, RequestRate
 from common.wrong_input import Problem, dotted, problems
 from delivery.api.acceptance import (
     KeyUsedOtherwise,
@@ -53,12 +54,24 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def caller(
-    request: AnyRequest, merchant_id: str, jwt_secrets: Sequence[str], now: datetime, *scopes: str
+    request: AnyRequest,
+    merchant_id: str,
+    jwt_secrets: Sequence[str],
+    now: datetime,
+    *scopes: str,
+    rate: RequestRate | None = None,
 ) -> Caller | Answer:
-    """Return who calls, or the answer to a caller who may not do this for this merchant; one of `scopes` is enough."""
+    """Return who calls, or the answer to a caller who may not do this for this merchant; one of `scopes` is enough.
+
+    Only requests whose token is the merchant's count against its `rate`: no stranger can use it up.
+    """
     authorization = request.headers.get("authorization")
     try:
-        return caller_of(authorization, secrets=jwt_secrets, merchant=merchant_id, now=now, scopes=scopes)
+        known = caller_of(authorization, secrets=jwt_secrets, merchant=merchant_id, now=now, scopes=scopes)
+        if rate is not None and rate.exceeded(merchant_id):
+            detail = "too many requests of this merchant in a minute; try again with the same idempotencyKey"
+            return problem(429, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return known
     except Unauthenticated as error:
         return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
     except Forbidden as error:

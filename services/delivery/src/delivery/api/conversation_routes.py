@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
 from common.events.control import ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.request_rate import RequestRate
 from common.service import refuse_encoded
 from common.wrong_input import INSTAGRAM_ID
 from delivery.api.acceptance import new_key
@@ -28,10 +29,10 @@ bounded_post = partial(post, status_code=202, request_max_body_size=MOST_BYTES, 
 
 
 def conversation_routes(
-    conversations: Conversations, *, jwt_secrets: Sequence[str], clock: Clock
+    conversations: Conversations, *, jwt_secrets: Sequence[str], clock: Clock, rate: RequestRate | None = None
 ) -> list[ControllerRouterHandler]:
     """Return the routes of the conversations."""
-    desk = _Desk(conversations, jwt_secrets, clock)
+    desk = _Desk(conversations, jwt_secrets, clock, rate)
 
     @bounded_post(CONVERSATION + "/takeover", summary="Let a person answer; Jawab is silent")
     async def takeover(request: AnyRequest, merchant_id: FromPath[str], contact_id: FromPath[str]) -> Answer:
@@ -65,14 +66,17 @@ def conversation_routes(
 class _Desk:
     """Reads requests and writes answers; what is asked for is done by `Conversations`."""
 
-    def __init__(self, conversations: Conversations, jwt_secrets: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, conversations: Conversations, jwt_secrets: Sequence[str], clock: Clock, rate: RequestRate | None
+    ) -> None:
         self._conversations = conversations
         self._jwt_secrets = jwt_secrets
         self._clock = clock
+        self._rate = rate
 
     def _caller(self, request: AnyRequest, merchant_id: str, contact_id: str, *scopes: str) -> Caller | Answer:
         """Return who calls, or the answer to a caller who may not, or to a path that names no customer."""
-        known = caller(request, merchant_id, self._jwt_secrets, self._clock.now(), *scopes)
+        known = caller(request, merchant_id, self._jwt_secrets, self._clock.now(), *scopes, rate=self._rate)
         if isinstance(known, Response):
             return known
         if known.subject == JAWAB:

@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from common.clock import Clock
+from common.request_rate import RequestRate
 from common.service import refuse_encoded
 from delivery.api.acceptance import new_key
 from delivery.api.answers import MOST_BYTES, NOT_DONE, AnyRequest, answer_to, caller, described, problem, read
@@ -19,7 +20,7 @@ EXAMPLE = '{"recipientId": "17841400000000002", "message": "..."}'
 
 
 def utility_message_routes(
-    service: UtilityMessagesService, *, jwt_secrets: Sequence[str], clock: Clock
+    service: UtilityMessagesService, *, jwt_secrets: Sequence[str], clock: Clock, rate: RequestRate | None = None
 ) -> list[ControllerRouterHandler]:
     """Return the routes of the utility messages."""
 
@@ -31,7 +32,7 @@ def utility_message_routes(
         before_request=refuse_encoded,
     )
     async def send(request: AnyRequest, merchant_id: FromPath[str]) -> Response[dict[str, Any]]:
-        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES)
+        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES, rate=rate)
         if isinstance(known, Response):
             return known
         body = read(await request.body(), SendRequest, example=EXAMPLE, key=request.headers.get("idempotency-key"))
@@ -49,7 +50,7 @@ def utility_message_routes(
     async def status(
         request: AnyRequest, merchant_id: FromPath[str], reply_id: FromPath[str]
     ) -> Response[dict[str, Any]]:
-        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES)
+        known = caller(request, merchant_id, jwt_secrets, clock.now(), SEND_MESSAGES, rate=rate)
         if isinstance(known, Response):
             return known
         try:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.request_rate import MAX_KEYS, MINUTE, RequestRate
+from common.request_rate import MAX_KEYS, MINUTE, RequestRate
 
 
 class Clock:
