@@ -165,9 +165,8 @@ async def test_a_server_that_drips_is_left_when_the_time_is_over():
     server = Server(b"")
     server.serve = drip
     async with server:
-        started = asyncio.get_running_loop().time()
-        assert await reason(server, timeout=0.2, most=1_000_000) == "timeout"
-        assert asyncio.get_running_loop().time() - started < 2
+        async with asyncio.timeout(30):  # the answer itself never ends
+            assert await reason(server, timeout=0.2, most=1_000_000) == "timeout"
 
 
 async def test_nobody_there_is_worth_another_try():

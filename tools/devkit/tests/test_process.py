@@ -38,7 +38,7 @@ def gone(pid: int) -> bool:
     return state in "ZX"  # ended, and only waits for whoever adopted it to look
 
 
-def until(holds: Callable[[], bool], within: float = 15.0) -> bool:
+def until(holds: Callable[[], bool], within: float = 60.0) -> bool:
     give_up = time.monotonic() + within
     while not holds():
         if time.monotonic() > give_up:
