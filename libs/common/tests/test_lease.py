@@ -1,5 +1,8 @@
 """How long a replica may believe that it owns its partitions."""
 
+import time
+
+from common import clock
 from common.kafka.lease import Lease
 
 
@@ -64,3 +67,16 @@ async def test_a_late_answer_does_not_shorten_what_a_join_gave():
     await lease.renew_by(heartbeat)()
     now.seconds += 5.9
     assert lease.valid
+
+
+def test_a_lease_runs_out_while_the_machine_is_suspended(monkeypatch):
+    """`time.monotonic` stands still meanwhile, and whoever woke up would act for partitions that others have."""
+    boot = Now()
+    monkeypatch.setattr(clock, "_BOOT_CLOCK", 7)
+    monkeypatch.setattr(time, "clock_gettime", lambda one: boot.seconds if one == 7 else 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    lease = Lease(6)
+    lease.renew()
+    assert lease.valid
+    boot.seconds += 30
+    assert not lease.valid

@@ -5,19 +5,21 @@ the coordinator last heard from it. A member whose heart does not beat is replac
 heartbeat arrived, so until that long after the last answered heartbeat was *sent* nobody else can own the partitions;
 from then on nothing may be begun on their behalf (Kleppmann, "How to do distributed locking", 2016; Kafka's
 `session.timeout.ms`). A member whose heart beats is replaced when it does not rejoin in time (`rebalance.timeout.ms`):
-the subscriber asks for more of it than its drain can take. A static member (`group.instance.id`) is replaced at once by
+the subscriber asks for more of it than its drain can take. The clock counts the seconds in which the machine was
+suspended, because the coordinator counts them, too. A static member (`group.instance.id`) is replaced at once by
 another of its name: two replicas must never have the same.
 """
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from common.clock import monotonic
 
 
 class Lease:
     """The right to act for a group's partitions, renewed by every heartbeat that the coordinator answers."""
 
-    def __init__(self, session_timeout: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, session_timeout: float, now: Callable[[], float] = monotonic) -> None:
         self._session_timeout = session_timeout
         self._now = now
         self._renewed_at = float("-inf")

@@ -5,15 +5,17 @@ the right order or restart a service after an outage.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from common.health import Unhealthy
+from common.kafka.topics import SOURCES, differences
 
 log = structlog.get_logger("kafka")
 
@@ -64,7 +66,7 @@ class KafkaLink:
                 return
 
     async def _knock(self) -> None:
-        """Look with a client of our own whether Kafka answers and the topics are there.
+        """Look with a client of our own whether Kafka answers and the topics are as declared.
 
         FastStream leaks a producer for each start that fails, and a consumer that subscribes before its topics exist
         notices them only when its metadata expires.
@@ -72,12 +74,12 @@ class KafkaLink:
         visitor = self._broker.config.broker_config.builder()
         try:
             await visitor.start()
-            _refuse_missing(self._topics, await visitor.topics())
+            _refuse_unfit(self._topics, await visitor._client.fetch_all_metadata())
         finally:
             await visitor.stop()
 
     async def check(self) -> None:
-        """Ask the cluster for its topics. Raises Unhealthy when it does not answer or one is missing."""
+        """Ask the cluster for its topics. Raises Unhealthy when it does not answer, or one is missing or differs."""
         if not self.started.is_set():
             raise self._problem
         # All topics: the producer's own metadata covers only those it has written to.
@@ -87,13 +89,20 @@ class KafkaLink:
             raise Unhealthy(
                 f"Kafka does not answer ({type(error).__name__})", "see whether its brokers are running"
             ) from None
-        _refuse_missing(self._topics, cluster.topics())
+        _refuse_unfit(self._topics, cluster)
 
 
-def _refuse_missing(wanted: Sequence[str], found: Iterable[str]) -> None:
-    there = set(found)
+def _refuse_unfit(wanted: Sequence[str], cluster: ClusterMetadata) -> None:
+    """Raise Unhealthy where a wanted topic is missing, or has other partitions than declared."""
+    there = cluster.topics()
     if missing := [topic for topic in wanted if topic not in there]:
         raise Unhealthy(f"topics are missing: {', '.join(missing)}", "run `jawab topics apply`")
+    found = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in wanted}
+    if lines := differences(found, SOURCES):
+        raise Unhealthy(
+            f"{'; '.join(lines)}: the records of one conversation would lie with several replicas",
+            "create the topics anew with `jawab topics apply`, and let nobody add partitions to them",
+        )
 
 
 def producer_of(broker: KafkaBroker) -> AIOKafkaProducer:

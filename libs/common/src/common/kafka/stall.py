@@ -7,11 +7,12 @@ Kafka takes is how that shows. The task is replaced then; where Kafka is really 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
+
+from common.clock import monotonic
 
 log = structlog.get_logger("kafka")
 
@@ -24,7 +25,7 @@ LOOKS_APART = 5.0
 class Stall:
     """Watches one started consumer. `look` is called every LOOK_SECONDS."""
 
-    def __init__(self, consumer: Any, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, consumer: Any, now: Callable[[], float] = monotonic) -> None:
         self._client = consumer._client
         self._now = now
         self._since: float | None = None
