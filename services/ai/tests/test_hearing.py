@@ -85,10 +85,10 @@ class Noting:
         self.world.noted.append(result)
 
 
-def voice(*urls, id_="e1", text="", **more):
+def voice(*urls, id_="e1", text="", account="1", **more):
     return Incoming(
         id=id_,
-        account_id="1",
+        account_id=account,
         contact_id="5",
         conversation_id="1:5",
         channel="direct_message",
@@ -206,6 +206,43 @@ async def test_recordings_in_memory_are_bounded_and_so_are_those_that_wait_for_a
     await asyncio.gather(*hearing)
     assert world.most == 2
     assert (await ears.hear(SHOP, voice(id_="e9"), stored())).text == "bikam?"
+
+
+async def test_one_accounts_recordings_leave_another_account_a_place_and_memory():
+    world = World(fetched=Fetched(MP4 + b"x" * 1000, "audio/mp4"))
+    ears = world.ears(concurrency=4, memory=3000, max_recording=1100)
+    world.gate.clear()
+    loud = [asyncio.create_task(ears.hear(SHOP, voice(id_=f"e{n}"), stored())) for n in range(6)]
+    while world.inside < 2:
+        await asyncio.sleep(0)
+    other = asyncio.create_task(ears.hear(SHOP, voice(id_="quiet", account="2"), stored()))
+    while world.inside < 3:
+        await asyncio.sleep(0)
+    world.gate.set()
+    assert (await other).text == "bikam?"
+    await asyncio.gather(*loud)
+
+
+@pytest.mark.parametrize(
+    "ends", [Fetched(MP4, "audio/mp4"), Fetched(b"<html>", "audio/mp4"), NotFetched("refused"), KeyError("a bug")]
+)
+async def test_recordings_take_no_more_memory_than_there_is_and_give_it_back_however_they_end(ends):
+    world = World(fetched=ends)
+    ears = world.ears(concurrency=8, memory=2000, max_recording=1000)
+    most = 0
+    fetch = world.fetch
+
+    async def watched(url, *, kinds):
+        nonlocal most
+        most = max(most, ears._memory.taken)
+        return await fetch(url, kinds=kinds)
+
+    world.fetch = watched
+    await asyncio.gather(
+        *(ears.hear(SHOP, voice(id_=f"e{n}", account=str(n % 3)), stored()) for n in range(8)), return_exceptions=True
+    )
+    assert 0 < most < 2000 + 1000
+    assert (ears._memory.taken, ears._slots.taken, ears._inside.taken) == (0, 0, 0)
 
 
 async def test_of_several_recordings_what_was_understood_stays():

@@ -110,6 +110,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> Litestar:
         observer=metrics,
         clock=clock,
         concurrency=settings.transcription_concurrency,
+        max_recording=settings.media_max_bytes,
+        memory=settings.media_memory_bytes,
         patience=settings.model_patience,
     )
     rules = RuleEngine()

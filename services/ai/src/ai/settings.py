@@ -39,11 +39,12 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings, MerchantSettings, 
     images: Literal["off", "low", "high", "auto"] = named("AI_IMAGES", default="low")
     # Which model makes text of voice messages; "off" leaves them unheard.
     transcription_model: str = named("OPENAI_TRANSCRIPTION_MODEL", default="gpt-transcribe", min_length=1)
-    # Recordings in memory at once: this many times AI_MEDIA_MAX_BYTES is the most they take.
+    # Recordings in memory at once; what they take together is AI_MEDIA_MEMORY_BYTES, and at most one recording more.
     transcription_concurrency: int = named("AI_TRANSCRIPTION_CONCURRENCY", default=8, ge=1, le=100)
     # Where a customer's media may be fetched from: names, *.names; in development also origins such as http://host:port.
     media_hosts: Annotated[tuple[str, ...], NoDecode] = named("AI_MEDIA_HOSTS", default=META_HOSTS)
     media_timeout: float = named("AI_MEDIA_TIMEOUT", default=10.0, gt=0, le=60)
+    media_memory_bytes: int = named("AI_MEDIA_MEMORY_BYTES", default=64_000_000, ge=1000)
     media_max_bytes: int = named("AI_MEDIA_MAX_BYTES", default=25_000_000, ge=1000, le=25_000_000)
 
     @field_validator("media_hosts", mode="before")

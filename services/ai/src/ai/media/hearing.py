@@ -9,10 +9,11 @@ its model is told that it could not be heard, and no redelivery tries again.
 What only has to wait (a server is out of order or asks to be left alone, or too many others are being heard) raises
 Retryable, for as long as a customer may be kept waiting for a model; the message then waits in its lane, and nothing is
 held up but that lane.
-At most `concurrency` recordings are in memory at once, and as many wait for a place.
+At most `concurrency` recordings, of `memory` bytes together, are in memory at once, and as many wait for a place. All
+three are budgets per account inside a budget for all (`common.kafka.account_budget`), so that one account's recordings
+leave the others theirs.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -30,7 +31,9 @@ from ai.messages import Stored
 from common.clock import Clock
 from common.errors import Retryable
 from common.failpoints import failpoint
+from common.kafka.account_budget import AccountBudget
 from common.kafka.hold import refuse_if_lost
+from common.kafka.slots import Slots
 from common.merchants import Merchant
 
 log = structlog.get_logger("ai")
@@ -40,6 +43,11 @@ MOST_RECORDINGS = 3
 MOST_UNSTORED = 1000
 PAUSE_SECONDS = 2.0
 """Before what may pass by itself is tried again."""
+
+MAX_RECORDING = 25_000_000
+MEMORY = 64_000_000
+WAITING_SHARE = 5.0
+"""How many times what is left an account may have waiting for a place."""
 
 NOTHING_HEARD = Transcribed("", AudioUsage())
 
@@ -107,6 +115,8 @@ class Ears:
         clock: Clock,
         concurrency: int,
         patience: float,
+        max_recording: int = MAX_RECORDING,
+        memory: int = MEMORY,
     ) -> None:
         self._fetching = fetching
         self._transcribing = transcribing
@@ -114,9 +124,10 @@ class Ears:
         self._spending = spending
         self._observer = observer
         self._clock = clock
-        self._places = asyncio.Semaphore(concurrency)
-        self._most = 2 * concurrency
-        self._inside = 0
+        self._slots = Slots(concurrency)
+        self._inside: AccountBudget[str] = AccountBudget(2 * concurrency, share=WAITING_SHARE)
+        self._max_recording = max_recording
+        self._memory = Slots(memory)
         self._patience = patience
         self._unstored: OrderedDict[str, Transcribed] = OrderedDict()
 
@@ -150,7 +161,7 @@ class Ears:
         waited = (self._clock.now() - stored.stored_at).total_seconds()
         started = time.monotonic()
         try:
-            transcribed = await self._in_place(said.recordings[:MOST_RECORDINGS])
+            transcribed = await self._in_slot(said.account_id, said.recordings[:MOST_RECORDINGS])
         except NotHeard as failure:
             if failure.wait is not None and waited + failure.wait < self._patience:
                 raise Retryable(f"a recording cannot be heard now: {failure.reason}", after=failure.wait) from None
@@ -161,24 +172,27 @@ class Ears:
         self._observer.heard(result, time.monotonic() - started, transcribed.usage)
         return transcribed
 
-    async def _in_place(self, urls: Sequence[str]) -> Transcribed:
-        """Return what is said, heard in one of the places there are. Raises NotHeard."""
-        if self._inside >= self._most:
+    async def _in_slot(self, account: str, urls: Sequence[str]) -> Transcribed:
+        """Return what is said, transcribed in one of the account's slots. Raises NotHeard."""
+        if not self._inside.admits(account):
             raise NotHeard("full", wait=PAUSE_SECONDS)
-        self._inside += 1
+        self._inside.take(account)
         try:
-            async with self._places:
-                return await self._all(urls)
+            await self._slots.acquire(account)
+            try:
+                return await self._all(account, urls)
+            finally:
+                self._slots.release(account)
         finally:
-            self._inside -= 1
+            self._inside.release(account)
 
-    async def _all(self, urls: Sequence[str]) -> Transcribed:
+    async def _all(self, account: str, urls: Sequence[str]) -> Transcribed:
         """Return what is said in all recordings, one after another: only one of them is in memory. Raises NotHeard."""
         heard: list[Transcribed] = []
         given_up: NotHeard | None = None
         for url in urls:
             try:
-                heard.append(await self._one(url))
+                heard.append(await self._one(account, url))
             except NotHeard as failure:
                 if failure.wait is None:
                     given_up = given_up or failure  # what can never be heard does not cost the others
@@ -191,9 +205,15 @@ class Ears:
         usage = sum((one.usage for one in heard), AudioUsage())
         return Transcribed("\n".join(filter(None, (one.text for one in heard))), usage)
 
-    async def _one(self, url: str) -> Transcribed:
+    async def _one(self, account: str, url: str) -> Transcribed:
+        """Return what is said in a recording, which may be as large as allowed until it is there. Raises NotHeard."""
+        reserved = self._max_recording
+        await self._memory.acquire(account, reserved)
         try:
             recording = await self._fetching.fetch(url, kinds=RECORDINGS)
+            size = min(len(recording.content), reserved)
+            self._memory.release(account, reserved - size)
+            reserved = size
             ending = format_of(recording.content)
             if ending is None:
                 raise NotHeard("wrong_type")
@@ -202,6 +222,8 @@ class Ears:
             raise NotHeard(failure.reason, wait=PAUSE_SECONDS if failure.reason in PASSING else None) from None
         except ModelFailed as failure:
             raise NotHeard(failure.reason, wait=_worth_waiting(failure)) from None
+        finally:
+            self._memory.release(account, reserved)
 
 
 def _worth_waiting(failure: ModelFailed) -> float | None:
