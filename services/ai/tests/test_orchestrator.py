@@ -572,6 +572,8 @@ async def test_a_rule_that_cannot_be_tried_is_noted_and_the_model_answers():
     result = await orchestrator(world).respond(SHOP.model_copy(update={"rules": (bad,)}), said())
     assert result.events[0].data.origin == "model"
     assert world.observed[0] == ("skipped", "not_compiled")
+    (decision,) = world.decisions.values()
+    assert decision.skipped_rules == ("bad",)
 
 
 async def test_two_processes_that_decide_at_once_publish_the_same():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ai.rules import DEFAULT_RULES, Patterns, RuleEngine
+from ai.rules import DEFAULT_RULES, MAX_SET_ASIDE, Patterns, RuleEngine
 from common.merchants import Rule, Then, When
 
 DM, COMMENT = "direct_message", "comment"
@@ -163,6 +163,45 @@ def test_a_regex_that_takes_too_long_is_stopped_and_not_tried_again(pattern):
     assert time.monotonic() - started < 5.0
     assert {verdict.skipped for verdict in verdicts} == {(("slow", "too_slow"),)}
     assert {verdict.rule.name for verdict in verdicts} == {"next"}
+
+
+SLOW = "a" * 1500 + "! b"
+
+
+def test_a_slow_regex_is_set_aside_for_its_merchant_alone_and_for_a_minute():
+    clock = [0.0]
+    engine = RuleEngine(Patterns(seconds=0.02, now=lambda: clock[0]))
+    rules = [rule("regex", "(a+)+$", name="slow"), rule("contains", "b", name="next")]
+
+    def first(text, merchant):
+        return engine.first(rules, channel=DM, text=text, merchant=merchant)
+
+    verdict = first(SLOW, "one")
+    assert (verdict.rule.name, verdict.skipped) == ("next", (("slow", "too_slow"),))
+    assert first("aaa", "one").skipped == (("slow", "too_slow"),)
+    assert first("aaa", "two").rule.name == "slow"
+    clock[0] = 59.9
+    assert first("aaa", "one").rule is None
+    clock[0] = 60.0
+    assert first("aaa", "one").rule.name == "slow"
+
+
+@pytest.mark.parametrize("merchants", [1, 5])
+def test_each_merchants_slow_text_costs_its_own_time_once_a_minute(merchants):
+    engine = RuleEngine(Patterns(seconds=0.02, now=lambda: 0.0))
+    rules = [rule("regex", "(a+)+$", name="slow")]
+    began = time.thread_time()
+    for n in range(200):
+        engine.first(rules, channel=DM, text=SLOW, merchant=str(n % merchants))
+    assert time.thread_time() - began < 0.2 * merchants + 1.0
+
+
+def test_what_is_set_aside_is_bounded():
+    patterns = Patterns(seconds=0.0001)
+    for n in range(30):
+        patterns.search("(a+)+$", SLOW, merchant=str(n))
+    assert len(patterns._set_aside) == 30 <= MAX_SET_ASIDE
+    assert len(patterns._kept) == 1
 
 
 def test_few_patterns_are_remembered():

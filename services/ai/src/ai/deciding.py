@@ -92,9 +92,11 @@ class Decider:
         asked = said if turn.trigger.id == said.id else remembered[-1]
         earlier = remembered[:-1]
         language = language_of(asked.text, conversation.language)
-        rule = self._rulings.rule_for(merchant, asked, earlier)
-        if rule is not None:
-            return self._rulings.by_rule(rule, merchant, asked, turn.covers, language)
+        verdict = self._rulings.judge(merchant, asked, earlier)
+        skipped = tuple(name for name, _ in verdict.skipped)
+        if verdict.rule is not None:
+            decision = self._rulings.by_rule(verdict.rule, merchant, asked, turn.covers, language)
+            return replace(decision, skipped_rules=skipped)
         history = tuple(line for line in conversation.recent if line.id not in turn.covers)
         images: tuple[str, ...] = ()
         if self._sight is not None:
@@ -113,7 +115,7 @@ class Decider:
             self._sight.detail if self._sight is not None else "low",
         )
         courtesy.typing()
-        return await self._by_model(question, asked, turn)
+        return replace(await self._by_model(question, asked, turn), skipped_rules=skipped)
 
     async def _by_model(self, question: Question, said: Incoming, turn: Turn) -> Decision:
         merchant, language = question.merchant, question.language

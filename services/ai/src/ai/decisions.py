@@ -20,7 +20,7 @@ DecisionOrigin = Literal["rule", "model", "apology"]
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision. `attention` is why a person is needed, if one is."""
+    """One decision. `attention` is why an agent is needed, if one is; `skipped_rules` are those that were not tried."""
 
     id: str
     conversation_id: str
@@ -38,6 +38,7 @@ class Decision:
     language: str | None = None
     escalate: bool = False
     reasons: tuple[str, ...] = ()
+    skipped_rules: tuple[str, ...] = ()
     attention: str | None = None
     lead: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -59,6 +60,7 @@ class Decision:
             "language": self.language,
             "escalate": self.escalate,
             "reasons": list(self.reasons),
+            "skipped_rules": list(self.skipped_rules),
             "attention": self.attention,
             "lead": dict(self.lead),
             "replies": [reply.to_json().decode() for reply in self.replies],
@@ -83,6 +85,7 @@ class Decision:
             usage=Usage(**document["usage"]),
             escalate=document["escalate"],
             reasons=tuple(document["reasons"]),
+            skipped_rules=tuple(document.get("skipped_rules", ())),
             lead=document["lead"],
             **facts,
         )

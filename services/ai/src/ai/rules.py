@@ -3,14 +3,16 @@
 Pure but for one thing it remembers: regular expressions, compiled once, and which of them took too long. A merchant
 writes them, customers feed them, and one of them must never hold up everybody else. Python's `re` cannot be stopped
 and holds the interpreter while it backtracks, so a thread with a time-out would not help; the `regex` package stops by
-itself after `REGEX_SECONDS`. What does not compile, is too big, or was too slow is skipped from then on. Many that are
-each just quick enough are held up together: all of a turn have `TURN_SECONDS`, what is left over is skipped this once.
+itself after `REGEX_SECONDS`. What does not compile or is too big is skipped. What was too slow is set aside for
+`SET_ASIDE_SECONDS`, and only for the merchant whose customer's text it was: one text switches nothing off for good, and
+nothing of another merchant. Many that are each just quick enough are held up together: all of a turn have
+`TURN_SECONDS`, what is left over is skipped this once.
 """
 
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -25,6 +27,8 @@ SkipCause = Literal["not_compiled", "too_slow"]
 
 REGEX_SECONDS = 0.05
 TURN_SECONDS = 0.5
+SET_ASIDE_SECONDS = 60.0
+MAX_SET_ASIDE = 10_000
 LONGEST_PATTERN = 500
 MOST_REPEATS = 1000
 """The product of all counts in a pattern: `(a{1000}){1000}` compiles into a million states."""
@@ -41,15 +45,24 @@ class Verdict:
 
 
 class Patterns:
-    """Compiled regular expressions, at most `most` of them, each with the reason it must not be used, if any."""
+    """Compiled regular expressions, at most `most` of them, and which are set aside for which merchant, until when."""
 
-    def __init__(self, *, most: int = 1000, seconds: float = REGEX_SECONDS) -> None:
+    def __init__(
+        self, *, most: int = 1000, seconds: float = REGEX_SECONDS, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most = most
         self._seconds = seconds
+        self._now = now
         self._kept: OrderedDict[str, regex.Pattern[str] | SkipCause] = OrderedDict()
+        self._set_aside: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def search(self, pattern: str, *texts: str, ends_at: float = float("inf")) -> bool | SkipCause:
-        """Tell whether `pattern` is found in one of `texts`, or why it was not tried; `ends_at` by time.monotonic."""
+    def search(self, pattern: str, *texts: str, merchant: str = "", ends_at: float = float("inf")) -> bool | SkipCause:
+        """Return whether a merchant's `pattern` is found in one of `texts`, or why it was not tried.
+
+        `ends_at` by time.monotonic.
+        """
+        if self._is_set_aside(merchant, pattern):
+            return "too_slow"
         compiled = self._kept.get(pattern)
         if compiled is None and time.monotonic() < ends_at:
             compiled = _compiled(pattern)
@@ -67,7 +80,7 @@ class Patterns:
                     return True
             except (TimeoutError, RecursionError, MemoryError):
                 if left >= self._seconds:  # it had all its time: others did not use it up
-                    self._keep(pattern, "too_slow")
+                    self._put_aside(merchant, pattern)
                 return "too_slow"
         return False
 
@@ -75,6 +88,18 @@ class Patterns:
         self._kept[pattern] = compiled
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
+
+    def _put_aside(self, merchant: str, pattern: str) -> None:
+        self._set_aside[merchant, pattern] = self._now() + SET_ASIDE_SECONDS
+        while len(self._set_aside) > MAX_SET_ASIDE:
+            self._set_aside.popitem(last=False)
+
+    def _is_set_aside(self, merchant: str, pattern: str) -> bool:
+        until = self._set_aside.get((merchant, pattern))
+        if until is not None and self._now() >= until:
+            del self._set_aside[merchant, pattern]
+            return False
+        return until is not None
 
 
 def _compiled(pattern: str) -> "regex.Pattern[str] | SkipCause":
@@ -164,7 +189,15 @@ class RuleEngine:
     patterns: Patterns = field(default_factory=Patterns)
     turn_seconds: float = TURN_SECONDS
 
-    def first(self, rules: Iterable[Rule], *, channel: Channel, text: str, earlier: Sequence[str] = ()) -> Verdict:
+    def first(
+        self,
+        rules: Iterable[Rule],
+        *,
+        channel: Channel,
+        text: str,
+        earlier: Sequence[str] = (),
+        merchant: str = "",
+    ) -> Verdict:
         """Return the first enabled rule of `channel` that applies to one of the messages of a turn.
 
         They are tried oldest first: `earlier`, then `text`. A rule that wants nothing but its values (`equals`) has to
@@ -176,7 +209,7 @@ class RuleEngine:
         for rule in rules:
             if not rule.enabled or rule.when.channel != channel:
                 continue
-            verdicts = [self._applies(rule.when, said, ends_at) for said in turn]
+            verdicts = [self._applies(rule.when, said, ends_at, merchant) for said in turn]
             for verdict in verdicts:
                 if isinstance(verdict, str):
                     skipped[rule.name] = verdict
@@ -184,7 +217,7 @@ class RuleEngine:
                 return Verdict(rule, tuple(skipped.items()))
         return Verdict(None, tuple(skipped.items()))
 
-    def _applies(self, when: When, said: Said, ends_at: float) -> bool | SkipCause:
+    def _applies(self, when: When, said: Said, ends_at: float, merchant: str) -> bool | SkipCause:
         match when.match:
             case "always":
                 return True
@@ -197,7 +230,10 @@ class RuleEngine:
                 return said.sentiment in when.values and not (said.sentiment == "positive" and asks(said.text))
             case "regex":
                 folded = " ".join(said.words)
-                verdicts = [self.patterns.search(value, said.text, folded, ends_at=ends_at) for value in when.values]
+                verdicts = [
+                    self.patterns.search(value, said.text, folded, merchant=merchant, ends_at=ends_at)
+                    for value in when.values
+                ]
                 if True in verdicts:
                     return True
                 return next((verdict for verdict in verdicts if verdict is not False), False)

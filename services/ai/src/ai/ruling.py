@@ -10,7 +10,7 @@ from ai.actions import events, notification, of_rule
 from ai.decisions import Decision, DecisionOrigin
 from ai.incoming import Incoming
 from ai.language import Language
-from ai.rules import DEFAULT_RULES, RuleEngine, SkipCause
+from ai.rules import DEFAULT_RULES, RuleEngine, SkipCause, Verdict
 from common.clock import Clock
 from common.events.ids import decision_id
 from common.events.replies import Action
@@ -37,14 +37,22 @@ class Rulings:
 
     def rule_for(self, merchant: Merchant, asked: Incoming, earlier: Sequence[Incoming] = ()) -> Rule | None:
         """Return the merchant's rule that applies, if one does."""
+        return self.judge(merchant, asked, earlier).rule
+
+    def judge(self, merchant: Merchant, asked: Incoming, earlier: Sequence[Incoming] = ()) -> Verdict:
+        """Return the merchant's rule that applies, if one does, and those that could not be tried."""
         rules = merchant.rules if merchant.rules is not None else DEFAULT_RULES
         verdict = self._rules.first(
-            rules, channel=asked.channel, text=asked.text, earlier=[one.text for one in earlier]
+            rules,
+            channel=asked.channel,
+            text=asked.text,
+            earlier=[one.text for one in earlier],
+            merchant=merchant.id,
         )
         for name, cause in verdict.skipped:
             self._observer.rule_skipped(cause)
             log.warning("rule.skipped", merchant=merchant.id, rule=name, cause=cause)
-        return verdict.rule
+        return verdict
 
     def by_rule(
         self, rule: Rule, merchant: Merchant, said: Incoming, covers: tuple[str, ...], language: Language
