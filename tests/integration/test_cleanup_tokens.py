@@ -13,7 +13,7 @@ from cleanup.renewal import Renewal, Renewed, is_due
 from cleanup.settings import TokenSettings
 from common.accounts import MongoStandings, Standing
 from common.clock import ManualClock
-from common.graph_accounts import GraphAway, GraphRefused, LastingToken
+from common.graph_accounts import GraphAccounts, GraphAway, GraphRefused, LastingToken
 from common.merchants import Account, Merchant
 from common.mongo import MERCHANTS, Database, database, mongo_client
 from common.sealing import Sealer
@@ -82,7 +82,9 @@ async def stored(db: Database, id_: str) -> Merchant:
         ({"age": DAY}, True),
         ({"age": DAY - timedelta(seconds=1)}, False),
         ({"token_issued_at": None}, True),
-        ({"ends_in": None}, False),
+        ({"ends_in": None}, True),
+        ({"ends_in": None, "token_issued_at": None}, True),
+        ({"ends_in": None, "age": DAY - timedelta(seconds=1)}, False),
         ({"access_token": None}, False),
     ],
 )
@@ -146,6 +148,43 @@ async def test_a_token_that_somebody_entered_meanwhile_is_not_overwritten(db: Da
 
     await renewal(db, Slow()).renew()
     assert (await stored(db, "dar")).access_token == entered
+
+
+@pytest.mark.parametrize("reason", ["not_accepted", "not_exchangeable", "token_refused", "permission_missing"])
+async def test_a_token_of_unknown_end_that_is_too_young_is_tried_again_and_stops_nobody(db: Database, reason: str):
+    pasted = account("1", ends_in=None, token_issued_at=None)
+    await db[MERCHANTS].insert_one(merchant("dar", pasted).to_document())
+    platform = Platform(token1=GraphRefused(reason, "not yet", 100))
+    for _ in range(2):
+        assert await renewal(db, platform).renew() == Renewed(end_unknown=1)
+    assert await MongoStandings(db).of("1") == Standing("1")
+    assert await renewal(db, Platform()).renew() == Renewed(renewed=1)
+    assert (await stored(db, "dar")).token_expires_at == NOW + 60 * DAY
+
+
+async def test_a_token_of_unknown_end_that_has_certainly_ended_needs_an_agent(db: Database):
+    await db[MERCHANTS].insert_one(merchant("dar", account("1", ends_in=None)).to_document())
+    platform = Platform(token1=GraphRefused("token_expired", "it has ended", 190, 463))
+    assert await renewal(db, platform).renew() == Renewed(refused=1)
+    assert (await MongoStandings(db).of("1")).state == "needs_reconnection"
+
+
+@pytest.mark.parametrize(("age_seconds", "renewed"), [(3600, 0), (2 * 86400, 1)])
+async def test_a_token_from_the_dashboard_is_renewed_once_it_is_a_day_old(db: Database, age_seconds: int, renewed: int):
+    with running_sandbox(SandboxSettings(port=0, account_id="1", app_secret="secret")) as url:
+        grant = {"age_seconds": age_seconds, "expires_seconds": 58 * 86400, "long": True}
+        told = {"account": "1", "grants": {"token1": grant}}
+        await asyncio.to_thread(
+            lambda: httpx2.post(f"{url}/sandbox/accounts", json=told, trust_env=False).raise_for_status()
+        )
+        await db[MERCHANTS].insert_one(merchant("dar", account("1", ends_in=None, token_issued_at=None)).to_document())
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            graph = GraphAccounts(http, f"{url}/graph/v25.0", timeout=10, app_secret="secret")
+            with pytest.raises(GraphRefused, match="452"):
+                await graph.exchanged("token1")
+            done = await renewal(db, graph).renew()  # type: ignore[arg-type]
+    assert done == Renewed(renewed=renewed, end_unknown=1 - renewed)
+    assert ((await stored(db, "dar")).token_expires_at is not None) == bool(renewed)
 
 
 def test_the_job_renews_at_the_real_address_and_says_what_is_left(mongo_url: str):

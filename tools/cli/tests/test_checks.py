@@ -412,6 +412,22 @@ def test_a_token_that_ends_is_told_in_time(ends_in: timedelta, kind: type[Unheal
     assert caught.value.fix == "jawab merchants connect dar --token prompt"
 
 
+def test_a_token_whose_end_nobody_knows_is_doubtful_once_the_account_is_connected() -> None:
+    connected = Standing("1", since=LOOKED_AT)
+    with pytest.raises(Doubtful, match="nobody knows when its token ends") as caught:
+        judged(connected, None, LOOKED_AT, "jawab merchants connect dar", has_token=True)
+    assert "jawab merchants connect dar --token prompt" in (caught.value.fix or "")
+    assert judged(connected, None, LOOKED_AT, "x") == "active"
+
+
+async def test_the_environments_own_token_is_not_called_doubtful() -> None:
+    merchant = Merchant(id="dar", name="Dar", account_id=ACCOUNT, access_token="sealed")
+    known = {ACCOUNT: Standing(ACCOUNT, since=LOOKED_AT)}
+    (stored,) = await examine_all(account_checks([merchant], known), limit=5)
+    (own,) = await examine_all(account_checks([merchant], known, own=merchant), limit=5)
+    assert (stored.state, own.state) == ("doubtful", "ok")
+
+
 async def test_every_account_has_a_line_and_without_the_database_it_says_so() -> None:
     merchant = Merchant(id="dar", name="Dar", account_id=ACCOUNT, other_accounts=(Account(account_id="222"),))
     checks = account_checks([merchant], {"222": Standing("222", "disconnected")})

@@ -20,6 +20,7 @@ from cleanup.scheduler import Scheduler
 from cleanup.second_passes import SecondPasses
 from cleanup.settings import Settings
 from cleanup.status_board import KafkaStatusBoard
+from cleanup.token_watch import watch_tokens
 from common.accounts import MongoStandings
 from common.clock import SystemClock
 from common.erasures import SETTLE_SECONDS
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def connections(_: Litestar) -> AsyncIterator[None]:
-        working = asyncio.create_task(scheduler.run(), name="scheduler")
+        working = asyncio.gather(scheduler.run(), watch_tokens(db, metrics, clock))
         try:
             async with link.running():
                 yield

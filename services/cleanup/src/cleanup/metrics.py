@@ -18,6 +18,10 @@ class CleanupMetrics:
         self.erased = Counter(
             "cleanup_erased_documents", "Documents erased for one person", ["collection"], registry=registry
         )
+        # Tokens that cleanup is to renew, by what is known of their end.
+        self.tokens = Gauge(
+            "cleanup_tokens", "Accounts' tokens, by what is known of their end", ["end"], registry=registry
+        )
         # Scheduled jobs. Every replica shows them, also one that runs none.
         self.job_runs = Counter("cleanup_job_runs", "Runs of scheduled jobs", ["task", "result"], registry=registry)
         # When a job last succeeded; before its first success, when it was first due.

@@ -1,8 +1,9 @@
 """Renews the tokens of accounts before their 60 days are over, by the clock: an account that is idle needs it as well.
 
-A token can be renewed from its second day on and while it lasts (Meta, "Refresh Access Token"). The old one stays good
-until its own end, so services that still have it go on. What the platform refuses is noted as the account's standing,
-for a person to connect it again.
+A token can be renewed from its second day on and while it lasts (Meta, "Refresh Access Token"). One whose end nobody
+knows, copied from the app's dashboard, is tried at every run until it is renewed: then its end is known. The old one
+stays good until its own end, so services that still have it go on. What the platform refuses is noted as the account's
+standing, for an operator to connect it again.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ YOUNGEST = timedelta(hours=24)
 OF_THE_TOKEN = frozenset({"app_removed", "password_changed", "token_expired", "token_refused", "permission_missing"})
 """Refusals that say that this token will not work again."""
 
+CERTAIN = frozenset({"app_removed", "password_changed", "token_expired"})
+"""Those that say it of a token of which nobody knows how old it is: the others may mean that it is not a day old."""
+
 
 class Platform(Protocol):
     """Renews tokens."""
@@ -43,14 +47,17 @@ class Renewed:
     renewed: int = 0
     refused: int = 0
     failed: int = 0
+    end_unknown: int = 0
+    """Tokens that could not be renewed yet and whose end nobody knows."""
 
 
 def is_due(account: Account, now: datetime) -> bool:
-    """Tell whether an account's token should be renewed now; one whose end nobody knows is left to `connect`."""
-    if account.access_token is None or account.token_expires_at is None:
+    """Tell whether an account's token should be renewed now: it ends soon, or nobody knows when it ends."""
+    if account.access_token is None:
         return False
     old_enough = account.token_issued_at is None or now - account.token_issued_at >= YOUNGEST
-    return old_enough and account.token_expires_at - now < BEFORE_THE_END
+    ends = account.token_expires_at
+    return old_enough and (ends is None or ends - now < BEFORE_THE_END)
 
 
 class Renewal:
@@ -94,6 +101,10 @@ class Renewal:
             done.failed += 1
             log.warning("renewal.platform_away", **who, error=str(away))
         except GraphRefused as refusal:
+            if account.token_expires_at is None and refusal.reason not in CERTAIN:
+                done.end_unknown += 1
+                log.warning("renewal.not_yet", **who, reason=refusal.reason, fix="nothing: it is tried again tomorrow")
+                return
             await self._refused(merchant, account, refusal, done)
             log.error("renewal.refused", **who, reason=refusal.reason)
         else:

@@ -150,7 +150,7 @@ async def _checks(
         *webhook_checks(webhook, place.public_url if place else None, production=production),
         *service_checks(client, addresses),
         merchants_check(answered, keys, sealed=sealer is not None),
-        *account_checks(looked_at, known),
+        *account_checks(looked_at, known, own=answered.own),
         *provider_checks(client, _valid(Providers), keys, patience=patience),
     ]
 
@@ -163,6 +163,8 @@ class Answered:
     problems: Sequence[str] = ()
     complete: bool = True
     """Whether the database could be read."""
+    own: Merchant | None = None
+    """The one of them that the environment alone configures."""
 
 
 async def _answered(db: Database | None) -> Answered:
@@ -174,16 +176,16 @@ async def _answered(db: Database | None) -> Answered:
     except ValidationError as error:
         problems = [f"the environment's: {misconfiguration(error).removesuffix(SEE)}"]
     if db is None:
-        return Answered([own] if own else [], problems, complete=False)
+        return Answered([own] if own else [], problems, complete=False, own=own)
     try:
         stored = await MerchantStore(db).all()
     except PyMongoError:
-        return Answered([own] if own else [], problems, complete=False)
+        return Answered([own] if own else [], problems, complete=False, own=own)
     found = [merchant for merchant in stored if isinstance(merchant, Merchant)]
     if own is not None and not any(own.id == m.id or m.seen_by(own.account_id) for m in found):
         found.insert(0, own)
     problems += [f"{m.id} is not valid: {m.reason}" for m in stored if isinstance(m, Unreadable)]
-    return Answered(found, problems)
+    return Answered(found, problems, own=own)
 
 
 async def _standings(db: Database | None, merchants: Sequence[Merchant]) -> StandingsOf | None:

@@ -17,9 +17,18 @@ NEVER_CHECKED = "never checked"
 BY_OPERATOR = "disconnected_by_operator"
 
 
-def account_checks(merchants: Sequence[Merchant], known: Mapping[str, Standing] | None) -> list[Check]:
-    """Return a check for each account; `known` None where the database could not be read."""
-    return [_check(merchant, account, known) for merchant in merchants for account in merchant.accounts]
+def account_checks(
+    merchants: Sequence[Merchant], known: Mapping[str, Standing] | None, *, own: Merchant | None = None
+) -> list[Check]:
+    """Return a check for each account; `known` None where the database could not be read.
+
+    `own` is the merchant that the environment alone configures: nobody renews its token.
+    """
+    return [
+        _check(merchant, account, known, renewed=merchant is not own)
+        for merchant in merchants
+        for account in merchant.accounts
+    ]
 
 
 def connecting_command(merchant: Merchant, account: Account) -> str:
@@ -28,14 +37,15 @@ def connecting_command(merchant: Merchant, account: Account) -> str:
     return f"jawab merchants connect {merchant.id}" + ("" if main else f" --account {account.account_id}")
 
 
-def _check(merchant: Merchant, account: Account, known: Mapping[str, Standing] | None) -> Check:
+def _check(merchant: Merchant, account: Account, known: Mapping[str, Standing] | None, *, renewed: bool) -> Check:
     connect = connecting_command(merchant, account)
 
     async def look() -> str:
         if known is None:
             raise NotLooked("MongoDB is away")
         standing = known.get(account.account_id, Standing(account.account_id))
-        return judged(standing, account.token_expires_at, datetime.now(UTC), connect)
+        has_token = renewed and account.access_token is not None
+        return judged(standing, account.token_expires_at, datetime.now(UTC), connect, has_token=has_token)
 
     return Check("merchants", f"account {account.account_id}", look)
 
@@ -45,8 +55,13 @@ def never_checked(standing: Standing) -> bool:
     return standing.since is None and standing.state == "active"
 
 
-def judged(standing: Standing, expires_at: datetime | None, now: datetime, connect: str) -> str:
-    """Say how an account stands. Raises Wrong, Doubtful; `connect` is the command that connects it."""
+def judged(
+    standing: Standing, expires_at: datetime | None, now: datetime, connect: str, *, has_token: bool = False
+) -> str:
+    """Say how an account stands. Raises Wrong, Doubtful; `connect` is the command that connects it.
+
+    `has_token`: it has one that cleanup renews, so its end should be known.
+    """
     state = standing.state_at(now)
     if state != "active":
         since = f" since {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since is not None else ""
@@ -56,6 +71,12 @@ def judged(standing: Standing, expires_at: datetime | None, now: datetime, conne
         if standing.reason == BY_OPERATOR:
             raise Doubtful(said, f"to answer it again: {connect}")
         raise Wrong(said, standing.detail if state == "restricted" and standing.detail else connect)
+    if expires_at is None and has_token and standing.since is not None:
+        raise Doubtful(
+            "active, and nobody knows when its token ends: 60 days after it was made",
+            f"wait a day: cleanup tries to renew it daily (see its log, renewal.not_yet); if this stays: {connect} "
+            "--token prompt",
+        )
     if expires_at is None:
         return f"active ({NEVER_CHECKED}: {connect})" if never_checked(standing) else "active"
     left = expires_at - now
