@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.errors import IllegalStateError
 from consumption import consuming, create, event, produce, until
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +14,7 @@ from common.clock import SystemClock
 from common.events.interactions import MessageReceived
 from common.kafka.barrier import KafkaReadBarrier
 from common.kafka.broker import kafka_broker
-from common.kafka.hold import OwnershipLost, hold
+from common.kafka.hold import OwnershipLost, hold, positions
 from common.kafka.link import KafkaLink
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.subscription import key_ordered_subscriber
@@ -103,6 +104,38 @@ async def test_waiting_for_another_lane_takes_no_place_from_what_is_in_it(kafka,
         await produce(settings, topic, [event("works", 0)])
         await until(lambda: len(handled) == 2)
     assert handled == ["works:0", "waits:0"]
+
+
+async def test_the_barrier_tells_how_far_the_log_of_each_conversation_reaches(kafka, settings, topic):
+    places: dict[str, tuple[int, int]] = {}
+    ended = [event(f"c{number}", 0) for number in range(12)]
+
+    async def handler(one: MessageReceived) -> None:
+        (place,) = positions()
+        places[one.partitionkey] = (place.partition, place.offset)
+
+    await produce(settings, topic, ended)
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(places) == len(ended))
+        barrier = KafkaReadBarrier(subscriber, settings, topics=[topic], lane=str)
+        try:
+            ends = {key: await barrier.log_end(key) for key in places}
+        finally:
+            await barrier.close()
+    for key, (partition, offset) in places.items():
+        assert ends[key].partition == partition
+        assert ends[key].offset > offset
+    reached = {end.partition: end.offset for end in ends.values()}
+    assert sum(reached.values()) == len(ended)
+
+
+async def test_without_partitions_no_end_of_the_log_is_known(settings):
+    class Away:
+        def partitions_of(self, topic: str) -> int:
+            raise IllegalStateError(topic)
+
+    barrier = KafkaReadBarrier(Away(), settings, topics=["t"], lane=str)
+    assert await barrier.log_end("c0") is None
 
 
 async def test_the_barrier_waits_for_what_was_written_before_it_was_asked(kafka, settings, topic):

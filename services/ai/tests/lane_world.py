@@ -174,7 +174,7 @@ class Conversations:
     async def take_over(self, *, conversation, at, until, now):
         await self.change(lambda have: replace(have, human_until=max(until, have.human_until or until)))
 
-    async def release(self, conversation_id, *, at, now):
+    async def release(self, conversation_id, *, at, now, log=None):
         def act(have):
             if have.human_until is None or have.human_until <= at:
                 return have

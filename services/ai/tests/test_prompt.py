@@ -1,6 +1,6 @@
 """The prompt: who speaks, what is known, and that a customer's words stay a customer's words."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ai.history import LONGEST_LINE, Conversation, Line
 from ai.prompt import MOST_CHARACTERS, Question, chat, instructions
+from common.events.control import LogPosition
 from common.merchants import Merchant
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -103,3 +104,19 @@ def test_a_line_survives_its_storage():
 )
 def test_a_person_owns_a_conversation_until_the_pause_or_the_takeover_ends(conversation, owned):
     assert conversation.human_owned(AT) is owned
+
+
+@pytest.mark.parametrize("skew", [-120, 0, 120])
+@pytest.mark.parametrize(("partition", "offset", "owned"), [(3, 10, True), (3, 11, False), (3, 12, False)])
+def test_a_message_is_an_agents_where_its_record_lies_before_the_release(partition, offset, owned, skew):
+    at = AT + timedelta(seconds=skew)
+    conversation = Conversation("c", answers_from=AT, answers_from_offsets={"3": 11})
+    assert conversation.human_owned(at, LogPosition(partition=partition, offset=offset)) is owned
+
+
+@pytest.mark.parametrize(("skew", "owned"), [(-1, True), (0, False)])
+def test_times_decide_where_the_message_and_the_release_are_not_in_one_partition(skew, owned):
+    at = AT + timedelta(seconds=skew)
+    conversation = Conversation("c", answers_from=AT, answers_from_offsets={"3": 11})
+    assert conversation.human_owned(at, LogPosition(partition=4, offset=11)) is owned
+    assert conversation.human_owned(at) is owned

@@ -14,6 +14,7 @@ from common.breaker import BreakerMetrics, Breakers
 from common.clock import ManualClock, Monotonic
 from common.errors import Retryable
 from common.events import Event
+from common.events.control import LogPosition
 from common.events.ids import conversation_id, outcome_id
 from common.events.interactions import Echo, EchoReceived
 from common.events.replies import (
@@ -532,6 +533,7 @@ class World:
         self.standings = MemoryStandings()
         self.barrier = Barrier()
         self.numbers = 0
+        self.log_ends: dict[str, LogPosition] = {}
         self.restart()
 
     def merchant(self, **changes: Any) -> Merchant:
@@ -638,6 +640,10 @@ class World:
             metrics=self.metrics,
             patience=self.patience,
         )
+
+    async def log_end(self, conversation_id: str) -> LogPosition | None:
+        """Return how far the log of the conversation's interactions reaches."""
+        return self.log_ends.get(conversation_id)
 
     def places_left(self) -> int:
         """Return how many places the Graph API's route has left."""

@@ -33,6 +33,7 @@ def handlers(world):
         clock=world.clock,
         margin=timedelta(seconds=60),
         human_pause=timedelta(hours=12),
+        log_end=world.log_end,
     )
     messages = UtilityMessagesService(merchants=world.directory, acceptance=acceptance)
     known = {"jwt_secrets": [SECRET], "clock": world.clock}

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaConnectionError
 from litestar import Litestar
 from pymongo.errors import ServerSelectionTimeoutError
 
+from common.events.control import LogPosition
 from common.events.ids import conversation_id
 from common.events.replies import DirectMessage
 from delivery.api.acceptance import Acceptance
@@ -39,6 +40,7 @@ class Api:
             clock=world.clock,
             margin=MARGIN,
             human_pause=PAUSE,
+            log_end=world.log_end,
         )
         routes = conversation_routes(conversations, jwt_secrets=[SECRET], clock=world.clock)
         app = Litestar(route_handlers=routes, openapi_config=None)
@@ -130,6 +132,15 @@ class TestWhoAnswers:
         assert response.status_code == 202
         assert (response.json()["answeredBy"], response.json()["until"]) == ("bot", None)
         assert [event.type for event in world.published] == [f"com.jawab.conversation.{kind}.v1"]
+
+    @pytest.mark.parametrize("what", ["takeover", "release", "resolve"])
+    async def test_a_change_says_how_far_the_conversations_log_reached(self, api, world, what):
+        """What came in before it is decided by the log, whatever the clocks say."""
+        world.log_ends[CONVERSATION] = LogPosition(partition=3, offset=17)
+        await api.post(what)
+        world.log_ends.clear()
+        await api.post(what)
+        assert [event.data.log for event in world.published] == [LogPosition(partition=3, offset=17), None]
 
     async def test_a_merchants_own_quiet_time_counts(self, api, world):
         world.directory.merchants = [world.merchant(quiet_hours=2)]

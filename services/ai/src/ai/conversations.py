@@ -328,6 +328,7 @@ def conversation_of(document: Document) -> Conversation:
         language=document.get("language"),
         human_until=document.get("human_until"),
         answers_from=document.get("answers_from"),
+        answers_from_offsets=document.get("answers_from_offsets", {}),
         attention=document.get("attention"),
     )
 

@@ -7,7 +7,7 @@ ever authorised it. What can never be handled ends in the dead letters, and wher
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, cast
 
@@ -33,7 +33,13 @@ from common.clock import Clock
 from common.erasures import ConversationErased, Erasures, NoErasures
 from common.errors import Retryable
 from common.events import ANY_EVENT, AnyEvent, Event
-from common.events.control import ControlEvent, ConversationReleased, ConversationResolved, ConversationTakenOver
+from common.events.control import (
+    ControlEvent,
+    ConversationReleased,
+    ConversationResolved,
+    ConversationTakenOver,
+    LogPosition,
+)
 from common.events.ids import interaction_id
 from common.events.interactions import (
     INTERACTIONS,
@@ -59,7 +65,7 @@ from common.events.outcomes import (
     Suppressed,
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
-from common.kafka.hold import hold, refuse_if_lost
+from common.kafka.hold import hold, positions, refuse_if_lost
 from common.merchants import BROKEN_MERCHANT_SECONDS, Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")
@@ -189,6 +195,7 @@ class Handlers:
         said = incoming(event)
         if said is None or is_own(event, merchant):
             return "ignored"
+        said = replace(said, position=_first_position())
         if _is_announced(event) and await hold().later_within(brings(event.id), COPY_SECONDS):
             return "left"
         standing = await self.standings.of(merchant.account_id)
@@ -292,9 +299,9 @@ class Handlers:
                 )
                 return "observed"
             case ConversationReleased():
-                conversation = await self.ownership.release(data.conversation_id, at=event.time, now=now)
+                conversation = await self.ownership.release(data.conversation_id, at=event.time, now=now, log=data.log)
             case ConversationResolved():
-                conversation = await self.ownership.resolve(data.conversation_id, at=event.time, now=now)
+                conversation = await self.ownership.resolve(data.conversation_id, at=event.time, now=now, log=data.log)
         said = left_waiting(conversation) if conversation is not None else None
         if conversation is None or said is None:
             return "observed"
@@ -358,3 +365,9 @@ def _about(merchant: Merchant, event: MessageEdited | MessageUnsent) -> dict[str
         "channel": "direct_message",
         "at": event.time,
     }
+
+
+def _first_position() -> LogPosition | None:
+    """Return where the record of an interaction was first read in the log; None for a handler without a subscriber."""
+    places = [place for place in positions() if place.topic == INTERACTIONS]
+    return LogPosition(partition=places[-1].partition, offset=places[-1].offset) if places else None

@@ -8,7 +8,7 @@ answer found no way out: that very answer stopped the account, or ManyChat does 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
@@ -90,6 +90,7 @@ class HeldBack:
         if stored.unsent:
             return "observed"
         said = said.reworded(stored.text) if stored.text != said.text else said
+        said = replace(said, position=stored.position)
         conversation = await self.conversations.record(
             said,
             merchant_id=merchant.id,
@@ -98,7 +99,8 @@ class HeldBack:
             closes=False,
             now=now,
         )
-        if said.standby or conversation.human_owned(came_in(stored.stored_at, said.received_at_ms)):
+        came = came_in(stored.stored_at, said.received_at_ms, said.at)
+        if said.standby or conversation.human_owned(came, said.position):
             return "observed"
         reason = reason_of(standing)
         if conversation.attention != reason:

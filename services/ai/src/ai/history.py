@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from common.events.control import LogPosition
 from common.merchants import Channel
 
 Role = Literal["customer", "assistant", "human"]
 
 LONGEST_LINE = 1000
 """Characters of one line that are kept beside the conversation; the whole text is in `messages`."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""By how much a clock of ours may be behind the platform's; a message that is dated further ahead is dated wrongly."""
+
 MOST_IMAGES = 4
 """Links of one line that are kept beside it."""
 
@@ -33,6 +37,7 @@ class Line:
     reply_to: str | None = None
     images: tuple[str, ...] = field(default=(), repr=False)
     mids: tuple[str, ...] = ()
+    position: LogPosition | None = None
 
     @property
     def words(self) -> str:
@@ -52,6 +57,8 @@ class Line:
             document["mids"] = [self.mid]
         optional = {"placeholder": self.placeholder, "reply_to": self.reply_to, "images": list(self.images)}
         document |= {name: value for name, value in optional.items() if value}
+        if self.position is not None:
+            document["position"] = self.position.model_dump()
         return document
 
     @classmethod
@@ -67,6 +74,7 @@ class Line:
             reply_to=document.get("reply_to"),
             images=tuple(document.get("images", ())),
             mids=tuple(document.get("mids", ())),
+            position=position_of(document),
         )
 
 
@@ -85,6 +93,7 @@ class Unanswered:
     channel: Channel = "direct_message"
     closes: bool = False
     again: bool = False
+    position: LogPosition | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return what is stored in `conversations.unanswered`."""
@@ -96,24 +105,36 @@ class Unanswered:
             "channel": self.channel,
             "closes": self.closes,
             **({"again": True} if self.again else {}),
+            **({"position": self.position.model_dump()} if self.position else {}),
         }
 
     @property
     def came_in(self) -> datetime:
-        """When ingest received it; when it was stored here, where that is not known."""
-        return came_in(self.stored_at, self.received_at_ms)
+        """When it came in, by the clocks of those who took it in."""
+        return came_in(self.stored_at, self.received_at_ms, self.at)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Unanswered":
         """Read a stored one."""
-        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
+        fields = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
+        return cls(**{**fields, "position": position_of(document)})
 
 
-def came_in(stored_at: datetime, received_at_ms: int) -> datetime:
-    """Return when a message came in: before it was stored, if a backlog or a later copy of it lies between."""
+def position_of(document: Mapping[str, Any]) -> LogPosition | None:
+    """Return where the record of a stored message lies in the log; None for what an earlier version stored."""
+    stored = document.get("position")
+    return LogPosition.model_validate(stored) if stored else None
+
+
+def came_in(stored_at: datetime, received_at_ms: int, at: datetime) -> datetime:
+    """Return when a message came in: before it was stored, if a backlog or a later copy of it lies between.
+
+    It did not come in before it was written (`at`, by the platform's clock): a clock of ours that says so is behind.
+    """
     if not received_at_ms:
         return stored_at
-    return min(stored_at, datetime.fromtimestamp(received_at_ms / 1000, UTC))
+    taken_in = min(stored_at, datetime.fromtimestamp(received_at_ms / 1000, UTC))
+    return at if taken_in < at <= taken_in + CLOCKS_DIFFER else taken_in
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,7 @@ class Conversation:
     language: str | None = None
     human_until: datetime | None = None
     answers_from: datetime | None = None
+    answers_from_offsets: Mapping[str, int] = field(default_factory=dict)
     attention: str | None = None
 
     def awaits(self, message_id: str) -> bool:
@@ -140,12 +162,17 @@ class Conversation:
         """Return the conversation as it is when a decision covers these messages."""
         return replace(self, unanswered=tuple(one for one in self.unanswered if one.id not in covered))
 
-    def human_owned(self, at: datetime) -> bool:
-        """Tell whether a message that came in at `at` is a person's to answer.
+    def human_owned(self, at: datetime, position: LogPosition | None = None) -> bool:
+        """Tell whether a message that came in at `at` is an agent's to answer; `position` is where its record lies.
 
         Until the quiet time after a person's own message or takeover is over, and for what came in before it was given
         back: a redelivery must not have Jawab answer what a person was responsible for.
         """
-        return (self.human_until is not None and at < self.human_until) or (
-            self.answers_from is not None and at < self.answers_from
-        )
+        return (self.human_until is not None and at < self.human_until) or self._was_given_back_after(at, position)
+
+    def _was_given_back_after(self, at: datetime, position: LogPosition | None) -> bool:
+        """Tell it by the log, where the message and the release have their places in the same partition of it."""
+        given_back = self.answers_from_offsets.get(str(position.partition)) if position is not None else None
+        if position is not None and given_back is not None:
+            return position.offset < given_back
+        return self.answers_from is not None and at < self.answers_from

@@ -8,6 +8,7 @@ from typing import Any
 from ai import described
 from ai.history import MOST_IMAGES, Line, Unanswered
 from common.events import AnyEvent
+from common.events.control import LogPosition
 from common.events.ids import interaction_id, same_username
 from common.events.interactions import (
     Attachment,
@@ -33,7 +34,8 @@ Answerable = MessageReceived | PostbackReceived | CommentReceived | LiveCommentR
 class Incoming:
     """What a customer said. `text` is what rules look at; `shown` what the model and the history get.
 
-    `images` and `recordings` are the platform's links to what was sent along; `reply_to` is the mid it answers.
+    `images` and `recordings` are the platform's links to what was sent along; `reply_to` is the mid it answers;
+    `position` is where its record lies in the log.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Incoming:
     ad_id: str | None = None
     traceparent: str | None = None
     prefix: str = ""
+    position: LogPosition | None = None
 
     def reworded(self, text: str) -> "Incoming":
         """Return the same with another text: its writer changed it before it was handled."""
@@ -88,6 +91,7 @@ class Incoming:
             placeholder=placeholder,
             reply_to=self.reply_to,
             images=self.images[:MOST_IMAGES],
+            position=self.position,
         )
 
     def unanswered(self, *, stored_at: datetime, closes: bool) -> Unanswered:
@@ -99,6 +103,7 @@ class Incoming:
             received_at_ms=self.received_at_ms,
             channel=self.channel,
             closes=closes,
+            position=self.position,
         )
 
     def recalled(self, message: Unanswered, line: Line | None) -> "Incoming":
@@ -113,6 +118,7 @@ class Incoming:
             text=line.words if line is not None else "",
             shown=line.text if line is not None else NOT_REMEMBERED,
             received_at_ms=message.received_at_ms,
+            position=message.position,
             reply_to=line.reply_to if line is not None else None,
             images=line.images if line is not None else (),
             traceparent=self.traceparent,

@@ -13,8 +13,9 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from ai.history import Unanswered
+from ai.history import Unanswered, position_of
 from ai.incoming import Incoming
+from common.events.control import LogPosition
 from common.mongo import MESSAGES, Database, Document
 
 
@@ -30,6 +31,7 @@ class Stored:
     text: str = field(repr=False)
     unsent: bool = False
     transcript: str | None = field(default=None, repr=False)
+    position: LogPosition | None = None
 
 
 class Edited(StrEnum):
@@ -128,6 +130,7 @@ def _waiting_again(document: Document) -> Unanswered:
         stored_at=document["stored_at"],
         received_at_ms=document.get("received_at_ms", 0),
         again=True,
+        position=position_of(document),
     )
 
 
@@ -143,6 +146,8 @@ def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:
     }
     optional = {"mid": said.mid, "comment_id": said.comment_id, "ad_id": said.ad_id}
     facts |= {name: value for name, value in optional.items() if value is not None}
+    if said.position is not None:
+        facts["position"] = said.position.model_dump()
     return facts
 
 
@@ -158,4 +163,5 @@ def _stored(document: Document | None, said: Incoming, now: datetime, *, fresh: 
         text=found.get("text", said.text),
         unsent=bool(found.get("unsent")),
         transcript=found.get("transcript"),
+        position=said.position if fresh else position_of(found),
     )

@@ -15,7 +15,7 @@ decided about a turn is `ai.deciding`'s to say.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -125,6 +125,7 @@ class ConversationAIOrchestrator:
         stored = await self._messages.store(said, merchant_id=merchant.id, now=self._clock.now())
         if stored.text != said.text:
             said = said.reworded(stored.text)
+        said = replace(said, position=stored.position)
         if not stored.fresh and (decision := await self._announcer.covering(said.id)) is not None:
             return await self._republish(merchant, said, decision)
         if self._ears is not None and not stored.unsent:
@@ -253,7 +254,7 @@ class ConversationAIOrchestrator:
 
 def _is_a_persons(conversation: Conversation, said: Incoming, stored: Stored) -> bool:
     """Tell whether a message came in while it was a person's to answer, however late it is handled."""
-    return conversation.human_owned(came_in(stored.stored_at, said.received_at_ms))
+    return conversation.human_owned(came_in(stored.stored_at, said.received_at_ms, said.at), said.position)
 
 
 def _has(conversation: Conversation, said: Incoming, stored: Stored) -> bool:

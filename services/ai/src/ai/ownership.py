@@ -1,8 +1,10 @@
 """Who answers a conversation, as the `conversations` collection keeps it: Jawab, or people.
 
-Decided by when people and control events acted, not by when it is told here: topics are read side by side, backlogs
-and replays bring back what is long over. What gives a conversation back undoes what people did before it and nothing
-later; what people did before it takes nothing back that was given since.
+Decided by when agents and control events acted, not by when it is read here: topics are read side by side, backlogs
+and replays bring back what is long over. What gives a conversation back undoes what agents did before it and nothing
+later; what agents did before it takes nothing back that was given since. Those times are the platform's, also those of
+delivery's API (docs/decisions/0015). Which messages came in before a release is decided by the log: the release says
+how far the conversation's partition reached, and each message has its offset there.
 """
 
 from dataclasses import replace
@@ -14,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from ai.conversations import appended, beginning, conversation_of
 from ai.history import Conversation, Line
+from common.events.control import LogPosition
 from common.mongo import CONVERSATIONS, Database, Document
 
 
@@ -85,7 +88,9 @@ class MongoOwnership:
         except DuplicateKeyError:
             return  # given back since
 
-    async def release(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
+    async def release(
+        self, conversation_id: str, *, at: datetime, now: datetime, log: LogPosition | None = None
+    ) -> Conversation | None:
         """Let Jawab answer again what comes in after `at`, unless a person has acted since; return the conversation.
 
         What came in before was the person's to answer, and waits no more.
@@ -95,25 +100,27 @@ class MongoOwnership:
             {
                 "$set": {"attention": None, "updated_at": now},
                 "$unset": {"human_until": ""},
-                "$max": {"answers_from": at, "released_at": at},
-                "$pull": {"unanswered": _came_in_by(at)},
+                "$max": {"answers_from": at, "released_at": at, **_answers_from(log)},
+                "$pull": {"unanswered": _came_in_by(at, log)},
             },
             return_document=ReturnDocument.AFTER,
         )
         return conversation_of(document) if document is not None else await self._given_back(conversation_id, at)
 
-    async def resolve(self, conversation_id: str, *, at: datetime, now: datetime) -> Conversation | None:
+    async def resolve(
+        self, conversation_id: str, *, at: datetime, now: datetime, log: LogPosition | None = None
+    ) -> Conversation | None:
         """Close the matter, once: what was said by `at` is no longer context, nobody is needed, Jawab answers what is
         new, unless a person has acted since. Return the conversation.
         """
         open_still = {"_id": conversation_id, "resolved_at": {"$not": {"$gte": at}}}
-        over = {"recent": {"at": {"$lte": at}}, "unanswered": _came_in_by(at)}
+        over = {"recent": _before(log, {"at": {"$lte": at}}), "unanswered": _came_in_by(at, log)}
         document = await self._collection.find_one_and_update(
             {**open_still, **_nobody_acted_since(at)},
             {
                 "$set": {"attention": None, "resolved_at": at, "updated_at": now},
                 "$unset": {"human_until": ""},
-                "$max": {"answers_from": at, "released_at": at},
+                "$max": {"answers_from": at, "released_at": at, **_answers_from(log)},
                 "$pull": over,
             },
             return_document=ReturnDocument.AFTER,
@@ -131,9 +138,21 @@ class MongoOwnership:
         return conversation_of(document) if document is not None else None
 
 
-def _came_in_by(at: datetime) -> Document:
-    """Return the condition of a waiting message that had come in by `at`, by the clock of who gave it back."""
-    return {"received_at_ms": {"$lte": int(at.timestamp() * 1000)}}
+def _came_in_by(at: datetime, log: LogPosition | None) -> Document:
+    """Return the condition of a waiting message that had come in when the conversation was given back."""
+    return _before(log, {"received_at_ms": {"$lte": int(at.timestamp() * 1000)}})
+
+
+def _before(log: LogPosition | None, by_time: Document) -> Document:
+    """Return the condition of what lies before `log`; `by_time` decides where both have no place in one partition."""
+    if log is None:
+        return by_time
+    by_log = {"position.partition": log.partition, "position.offset": {"$lt": log.offset}}
+    return {"$or": [by_log, {"position.partition": {"$ne": log.partition}, **by_time}]}
+
+
+def _answers_from(log: LogPosition | None) -> Document:
+    return {f"answers_from_offsets.{log.partition}": log.offset} if log is not None else {}
 
 
 def _nobody_acted_since(at: datetime) -> Document:

@@ -63,7 +63,7 @@ def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:
     waiting = [
         message
         for message in conversation.unanswered
-        if not conversation.human_owned(message.came_in)
+        if not conversation.human_owned(message.came_in, message.position)
         and (message.channel == "direct_message" if said.in_thread else message.id == said.id)
     ]
     open_ended = list(takewhile(lambda message: not message.closes, waiting))
@@ -76,7 +76,9 @@ def left_waiting(conversation: Conversation) -> Incoming | None:
     waits = [
         message
         for message in conversation.unanswered
-        if message.channel == "direct_message" and not message.again and not conversation.human_owned(message.came_in)
+        if message.channel == "direct_message"
+        and not message.again
+        and not conversation.human_owned(message.came_in, message.position)
     ]
     if not waits:
         return None

@@ -76,7 +76,9 @@ class Unreadable:
             return "republished"
         now = self._clock.now()
         conversation = await self._conversations.find(said.conversation_id)
-        if conversation is not None and conversation.human_owned(came_in(now, said.received_at_ms)):
+        if conversation is not None and conversation.human_owned(
+            came_in(now, said.received_at_ms, said.at), said.position
+        ):
             return "observed"
         called = conversation is not None and conversation.attention == reason
         decision = self._rulings.told(reason, merchant, said, language_of(said.text, None), repeated=called)

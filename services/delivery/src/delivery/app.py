@@ -39,7 +39,7 @@ from common.sealing import Sealer
 from common.service import create_service
 from delivery.api.acceptance import Acceptance
 from delivery.api.conversation_routes import conversation_routes
-from delivery.api.conversations import Conversations
+from delivery.api.conversations import Conversations, LogEnd
 from delivery.api.routes import utility_message_routes
 from delivery.api.utility_messages import UtilityMessagesService
 from delivery.clock_watch import ClockWatch
@@ -234,7 +234,15 @@ def create_app(settings: Settings) -> Litestar:
 
     return create_service(
         "delivery",
-        routes=_http_api(settings, merchants=merchants, contacts=contacts, ledger=ledger, publish=append, clock=clock),
+        routes=_http_api(
+            settings,
+            merchants=merchants,
+            contacts=contacts,
+            ledger=ledger,
+            publish=append,
+            clock=clock,
+            log_end=barrier.log_end,
+        ),
         lifespan=[connections],
         health=Health("delivery", {"kafka": link.check, "mongodb": lambda: check_mongo(db), "clock": watch.check}),
         registry=registry,
@@ -266,7 +274,14 @@ def _outside_apis(settings: Settings, metrics: DeliveryMetrics) -> _OutsideApis:
 
 
 def _http_api(
-    settings: Settings, *, merchants: Merchants, contacts: Contacts, ledger: Ledger, publish: Publish, clock: Clock
+    settings: Settings,
+    *,
+    merchants: Merchants,
+    contacts: Contacts,
+    ledger: Ledger,
+    publish: Publish,
+    clock: Clock,
+    log_end: LogEnd,
 ) -> list[ControllerRouterHandler]:
     """Return the routes for programs and for people."""
     acceptance = Acceptance(ledger=ledger, publish=publish, clock=clock)
@@ -278,6 +293,7 @@ def _http_api(
         clock=clock,
         margin=settings.margin,
         human_pause=timedelta(hours=settings.human_pause_hours),
+        log_end=log_end,
     )
     jwt_secrets = [secret.get_secret_value() for secret in settings.jwt_secrets]
     messages = UtilityMessagesService(merchants=merchants, acceptance=acceptance)

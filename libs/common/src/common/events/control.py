@@ -10,6 +10,13 @@ from common.events.ids import conversation_id
 CONTROL = "conversations.controlled.v1"
 
 
+class LogPosition(Contract):
+    """A place in the log: what lies before it came before, whatever any clock says."""
+
+    partition: int
+    offset: int
+
+
 class Control(Contract):
     """A change of who answers."""
 
@@ -18,6 +25,10 @@ class Control(Contract):
     contact_id: str
     by: str = Field(description="Who decided: a person's id from the token, or `jawab`.")
     reason: str = ""
+    log: LogPosition | None = Field(
+        default=None,
+        description="How far the conversation's partition of interactions reached when this was decided.",
+    )
 
     @property
     def conversation_id(self) -> str:

@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from common.errors import Retryable
+from common.events.control import LogPosition
 from common.kafka.hold import OwnershipLost, hold
 from common.kafka.keyed import KeyOrderedSubscriber
 from common.kafka.lanes import Watcher
@@ -131,6 +132,17 @@ class KafkaReadBarrier:
             raise Retryable("what was observed in the conversation is not taken in yet", after=AGAIN_AFTER) from None
         with self._subscriber.watching(lane) as watcher:
             yield _KafkaWatch(self, watcher, conversation_id)
+
+    async def log_end(self, conversation_id: str) -> LogPosition | None:
+        """Return how far the first of the topics reaches now in the conversation's partition; None: not known."""
+        try:
+            where = self._log_of(self._topics[0], conversation_id)
+            async with asyncio.timeout(self._within):
+                ends = await self._ends.of([where])
+        except (TimeoutError, KafkaError, OSError, Retryable) as error:
+            log.warning("log_end.unknown", error=type(error).__name__)
+            return None
+        return LogPosition(partition=where.partition, offset=ends[where])
 
     async def reached(self, conversation_id: str) -> None:
         """Wait until what the conversation's partitions hold now has been read. Raises Retryable."""

@@ -5,7 +5,7 @@ a takeover is in the log when it is answered with 202, so no bot message is anno
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from common.events.control import (
     ConversationReleased,
     ConversationResolved,
     ConversationTakenOver,
+    LogPosition,
 )
 from common.events.ids import conversation_id, fingerprint
 from common.events.replies import Reply, ReplyGenerated
@@ -34,6 +35,9 @@ from delivery.outcomes import Publish
 from delivery.rules.policy import Withhold
 
 log = structlog.get_logger("conversations")
+
+LogEnd = Callable[[str], Awaitable[LogPosition | None]]
+"""Returns how far the log of a conversation's interactions reaches now; None where that is not known."""
 
 Change = type[ConversationTakenOver] | type[ConversationReleased] | type[ConversationResolved]
 
@@ -59,6 +63,7 @@ class Conversations:
         clock: Clock,
         margin: timedelta,
         human_pause: timedelta,
+        log_end: LogEnd,
     ) -> None:
         self._merchants = merchants
         self._contacts = contacts
@@ -67,12 +72,14 @@ class Conversations:
         self._clock = clock
         self._margin = margin
         self._human_pause = human_pause
+        self._log_end = log_end
 
     async def change(self, change: Change, merchant_id: str, contact_id: str, body: ControlBody, *, by: str) -> Changed:
         """Let a person or Jawab answer from now on. Raises like `merchant_of`, and NotAcknowledged."""
         merchant = await merchant_of(self._merchants, merchant_id, body.account_id, contact_id)
+        log_end = await self._log_end(conversation_id(merchant.account_id, contact_id))
         now = self._clock.now()
-        event = _control(change, merchant, contact_id, by=by, reason=body.reason, now=now)
+        event = _control(change, merchant, contact_id, by=by, reason=body.reason, now=now, log_end=log_end)
         try:
             await self._publish([event])
         except (KafkaError, OSError, TimeoutError) as error:
@@ -126,6 +133,7 @@ def _control(
     reason: str,
     now: datetime,
     about: str | None = None,
+    log_end: LogPosition | None = None,
 ) -> ControlEvent:
     conversation = conversation_id(merchant.account_id, contact_id)
     return change(
@@ -136,6 +144,11 @@ def _control(
         partitionkey=conversation,
         traceparent=continued(None),
         data=Control(
-            merchant_id=merchant.id, account_id=merchant.account_id, contact_id=contact_id, by=by, reason=reason
+            merchant_id=merchant.id,
+            account_id=merchant.account_id,
+            contact_id=contact_id,
+            by=by,
+            reason=reason,
+            log=log_end,
         ),
     )
