@@ -14,8 +14,18 @@ from cli.checks.accounts import account_checks, judged
 from cli.checks.environment import kind_of_environment, starts
 from cli.checks.kafka import judged as judged_topics
 from cli.checks.kafka import kafka_checks
+from cli.checks.model import answers_as_model
 from cli.checks.mongo import mongo_checks
-from cli.checks.providers import Keys, Providers, all_keys_of, compared, is_subscribed, keys_of, knows_model, knows_page
+from cli.checks.providers import (
+    Keys,
+    Providers,
+    all_keys_of,
+    compared,
+    is_subscribed,
+    keys_of,
+    knows_model,
+    knows_page,
+)
 from cli.checks.services import readiness, unknown_accounts
 from cli.checks.webhook import Webhook, accepts, reachable_from_outside, refuses, verifies, webhook_checks
 from cli.diagnosis import Doubtful, NotLooked, Wrong, examine_all
@@ -335,6 +345,44 @@ async def test_refused_keys_and_broken_providers_are_told_apart(client: httpx2.A
     assert "out of order" in caught.value.fix
     with pytest.raises(Wrong, match="cannot be reached"):
         await knows_model(client, providers(NOWHERE))
+
+
+def asking(url: str, model: str = "m") -> Providers:
+    return Providers(openai_api_key=SecretStr("sk-secret"), openai_url=f"{url}/v1", openai_model=model)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-5-mini", "my-deployment"])
+async def test_a_model_that_answers_is_well(sandbox: str, model: str) -> None:
+    assert (await answers_as_model(asking(sandbox, model), patience=10)).startswith(f"{model} answered in ")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason", "fix"),
+    [
+        (400, {"message": "no such deployment"}, "bad_request): no such deployment", "OPENAI_MODEL"),
+        (404, {"code": "model_not_found", "message": "m"}, "bad_request", "OPENAI_MODEL"),
+        (401, {"message": "sk-secret is not a key"}, "bad_key", "OPENAI_API_KEY"),
+        (429, {"code": "insufficient_quota"}, "quota", "add credit"),
+        (500, {}, "unavailable", "OPENAI_BASE_URL"),
+        (200, {"code": 502}, "unavailable", "OPENAI_BASE_URL"),
+        (200, {}, "not_valid", "keeps to JSON"),
+    ],
+)
+async def test_a_model_that_gives_no_answer_is_wrong_and_says_what_to_change(
+    serving: Any, status: int, error: dict[str, Any], reason: str, fix: str
+) -> None:
+    with serving(ready(status, error=error)) as url, pytest.raises(Wrong) as caught:
+        await answers_as_model(asking(url), patience=10)
+    assert reason in caught.value.reason
+    assert fix in caught.value.fix
+    assert "sk-secret" not in caught.value.reason + caught.value.fix
+
+
+async def test_a_model_that_is_out_of_breath_is_doubtful_and_one_without_a_key_not_looked_at(serving: Any) -> None:
+    with serving(ready(429, error={})) as url, pytest.raises(Doubtful, match="rate_limited"):
+        await answers_as_model(asking(url), patience=3)
+    with pytest.raises(NotLooked, match="OPENAI_API_KEY"):
+        await answers_as_model(Providers(), patience=3)
 
 
 async def test_a_missing_key_is_doubtful_and_one_that_cannot_be_opened_wrong(client: httpx2.AsyncClient) -> None:

@@ -1,6 +1,6 @@
 """What the ai service tells Prometheus. Labels are closed sets; of merchants only known ones are named."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -45,6 +45,8 @@ class AIMetrics:
         )
         # Decisions stored: by a rule (and how it matched), by the model, or an apology because the model failed.
         self._decisions = Counter("ai_decisions", "Decisions stored", ["origin", "match"], registry=registry)
+        for origin in ("model", "apology"):  # from zero on, so that alerts see the very first apology
+            self._decisions.labels(origin, "none")
         # Conversations handed to a person, by why.
         self._escalations = Counter("ai_escalations", "Decisions that call a person", ["origin"], registry=registry)
         # One call of the model, retries apart; "ok" or why it failed.
@@ -57,6 +59,8 @@ class AIMetrics:
         # Rules that could not be tried; the log names them.
         self._skipped = Counter("ai_rules_skipped", "Rules that could not be tried", ["cause"], registry=registry)
 
+        for cause in get_args(SkipCause):
+            self._skipped.labels(cause)
         # Voice messages: heard, or why not, with the download and all waiting for a place; and each call apart.
         self._heard = Histogram(
             "ai_voice_seconds",

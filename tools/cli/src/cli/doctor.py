@@ -16,6 +16,7 @@ from cli import screen
 from cli.checks.accounts import account_checks
 from cli.checks.environment import SEE, environment_checks
 from cli.checks.kafka import kafka_checks
+from cli.checks.model import model_checks
 from cli.checks.mongo import answers, mongo_checks
 from cli.checks.providers import Keys, Providers, all_keys_of, provider_checks
 from cli.checks.services import service_checks
@@ -77,8 +78,8 @@ async def doctor(
 ) -> int:
     """Check the set-up and say how to mend what is wrong. Exits 1 when something fails.
 
-    Nothing is changed and nothing is sent to a customer. The webhook is sent an empty notification, signed and
-    forged; MongoDB gets scratch collections, which are dropped.
+    Nothing is changed and nothing is sent to a customer. The model is asked for one small answer. The webhook is sent
+    an empty notification, signed and forged; MongoDB gets scratch collections, which are dropped.
 
     Parameters
     ----------
@@ -151,6 +152,7 @@ async def _checks(
         *service_checks(client, addresses),
         merchants_check(answered, keys, sealed=sealer is not None),
         *account_checks(looked_at, known, own=answered.own),
+        *model_checks(_valid(Providers), patience=patience),
         *provider_checks(client, _valid(Providers), keys, patience=patience),
     ]
 

@@ -34,6 +34,16 @@ class Providers(Block):
     openai_api_key: SecretStr | None = named("OPENAI_API_KEY", default=None)
     openai_model: str = named("OPENAI_MODEL", default=AiSettings.model_fields["openai_model"].default)
     openai_url: str = named("OPENAI_BASE_URL", default=AiSettings.model_fields["openai_base_url"].default)
+    openai_timeout: float = named("OPENAI_TIMEOUT", default=AiSettings.model_fields["openai_timeout"].default, gt=0)
+    openai_max_tokens: int = named(
+        "OPENAI_MAX_TOKENS", default=AiSettings.model_fields["openai_max_tokens"].default, ge=1
+    )
+    openai_thinking_tokens: int = named(
+        "OPENAI_THINKING_TOKENS", default=AiSettings.model_fields["openai_thinking_tokens"].default, ge=0
+    )
+    openai_temperature: float = named(
+        "OPENAI_TEMPERATURE", default=AiSettings.model_fields["openai_temperature"].default, ge=0
+    )
     manychat_url: str = named("MANYCHAT_BASE_URL", default=DeliverySettings.model_fields["manychat_url"].default)
     app_id: str | None = named("IG_APP_ID", default=None)
     graph_url: str = named("INSTAGRAM_GRAPH_URL", default=DeliverySettings.model_fields["graph_url"].default)
