@@ -35,7 +35,7 @@ from common.events.interactions import (
     MessageUnsent,
     Unsend,
 )
-from common.kafka.hold import hand
+from common.kafka.hold import hand, hold
 from common.merchants import Merchant
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -55,6 +55,7 @@ class World:
     def __init__(self):
         self.messages, self.conversations, self.decisions = {}, {}, {}
         self.published, self.asked = [], []
+        self.written_meanwhile, self.clock_jumps, self.grown = [], timedelta(0), 0
         self.unsent, self.persons, self.dead = set(), set(), set()
         self.clock = ManualClock(NOW)
         self.steps, self.fail_at, self.after, self.error = 0, None, False, CrashError
@@ -87,6 +88,8 @@ class Messages:
             known = self.world.messages.setdefault(said.id, {"text": said.text})
             fresh = "stored_at" not in known
             known.setdefault("stored_at", now)
+            if fresh:
+                known["announced"] = said.announced
             return Stored(fresh, known["stored_at"], known["text"], unsent="unsent" in known)
 
         return await self.world.step(act)
@@ -96,8 +99,9 @@ class Messages:
             known = self.world.messages.setdefault(message_id, {})
             if "unsent" in known or known.get("edits", 0) > number:
                 return Edited.NOTHING
+            again = known.get("announced") and known.get("edits") == number
             known.update(text=text, edits=number)
-            return Edited.REWORDED if "stored_at" in known else Edited.ANNOUNCED
+            return Edited.REWORDED if "stored_at" in known and not again else Edited.ANNOUNCED
 
         return await self.world.step(act)
 
@@ -144,6 +148,17 @@ class Conversations:
             return replace(have, unanswered=tuple(closed))
 
         await self.change(act)
+
+    async def reopen_turn(self, conversation_id, trigger_id):
+        ended = any(m.id == trigger_id and m.closes for m in self.world.conversation().unanswered)
+
+        def act(have):
+            opened = (replace(m, closes=m.closes and m.id != trigger_id) for m in have.unanswered)
+            return replace(have, unanswered=tuple(opened))
+
+        await self.change(act)
+        self.world.grown += ended
+        return ended
 
     async def find(self, conversation_id):
         return await self.world.step(lambda: self.world.conversations.get(conversation_id))
@@ -230,6 +245,10 @@ class Model:
         self.world = world
 
     async def answer(self, question):
+        self.world.clock.advance(self.world.clock_jumps)
+        if self.world.written_meanwhile:
+            hold().behind.append(self.world.written_meanwhile.pop(0))
+
         def act():
             self.world.asked.append(question)
             if isinstance(self.world.model_answer, Exception):

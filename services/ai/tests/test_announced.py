@@ -1,11 +1,13 @@
 """Messages that an edit announces, in any order with the message, its other copies, later edits and the unsend."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lane_world import NOW, WHO, Held, World, event, handle, message, play, process, unsend
+from lane_world import NOW, WHO, CrashError, Held, World, event, handle, message, play, process, unsend
 
 from common.events.interactions import (
     Comment,
@@ -61,6 +63,20 @@ async def test_a_message_that_only_an_edit_tells_of_is_answered():
     await play(world, ITSELF)
     assert len(decisions_about(world)) == 1
     assert len(world.asked) == 1
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(1, 9))
+async def test_an_edit_that_brought_its_message_finishes_its_answer_after_a_crash(step, after):
+    world = World()
+    world.fail_at, world.after = step, after
+    with contextlib.suppress(CrashError):
+        await play(world, edit(1, "price of the red one?"))
+    world.fail_at = None
+    await play(world, edit(1, "price of the red one?"), handlers=process(world))
+    (decision,) = decisions_about(world)
+    assert {reply.id for reply in world.published} == {reply.id for reply in decision.replies}
+    assert world.conversation().unanswered == ()
 
 
 async def test_what_an_edit_announces_is_left_to_the_message_itself_where_that_comes_with_it():

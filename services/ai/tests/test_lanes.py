@@ -30,6 +30,7 @@ from lane_world import (
 )
 
 from ai.completion import ModelFailed
+from ai.turn import MAX_GROWTH_SECONDS, MAX_GROWTHS
 from common.errors import Permanent, Retryable
 from common.events.control import ConversationReleased, ConversationTakenOver
 from common.events.ids import decision_id, reply_id
@@ -343,3 +344,117 @@ async def test_what_leaves_no_customer_waiting_is_only_logged(one):
     world = World()
     await process(world).dead_lettered(record(one), "x")
     assert world.published == []
+
+
+def meanwhile(world, *events):
+    """Let the customer write these while the model makes an answer, one while each."""
+    world.written_meanwhile = list(events)
+
+
+async def all_of(world, held, first, *, handlers=None, merchant=SHOP):
+    """Handle a lane to its end; what is written meanwhile comes into it."""
+    handlers = handlers or process(world, merchant)
+    lane = held.behind
+    lane.insert(0, first)
+    while lane:
+        world.clock.advance(timedelta(seconds=1))
+        now, held.behind = lane[0], lane[1:]
+        await handle(handlers, now, held)
+        lane = held.behind
+
+
+async def test_what_is_written_while_an_answer_is_made_is_answered_together_with_it():
+    world = World()
+    meanwhile(world, B)
+    await all_of(world, Held(), A)
+    assert covers(world) == [["a", "b"]]
+    assert len(world.asked) == 2
+    assert len({reply.id for reply in world.published}) == 1
+
+
+@pytest.mark.parametrize("pause", [0.0, 2.0])
+async def test_a_customer_who_keeps_writing_is_answered_all_the_same(pause):
+    world = World()
+    many = [message(f"m{number}") for number in range(8)]
+    meanwhile(world, *many[1:])
+    await all_of(world, Held(), many[0], merchant=SHOP.model_copy(update={"turn_pause": pause}))
+    assert [id_ for one in covers(world) for id_ in one] == [f"m{number}" for number in range(8)]
+    assert len(covers(world)[0]) == 1 + MAX_GROWTHS
+    assert [reply.causationid for reply in world.published] == [f"1:msg:{one[-1]}" for one in covers(world)]
+
+
+async def test_a_turn_that_lasts_too_long_grows_no_more():
+    world = World()
+    world.clock_jumps = timedelta(seconds=MAX_GROWTH_SECONDS)
+    meanwhile(world, B)
+    await all_of(world, Held(), A)
+    assert covers(world) == [["a"], ["b"]]
+
+
+async def test_what_another_app_or_a_comment_says_meanwhile_throws_no_answer_away():
+    for other in (comment("c1"), message("b", standby=True), A):
+        world = World()
+        meanwhile(world, other)
+        await all_of(world, Held(), A)
+        assert covers(world)[0] == ["a"]
+        assert len([question for question in world.asked if question.text == "text a"]) == 1
+
+
+async def test_where_the_later_message_is_taken_back_the_first_is_answered():
+    world = World()
+    meanwhile(world, B)
+    held = Held()
+    handlers = process(world)
+    await handle(handlers, A, held)
+    assert covers(world) == []
+    await handle(handlers, unsend("b"), Held([B]))
+    await handle(handlers, B, Held())
+    assert covers(world) == [["a"]]
+
+
+async def test_after_a_crash_a_stored_end_of_a_turn_holds():
+    world = World()
+    world.fail_at, world.after = 3, False  # in the model: the message and its line, which ends the turn, are stored
+    with pytest.raises(CrashError):
+        await handle(process(world), A, Held())
+    world.fail_at, asked = None, len(world.asked)
+    meanwhile(world, B)
+    await all_of(world, Held(), A, handlers=process(world))
+    assert covers(world) == [["a"], ["b"]]
+    assert len(world.asked) == asked + 2
+
+
+async def test_an_answer_that_may_be_stored_is_never_thrown_away():
+    world = World()
+    world.fail_at, world.after, world.error = 4, True, Retryable  # stored, and never acknowledged
+    handlers, held = process(world), Held()
+    with pytest.raises(Retryable):
+        await handle(handlers, A, held)
+    world.fail_at = None
+    held.behind.append(B)
+    await handle(handlers, A, held)
+    await handle(handlers, B, Held())
+    assert covers(world) == [["a"], ["b"]]
+    assert len(world.asked) == 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", range(1, 16))
+async def test_wherever_a_process_dies_while_a_turn_grows_each_message_is_answered_once(step, after):
+    world = World()
+    meanwhile(world, B, C)
+    world.fail_at, world.after = step, after
+    handlers, log = process(world), [A, B, C]
+    place = 0
+    for _ in range(10):
+        if place == len(log):
+            break
+        held = Held(log[place + 1 : place + 1 + 3 * (world.steps > step)])
+        try:
+            await handle(handlers, log[place], held)
+        except CrashError:
+            handlers, place = process(world), 0
+            continue
+        place += 1
+    assert sorted(id_ for one in covers(world) for id_ in one) == ["a", "b", "c"]
+    assert {reply.data.decision_id for reply in world.published} == world.decisions.keys()

@@ -92,13 +92,15 @@ class Run:
         world.clock.advance(timedelta(seconds=1))
         self.log[place] = dated(world, self.log[place])
         behind = self.log[place + 1 : place + 1 + self.draw(st.integers(0, 12))]
+        there = [one for one in behind[: self.draw(st.integers(0, 12))] if not isinstance(one, str)]
+        world.written_meanwhile = [one for one in behind[len(there) :] if not isinstance(one, str)]
         world.steps, world.fail_at, asked = 0, None, len(world.asked)
         if trouble is not None:
             world.fail_at, world.after, kind = trouble
             world.error = CrashError if kind == "crash" else Permanent
         stored = len(world.decisions)
         try:
-            await handle(self.handlers, self.log[place], Held([one for one in behind if not isinstance(one, str)]))
+            await handle(self.handlers, self.log[place], Held(there))
         except CrashError:
             self.lost_answers += max(0, len(world.asked) - asked - (len(world.decisions) - stored))
             self.handlers = process(world)
@@ -135,7 +137,7 @@ def promise(run):
         assert [reply.id for reply in decision.replies] == [reply_id(decision.id, 0)]
         assert decision.replies[0].causationid == decision.covers[-1]
         assert decision.replies[0].id in versions or decision.id in run.buried
-    assert len(world.asked) <= len(world.decisions) + run.lost_answers
+    assert len(world.asked) <= len(world.decisions) + world.grown + run.lost_answers
 
 
 @settings(max_examples=400, deadline=None)

@@ -232,3 +232,29 @@ async def test_a_dead_letter_calls_a_person_and_ends_the_waiting(scene: Scene):
     hand(Behind())
     await scene.handle(dead)  # replayed by an operator
     assert await turns(scene) == [["1:msg:m2"]]
+
+
+async def test_a_message_written_while_the_answer_is_made_is_answered_with_it(scene: Scene):
+    class Lane(Behind):
+        def comes(self, one: Any) -> None:
+            self._behind = (*self._behind, one)
+
+    lane, complete, later = Lane(), scene.model.complete, message("and in red", "m2")
+
+    async def meanwhile(messages: Any) -> Any:
+        if not scene.model.calls:
+            lane.comes(later)
+        return await complete(messages)
+
+    scene.model.complete = meanwhile  # type: ignore[method-assign]
+    hand(lane)
+    await scene.handle(message())
+    assert [one["id"] for one in (await scene.conversation())["unanswered"]] == ["1:msg:m1"]
+    assert scene.published == []
+    hand(Behind())
+    await scene.handle(later)
+    decision = await scene.db[DECISIONS].find_one({})
+    assert decision is not None
+    assert decision["covers"] == ["1:msg:m1", "1:msg:m2"]
+    assert scene.texts() == ["answer"]
+    assert (await scene.conversation())["unanswered"] == []

@@ -50,6 +50,10 @@ class DecisionObserver(Protocol):
         """Note a decision that was stored for the first time."""
         ...
 
+    def discarded(self, usage: Usage) -> None:
+        """Note an answer that was thrown away, because the customer had written on."""
+        ...
+
 
 class Announcer:
     """Stores decisions and publishes their replies."""
@@ -87,6 +91,11 @@ class Announcer:
         if new:
             self._count(stored)
         return stored
+
+    def discard(self, decision: Decision) -> None:
+        """Count what an answer cost that is thrown away before it was stored."""
+        self._spending.spent(decision.merchant_id, decision.at, decision.usage)
+        self._observer.discarded(decision.usage)
 
     def recognise(self, stored: Decision) -> None:
         """Count a decision that was found stored if it was made here and its storing never acknowledged."""

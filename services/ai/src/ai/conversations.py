@@ -117,6 +117,14 @@ class MongoConversations:
         if not begun.matched_count:
             raise Retryable("another process has just changed what waits for an answer")
 
+    async def reopen_turn(self, conversation_id: str, trigger_id: str) -> bool:
+        """Let the turn that ends with a message take in another one; False where it waits no more."""
+        reopened = await self._collection.update_one(
+            {"_id": conversation_id, "unanswered": {"$elemMatch": {"id": trigger_id, "closes": True}}},
+            {"$set": {"unanswered.$.closes": False}},
+        )
+        return bool(reopened.matched_count)
+
     async def find(self, conversation_id: str) -> Conversation | None:
         """Return a conversation, or None when it has not begun."""
         document = await self._collection.find_one({"_id": conversation_id})

@@ -35,7 +35,8 @@ class Incoming:
     """What a customer said. `text` is what rules look at; `shown` what the model and the history get.
 
     `images` and `recordings` are the platform's links to what was sent along; `reply_to` is the mid it answers;
-    `position` is where its record lies in the log.
+    `position` is where its record lies in the log;
+    `announced`: it is known from an edit alone.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Incoming:
     images: tuple[str, ...] = field(default=(), repr=False)
     recordings: tuple[str, ...] = field(default=(), repr=False)
     ad_id: str | None = None
+    announced: bool = False
     traceparent: str | None = None
     prefix: str = ""
     position: LogPosition | None = None
@@ -226,6 +228,7 @@ def _message(event: MessageReceived, about: dict[str, Any]) -> Incoming:
         recordings=_links(message.attachments, RECORDINGS),
         attachments=_kept(message),
         ad_id=message.referral.ad_id if message.referral else None,
+        announced=message.known_from == "edit",
     )
 
 

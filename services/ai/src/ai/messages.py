@@ -40,7 +40,8 @@ class Edited(StrEnum):
     NOTHING = ""
     REWORDED = "reworded"
     ANNOUNCED = "announced"
-    """The message itself has not come: all that is known of it is this edit."""
+    """The message itself has not come: all that is known of it is this edit. The same when this edit comes again: its
+    answer may have been interrupted."""
 
 
 class MongoMessages:
@@ -80,13 +81,15 @@ class MongoMessages:
             before = await self._collection.find_one_and_update(
                 {"_id": message_id, "edits": {"$not": {"$gt": number}}, "unsent": {"$ne": True}},
                 {"$set": {"text": text, "edits": number}, "$setOnInsert": about},
-                projection={"stored_at": 1},
+                projection={"stored_at": 1, "edits": 1, "announced": 1},
                 upsert=True,
                 return_document=ReturnDocument.BEFORE,
             )
         except DuplicateKeyError:
             return Edited.NOTHING
-        return Edited.REWORDED if before is not None and "stored_at" in before else Edited.ANNOUNCED
+        known = before is not None and "stored_at" in before
+        again = before is not None and before.get("announced") and before.get("edits") == number
+        return Edited.REWORDED if known and not again else Edited.ANNOUNCED
 
     async def to_answer_again(self, ids: Sequence[str], *, since: datetime) -> list[Unanswered]:
         """Return those of these direct messages that were written after `since` and not taken back, oldest first."""
@@ -144,6 +147,8 @@ def _facts(said: Incoming, merchant_id: str, now: datetime) -> Document:
         "standby": said.standby,
         "stored_at": now,
     }
+    if said.announced:
+        facts["announced"] = True
     optional = {"mid": said.mid, "comment_id": said.comment_id, "ad_id": said.ad_id}
     facts |= {name: value for name, value in optional.items() if value is not None}
     if said.position is not None:

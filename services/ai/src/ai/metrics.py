@@ -47,6 +47,8 @@ class AIMetrics:
         self._decisions = Counter("ai_decisions", "Decisions stored", ["origin", "match"], registry=registry)
         for origin in ("model", "apology"):  # from zero on, so that alerts see the very first apology
             self._decisions.labels(origin, "none")
+        # Answers that were made and thrown away, because the customer wrote on before they were stored.
+        self._discarded = Counter("ai_answers_discarded", "Answers thrown away for a longer turn", registry=registry)
         # Conversations handed to a person, by why.
         self._escalations = Counter("ai_escalations", "Decisions that call a person", ["origin"], registry=registry)
         # One call of the model, retries apart; "ok" or why it failed.
@@ -88,6 +90,12 @@ class AIMetrics:
         self._decisions.labels(origin, match or "none").inc()
         if person_needed:
             self._escalations.labels(origin).inc()
+        self._tokens.labels("input").inc(usage.input_tokens)
+        self._tokens.labels("output").inc(usage.output_tokens)
+
+    def discarded(self, usage: Usage) -> None:
+        """Note one answer that was thrown away."""
+        self._discarded.inc()
         self._tokens.labels("input").inc(usage.input_tokens)
         self._tokens.labels("output").inc(usage.output_tokens)
 

@@ -33,12 +33,12 @@ from ai.media.sight import Sight
 from ai.messages import Stored
 from ai.recording import Recording
 from ai.rules import RuleEngine
-from ai.turn import MOST_MESSAGES, Turn, continues, next_turn, seconds_to_wait
+from ai.turn import MOST_MESSAGES, Left, Turn, continues, may_grow, next_turn, seconds_to_wait
 from common.clock import Clock
 from common.erasures import refuse_if_erased
 from common.events.replies import ReplyGenerated
 from common.failpoints import failpoint
-from common.kafka.hold import hold
+from common.kafka.hold import hold, refuse_if_lost
 from common.merchants import Merchant
 
 log = structlog.get_logger("ai")
@@ -63,6 +63,10 @@ class Conversations(Recording, Protocol):
 
     async def begin(self, conversation: Conversation, turn: Turn) -> None:
         """Write down where a turn ends. Raises Retryable when what waits has changed since."""
+        ...
+
+    async def reopen_turn(self, conversation_id: str, trigger_id: str) -> bool:
+        """Let the turn that ends with a message take in another one; False where it waits no more."""
         ...
 
     async def find(self, conversation_id: str) -> Conversation | None:
@@ -118,7 +122,7 @@ class ConversationAIOrchestrator:
         self._most_messages = most_messages
         self._ears = ears
         self._courtesies = courtesies
-        self._left: OrderedDict[str, datetime] = OrderedDict()
+        self._left: OrderedDict[str, Left] = OrderedDict()
 
     async def respond(self, merchant: Merchant, said: Incoming) -> Result:
         """Answer what a customer said. Raises PyMongoError, KafkaError, Retryable: the call has to be repeated then."""
@@ -159,8 +163,8 @@ class ConversationAIOrchestrator:
             conversation = await self._conversations.find(said.conversation_id)
             if stored.unsent or (conversation is not None and _has(conversation, said, stored)):
                 return conversation, None
-        since = self._left.get(said.conversation_id)
-        left = said.in_thread and await self._leaves(merchant, said, since)
+        known = self._left.get(said.conversation_id)
+        left = said.in_thread and await self._leaves(merchant, said, known.since if known is not None else None)
         await refuse_if_erased()  # hearing and waiting take long
         conversation = await self._conversations.record(
             said,
@@ -191,20 +195,26 @@ class ConversationAIOrchestrator:
         """
         published: list[ReplyGenerated] = []
         outcome: Literal["answered", "observed"] = "observed"
+        recorded = left is not None  # just now, and by us: a turn that ends with it was begun by nobody else
         while (turn := next_turn(conversation, said)) is not None:
-            first = turn.messages[0].stored_at
+            begun_here = recorded and turn.trigger.id == said.id
             if not turn.begun:
                 if len(turn.messages) < self._most_messages:
-                    left = await self._leaves(merchant, said, first) if left is None else left
+                    left = await self._leaves(merchant, said, turn.since) if left is None else left
                     if left:
-                        self._leave(said.conversation_id, first)
+                        self._leave(said.conversation_id, turn)
                         return Result("left", tuple(published))
                 await self._conversations.begin(conversation, turn)
+                begun_here = True
             courtesy = Courtesy(self._courtesies, self._clock, merchant, said)
             try:
-                decision = await self._decision_about(merchant, said, conversation, turn, courtesy)
+                decision = await self._decision_about(
+                    merchant, said, conversation, turn, courtesy, begun_here=begun_here
+                )
             finally:
                 await courtesy.close()
+            if decision is None:
+                return Result("left", tuple(published))
             await self._announcer.say(decision)
             await self._conversations.record_decision(decision, now=self._clock.now())
             outcome = "answered"
@@ -213,9 +223,10 @@ class ConversationAIOrchestrator:
         self._left.pop(said.conversation_id, None)
         return Result(outcome, tuple(published))
 
-    def _leave(self, conversation_id: str, first: datetime) -> None:
+    def _leave(self, conversation_id: str, turn: Turn, *, grown: bool = False) -> None:
         """Remember since when a turn lasts, so that its next message need not be looked up to know how long to wait."""
-        self._left[conversation_id] = first
+        known = self._left.get(conversation_id, Left(turn.since))
+        self._left[conversation_id] = Left(turn.since, known.growths + grown)
         while len(self._left) > MOST_LEFT:
             self._left.popitem(last=False)
 
@@ -234,9 +245,19 @@ class ConversationAIOrchestrator:
         return Result("republished", (*decision.replies, *rest.events))
 
     async def _decision_about(
-        self, merchant: Merchant, said: Incoming, conversation: Conversation, turn: Turn, courtesy: Courtesy
-    ) -> Decision:
-        """Return the stored decision about a turn, made now unless it was before."""
+        self,
+        merchant: Merchant,
+        said: Incoming,
+        conversation: Conversation,
+        turn: Turn,
+        courtesy: Courtesy,
+        *,
+        begun_here: bool,
+    ) -> Decision | None:
+        """Return the stored decision about a turn, made now unless it was before; None where the turn grows instead.
+
+        Only a turn that was begun here and now grows: after a crash, the stored end of a turn holds.
+        """
         trigger = turn.trigger.id
         if trigger != said.id:  # of `said` it is known that no decision covers it
             known = await self._announcer.covering(trigger)
@@ -244,12 +265,29 @@ class ConversationAIOrchestrator:
                 self._announcer.recognise(known)
                 return known
         courtesy.seen()
-        decision = self._announcer.unstored(trigger) or await self._decider.decide(
-            merchant, said, conversation, turn, courtesy
-        )
+        decision = self._announcer.unstored(trigger)
+        if decision is None:
+            decision = await self._decider.decide(merchant, said, conversation, turn, courtesy)
+            if begun_here and decision.origin != "rule" and await self._grows(said, turn):
+                self._announcer.discard(decision)
+                return None
         decision = await self._announcer.store(decision)
         failpoint("ai.after_decision_before_publish")
         return decision
+
+    async def _grows(self, said: Incoming, turn: Turn) -> bool:
+        """Leave a turn to the next message, where the customer wrote on while its answer was made."""
+        left = self._left.get(said.conversation_id, Left(turn.since))
+        growing = may_grow(turn, left, most_messages=self._most_messages, now=self._clock.now())
+        if not growing or not said.in_thread or not hold().later(continues(said)):
+            return False
+        refuse_if_lost()
+        if not await self._conversations.reopen_turn(said.conversation_id, turn.trigger.id):
+            return False
+        if await self._announcer.covering(turn.trigger.id) is not None:  # what is stored is never thrown away
+            return False
+        self._leave(said.conversation_id, turn, grown=True)
+        return True
 
 
 def _is_a_persons(conversation: Conversation, said: Incoming, stored: Stored) -> bool:

@@ -10,6 +10,10 @@ The first thing that is written about an answer is where its turn ends (`closes`
 asked. Whoever repeats it after a crash, or at the same time in another replica, answers exactly this turn, whatever
 came in since; decisions are stored under an id derived from its last message, so only one of them is kept.
 
+While the model makes an answer the customer may write on. What it made is then thrown away, unless it is stored, and
+the turn grows by the next message: one answer to both. A turn grows at most `MAX_GROWTHS` times and for
+`MAX_GROWTH_SECONDS` from its first message on; what is written later is answered after it, in order.
+
 Bounds: a turn waits at most `LONGEST_PAUSES` pauses and at most `LONGEST_WAIT` seconds from its first message on (a
 customer who never stops typing is answered too), and has at most `MOST_MESSAGES` messages. Comments are answered each
 by itself.
@@ -30,6 +34,9 @@ LONGEST_PAUSES: Final = 4
 LONGEST_WAIT: Final = 120.0
 """Seconds."""
 MOST_MESSAGES: Final = 10
+MAX_GROWTHS: Final = 2
+"""Answers that are thrown away for one turn: each was paid for."""
+MAX_GROWTH_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,11 @@ class Turn:
         return self.messages[-1]
 
     @property
+    def since(self) -> datetime:
+        """When the first of its messages was stored that does not wait again."""
+        return next(message.stored_at for message in self.messages if not message.again)
+
+    @property
     def begun(self) -> bool:
         """Whether its end is written down: no message can join it any more."""
         return self.trigger.closes
@@ -52,6 +64,23 @@ class Turn:
     def covers(self) -> tuple[str, ...]:
         """The ids of its messages, in order."""
         return tuple(message.id for message in self.messages)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is remembered of a turn that was left to a later message: when its first one was stored, and its growths."""
+
+    since: datetime
+    growths: int = 0
+
+
+def may_grow(turn: Turn, left: Left, *, most_messages: int, now: datetime) -> bool:
+    """Tell whether a turn whose answer is made, and not stored, may still take in another message."""
+    return (
+        len(turn.messages) < most_messages
+        and left.growths < MAX_GROWTHS
+        and (now - left.since).total_seconds() < MAX_GROWTH_SECONDS
+    )
 
 
 def next_turn(conversation: Conversation, said: Incoming) -> Turn | None:

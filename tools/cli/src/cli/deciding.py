@@ -123,6 +123,9 @@ class _Conversations:
         )
         return self._held[held.id]
 
+    async def reopen_turn(self, conversation_id: str, trigger_id: str) -> bool:  # noqa: ARG002 the protocol's names
+        return False  # what an answer was made for then is known: nothing comes in meanwhile
+
     async def reopen(self, conversation_id: str, message: Unanswered) -> Conversation:
         held = self._of(conversation_id)
         self.change(conversation_id, unanswered=(*held.unanswered, message))
@@ -223,6 +226,8 @@ class _Nothing:
     """Counts nothing: what is decided here was never decided."""
 
     def spent(self, merchant_id: str, at: datetime, usage: Usage) -> None: ...
+
+    def discarded(self, usage: Usage) -> None: ...
 
     def decided(self, origin: str, match: str | None, usage: Usage, *, person_needed: bool) -> None: ...
 
