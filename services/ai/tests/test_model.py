@@ -257,6 +257,25 @@ async def test_a_refusal_is_an_answer_and_opens_no_breaker(answer):
         assert failure.value.reason != "held_back"
 
 
+async def test_one_merchants_slow_answers_leave_another_merchant_its_own():
+    answered = asyncio.Event()
+
+    async def slow():
+        await answered.wait()
+        return httpx2.Response(200, json=body())
+
+    fake = FakeOpenAI(slow)
+    adapter, _ = model(fake, concurrency=8)
+    loud = [asyncio.create_task(adapter.complete(MESSAGES, merchant="loud")) for _ in range(20)]
+    while fake.running < 6:
+        await asyncio.sleep(0)
+    fake.answers = [body()]
+    assert (await adapter.complete(MESSAGES, merchant="quiet")).answer.reply == "hello"
+    assert fake.most == 7
+    answered.set()
+    await asyncio.gather(*loud)
+
+
 async def test_an_answer_that_nobody_waits_for_any_more_says_nothing_about_the_api():
     async def hang():
         await asyncio.Event().wait()

@@ -16,7 +16,6 @@ Images go as links that the API fetches itself. It answers 400 when it cannot (t
 it knows) and when the model has no vision; the same is asked once more without them then.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -38,6 +37,7 @@ from ai.llm.shared_breaker import SharedBreaker
 from ai.openai_call import SHORTEST_TRY, call, paused
 from ai.prompt import ChatMessage, in_json
 from common.breaker import Breakers
+from common.kafka.slots import Slots
 from common.http_client import http_client as bounded_client
 
 API = "openai"
@@ -74,20 +74,26 @@ class ModelLimits:
 
 
 class OpenAIModel:
-    """Asks the model, with at most `limits.concurrency` answers in the making; others wait in the order they came."""
+    """Asks the model, with at most `limits.concurrency` answers in the making.
+
+    Merchants take turns for them, and one that is slow leaves some to the others (`common.kafka.slots`).
+    """
 
     def __init__(self, client: AsyncOpenAI, limits: ModelLimits, observer: ModelObserver, breakers: Breakers) -> None:
         self._client = client
         self._limits = limits
         self._observer = observer
         self._breaker = SharedBreaker(breakers)
-        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._slots = Slots(limits.concurrency)
         self._learnt = Learnt(guessed(limits.model, limits.thinking_tokens), now=time.monotonic)
 
     async def complete(self, messages: Sequence[ChatMessage], *, merchant: str = "") -> Completion:
         """Return the model's answer. Raises ModelFailed, and nothing else, when there is none."""
-        async with self._slots:
+        await self._slots.acquire(merchant)
+        try:
             return await self._within_budget(messages, merchant)
+        finally:
+            self._slots.release(merchant)
 
     async def _within_budget(self, messages: Sequence[ChatMessage], merchant: str) -> Completion:
         ends_at = time.monotonic() + self._limits.timeout

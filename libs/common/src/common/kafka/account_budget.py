@@ -55,7 +55,7 @@ class AccountBudget(Generic[A]):
         amount at most, and a large one never waits for ever.
         """
         used = self._each[account]
-        return self.left > 0 and (used == 0 or used + amount < self._share * self.left)
+        return self.left > 0 and (used == 0 or used + amount <= self._share * self.left)
 
     def is_half_free(self, account: A) -> bool:
         """Return whether an account uses at most half of what it may: then it is worth fetching more of its work."""

@@ -46,7 +46,7 @@ PAUSE_SECONDS = 2.0
 
 MAX_RECORDING = 25_000_000
 MEMORY = 64_000_000
-WAITING_SHARE = 5.0
+WAITING_SHARE = 4.0
 """How many times what is left an account may have waiting for a place."""
 
 NOTHING_HEARD = Transcribed("", AudioUsage())
