@@ -37,8 +37,8 @@ from ai.llm.shared_breaker import SharedBreaker
 from ai.openai_call import SHORTEST_TRY, call, paused
 from ai.prompt import ChatMessage, in_json
 from common.breaker import Breakers
-from common.kafka.slots import Slots
 from common.http_client import http_client as bounded_client
+from common.kafka.slots import Slots
 
 API = "openai"
 MAX_CALLS = 8
