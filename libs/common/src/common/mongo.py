@@ -35,6 +35,7 @@ READABLE_MERCHANTS = "readable_merchants"
 ACCOUNTS = "accounts"
 ERASURES = "erasures"
 TOMBSTONES = "tombstones"
+PRIVACY_AUDIT = "privacy_audit"
 JOBS = "jobs"
 
 
@@ -106,6 +107,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection(ERASURES, ("cleanup",), ()),
     Collection(TOMBSTONES, ("cleanup",), ()),
     Collection(JOBS, ("cleanup",), ()),
+    Collection(PRIVACY_AUDIT, ("cli",), (IndexModel([("at", DESCENDING)], name="recent"),)),
 )
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.cells import cell_len, chop_cells, split_graphemes
@@ -142,4 +142,9 @@ def working(title: str) -> Iterator[None]:
 
 def as_json(value: Any) -> None:
     """Write the result for another program."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    write_json(value, sys.stdout)
+
+
+def write_json(value: Any, stream: TextIO) -> None:
+    """Write JSON that ends with a new line; moments and the like as text."""
+    stream.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
