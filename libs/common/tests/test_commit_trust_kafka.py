@@ -7,9 +7,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
-from consumption import committed, consuming, create, event, partition_of, produce, until
+from consumption import committed, consuming, create, event, partition_of, produce, until, until_committed
 
 from common.events.interactions import MessageReceived
+from common.kafka.commit_note import Mark
 from common.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
@@ -152,3 +153,81 @@ async def test_an_offset_that_an_operator_set_back_is_believed(settings, topic):
     await left_behind(settings, topic)
     await commit(settings, topic, 8, "")
     assert await handled_of(settings, topic, 2) == [f"{KEY}:7", f"{KEY}:8"]
+
+
+async def test_a_topic_that_is_made_anew_while_it_is_read_is_read_from_its_beginning(kafka, settings, topic):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    await produce(settings, topic, [event(KEY, n) for n in range(5)])
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(handled) == 5)
+        await subscriber._log_watch.look()
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic])
+            async with asyncio.timeout(20):
+                while topic in await admin.list_topics():
+                    await asyncio.sleep(0.01)
+        finally:
+            await admin.close()
+        await create(kafka, topic)
+        await produce(settings, topic, [event(KEY, n) for n in range(100, 124)])
+        async with asyncio.timeout(30):
+            while len(set(handled)) < 29:
+                await subscriber.consumer._client.force_metadata_update()  # as its age does after a minute
+                await subscriber._log_watch.look()
+                await asyncio.sleep(0.05)
+    assert list(dict.fromkeys(handled))[5:] == [f"{KEY}:{n}" for n in range(100, 124)]
+
+
+async def test_a_log_that_grew_beyond_where_reading_was_is_read_from_its_beginning(kafka, settings, topic):
+    """As when its topic is made anew between two fetches: nothing fails, and the records before are passed over."""
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    partition = TopicPartition(topic, partition_of(KEY))
+    await produce(settings, topic, [event(KEY, n) for n in range(24)])
+    await commit(settings, topic, 5, "")
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(handled) == 19)
+        subscriber._log_watch._marked_in = subscriber._ownership.epoch
+        subscriber._log_watch._marks = {partition: Mark(4, 1, 1)}  # of the log that was there before
+        await subscriber._log_watch.look()
+        await until(lambda: len(set(handled)) == 24)
+        assert subscriber._metrics.commits_refused.labels("other_log")._value.get() == 1
+        await until_committed(settings, topic, 24)
+        await subscriber._log_watch.look()
+        await subscriber._log_watch.look()
+        assert len(handled) == 19 + 24, "the log is the same since"
+
+
+async def test_records_that_expire_while_their_partition_waits_are_counted(settings, topic):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    partition = TopicPartition(topic, partition_of(KEY))
+    await produce(settings, topic, [event(KEY, 0)])
+    async with consuming(settings, topic, handler) as subscriber:
+        await until(lambda: len(handled) == 1)
+        subscriber._stopped._stopped.add(partition)  # as too many dead letters would
+        await until(lambda: partition in subscriber.consumer.paused())
+        await produce(settings, topic, [event(KEY, n) for n in range(1, 10)])
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_records({partition: RecordsToDelete(before_offset=6)})
+        finally:
+            await admin.close()
+        subscriber._stopped._stopped.clear()
+        await until(lambda: len(handled) == 5)
+        await subscriber._log_watch.look()
+        assert subscriber._metrics.expired.labels(topic)._value.get() == 5
+    assert handled[1:] == [f"{KEY}:{n}" for n in range(6, 10)]

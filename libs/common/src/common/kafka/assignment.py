@@ -6,12 +6,14 @@ log in which they were counted (`resume_point`, docs/decisions/0013).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from common.clock import Clock
+from common.kafka.commit_note import Mark
 from common.kafka.commits import Commits
 from common.kafka.log_reader import LogReader
 from common.kafka.metrics import KafkaMetrics
@@ -21,6 +23,9 @@ from common.kafka.resume_point import Commit, ResumePoint
 from common.kafka.stopped import StoppedPartitions
 
 log = structlog.get_logger("kafka")
+
+MAX_GAPS = 1000
+"""Gaps between offsets that are kept until somebody looks what they were; the oldest are forgotten."""
 
 
 class Assignment:
@@ -36,6 +41,7 @@ class Assignment:
         self._logs = logs
         self._commits = Commits(metrics)
         self._read = asyncio.Event()
+        self._gaps: deque[tuple[TopicPartition, int, int]] = deque(maxlen=MAX_GAPS)
 
     async def take_up(self, consumer: AIOKafkaConsumer) -> int:
         """Read on from what is committed, knowing what is done beyond it; returns the epoch that was begun.
@@ -52,7 +58,7 @@ class Assignment:
             return epoch
         for partition, point in points.items():
             commit = commits.get(partition)
-            self._report(partition, commit, point)
+            self.report(partition, commit, point)
             consumer.seek(partition, point.offset)
             self.progress[partition] = PartitionProgress(point.offset, point.done, point.mark)
             self._stopped.begin(partition)
@@ -63,15 +69,19 @@ class Assignment:
         self.more_was_read()
         return epoch
 
-    def _report(self, partition: TopicPartition, commit: Commit | None, point: ResumePoint) -> None:
+    def report(self, partition: TopicPartition, commit: Commit | None, point: ResumePoint) -> None:
         """Log and count what of a commit is not believed, and what nobody can read any more."""
         where = {"topic": partition.topic, "partition": partition.partition}
         if point.refusal is not None and commit is not None:
             self._metrics.commits_refused.labels(point.refusal).inc()
             log.error("commit.refused", **where, reason=point.refusal, committed=commit.offset, resumed=point.offset)
         if point.expired:
-            self._metrics.expired.labels(partition.topic).inc(point.expired)
-            log.error("records.expired_unread", **where, records=point.expired, resumed=point.offset)
+            self._report_expired(partition, point.expired, point.offset)
+
+    def _report_expired(self, partition: TopicPartition, records: int, resumed: int) -> None:
+        self._metrics.expired.labels(partition.topic).inc(records)
+        where = {"topic": partition.topic, "partition": partition.partition}
+        log.error("records.expired_unread", **where, records=records, resumed=resumed)
 
     def went_back(self, partition: TopicPartition, offset: int) -> PartitionProgress:
         """Go back with a log that was cut off or made anew: its offsets mean other records now."""
@@ -90,8 +100,28 @@ class Assignment:
         for partition, progress in self.progress.items():
             state = assigned.state_value(partition)
             if state is not None and state.has_valid_position and state.position > progress.next:
+                self.note_gap(partition, state.position)
                 progress.skip_to(state.position)
                 self.more_was_read()
+
+    def note_gap(self, partition: TopicPartition, offset: int) -> None:
+        """Note that reading goes on at an offset: where that is not the next one, something between is no record."""
+        if offset > self.progress[partition].next:
+            self._gaps.append((partition, self.progress[partition].next, offset))
+
+    async def count_expired(self, logs: LogReader) -> None:
+        """Count and log what retention deleted in the gaps that were noted. Raises KafkaError."""
+        if not self._gaps:
+            return
+        begins = await logs.begins(list({partition for partition, _, _ in self._gaps}))
+        while self._gaps:
+            partition, first, end = self._gaps.popleft()
+            if (expired := min(end, begins.get(partition, 0)) - first) > 0:
+                self._report_expired(partition, expired, end)
+
+    def marks(self) -> dict[TopicPartition, Mark]:
+        """Return a record of each log that was read."""
+        return {one: progress.mark for one, progress in self.progress.items() if progress.mark is not None}
 
     def more_was_read(self) -> None:
         """Tell those who wait for what is read to look again."""
@@ -123,6 +153,7 @@ class Assignment:
         self._metrics.lag.clear()
         self.progress.clear()
         self._stopped.forget()
+        self._gaps.clear()
 
     def measure(self, consumer: AIOKafkaConsumer | None, clock: Clock) -> None:
         """Tell Prometheus how far the partitions are."""

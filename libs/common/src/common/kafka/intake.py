@@ -31,6 +31,11 @@ RECORD_BYTES = 512
 """What a record takes beyond its key, value and headers, about."""
 
 
+def key_of(record: ConsumerRecord) -> Hashable:
+    """Return the record's key: one lane a conversation, across topics."""
+    return record.key if record.key is not None else (record.topic, record.partition, record.offset)
+
+
 def size_of(record: ConsumerRecord) -> int:
     """Return the bytes that a record takes in memory, about."""
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
@@ -74,6 +79,7 @@ class Intake:
                 progress = self._assignment.went_back(partition, record.offset)
                 for lane in self._deferred.pop_partition(partition):
                     self._lanes.readmit(lane)
+            self._assignment.note_gap(partition, record.offset)
             if progress.begin(record.offset, record.timestamp):
                 self._admit_or_defer(partition, record)
             else:

@@ -27,8 +27,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
 from faststream.kafka.subscriber.config import KafkaSubscriberConfig
 from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
@@ -44,11 +45,13 @@ from common.kafka.intake import Intake, LaneOf
 from common.kafka.lanes import Entry, Lane, Lanes, Watcher
 from common.kafka.lease import Lease, lease_of
 from common.kafka.log_reader import LogReader, connecting
+from common.kafka.log_watch import LogWatch
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.ownership import Ownership
 from common.kafka.placement import is_misplaced, move
 from common.kafka.raw_records import RawRecords
 from common.kafka.reading import Reading, refuse_unreadable
+from common.kafka.rebalance import Rebalance
 from common.kafka.rereading import Rereading
 from common.kafka.retry import GiveUp, RetryPolicy, Tries, TryAgain, cause, verdict
 from common.kafka.slots import Slots
@@ -67,11 +70,6 @@ HEARTBEAT_SECONDS = 1.0
 
 DECIDE_AGAIN_SECONDS = 5.0
 """Between two looks whether an account's dying records are its own fault."""
-
-
-def key_of(record: ConsumerRecord) -> Hashable:
-    """Return the record's key: one lane a conversation, across topics."""
-    return record.key if record.key is not None else (record.topic, record.partition, record.offset)
 
 
 def _where(record: ConsumerRecord) -> dict[str, Any]:
@@ -95,7 +93,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         metrics: KafkaMetrics,
         clock: Clock,
     ) -> None:
-        config.listener = _Rebalance(self)
+        config.listener = Rebalance(self.revoke, self.assigned_anew)
         super().__init__(config, specification, calls)
         self._retry = retry
         self._raw_records = raw_records
@@ -120,6 +118,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
             settings=settings,
             metrics=metrics,
         )
+        self._log_watch = LogWatch(self._assignment, self._ownership, logs, self._resume_at)
         self._rereading = Rereading(settings, self._records, self._ownership)
         self._waiting = Waiting(self._working, self._ownership)
         self._intake: asyncio.Task[Any] | None = None
@@ -139,6 +138,7 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self.add_task(self._commit_regularly)
         self.add_task(self._watch_for_stalls)
         self.add_task(self._rereading.run)
+        self.add_task(self._log_watch.run)
 
     async def _watch_for_stalls(self) -> None:
         stall = Stall(self.consumer)
@@ -359,6 +359,17 @@ class KeyOrderedSubscriber(DefaultSubscriber):
         self._forget()
         self._ownership.begin_again()
 
+    async def _resume_at(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read some partitions again from these offsets. Raises KafkaError where that could not be committed."""
+        self._forget()
+        epoch = self._ownership.epoch
+        try:
+            if self.consumer is not None:
+                await self.consumer.commit({one: OffsetAndMetadata(offset, "") for one, offset in offsets.items()})
+        finally:
+            if self._ownership.owns(epoch):  # no rebalance came in between
+                self._ownership.begin_again()
+
     def assigned_anew(self) -> None:
         """Begin an epoch: the coordinator has just given us partitions."""
         self._ownership.begin()
@@ -385,16 +396,3 @@ class KeyOrderedSubscriber(DefaultSubscriber):
     def assigned(self) -> bool:
         """Tell whether the consumer holds at least one partition."""
         return self.consumer is not None and bool(self.consumer.assignment())
-
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
-    def __init__(self, subscriber: KeyOrderedSubscriber) -> None:
-        self._subscriber = subscriber
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        if revoked:
-            await self._subscriber.revoke()
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._subscriber.assigned_anew()
-        log.info("partitions.assigned", count=len(assigned))

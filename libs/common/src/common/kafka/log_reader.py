@@ -72,6 +72,11 @@ class LogReader:
             points = {one: resume_point(commits.get(one), log, found.get(one)) for one, log in logs.items()}
             return points | await _searched(client, points, logs)
 
+    async def begins(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where each partition's log begins. Raises KafkaError when Kafka does not answer."""
+        async with self._connected() as client:
+            return dict(await client.beginning_offsets(partitions))
+
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Any]:
         client = await self._connect()

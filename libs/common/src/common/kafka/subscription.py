@@ -16,8 +16,8 @@ from common.clock import Clock
 from common.events import AnyEvent
 from common.kafka.burial import Burial, Buried
 from common.kafka.codec import parse_record
-from common.kafka.intake import LaneOf
-from common.kafka.keyed import HEARTBEAT_SECONDS, KeyOrderedSubscriber, key_of
+from common.kafka.intake import LaneOf, key_of
+from common.kafka.keyed import HEARTBEAT_SECONDS, KeyOrderedSubscriber
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.raw_records import RawRecords
 from common.kafka.retry import RetryPolicy
