@@ -61,6 +61,7 @@ from delivery.pace.pacing import pacing
 from delivery.pace.pauses import PauseMetrics, Pauses
 from delivery.pace.rate_limits import NAMES, Limit, Limits
 from delivery.patience import Patience
+from delivery.platforms.calls import look_last
 from delivery.platforms.graph_requests import NORMAL, Manner
 from delivery.platforms.operator import Notice
 from delivery.platforms.outside import Outside
@@ -293,6 +294,7 @@ class Platform:
         self.readable = True
         self.messages: dict[str, ReadMessage | Exception] = {}
         self.during: Callable[[], None] = lambda: None
+        self.connecting: Callable[[], Any] | None = None
 
     def arrives(
         self,
@@ -362,6 +364,9 @@ class Platform:
         kinds: tuple[str, ...] = (),
     ) -> Sent:
         """Do what the script says next: an error before anything arrives, `("arrives", error)`, or just work."""
+        if self.connecting is not None:
+            self.connecting()
+        await look_last()
         self.asked.append(asked)
         step = self.script.pop(0) if self.script else None
         if isinstance(step, BaseException):

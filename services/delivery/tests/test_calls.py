@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from delivery.platforms.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, retry_after
+from delivery.platforms.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, looking_last, retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -143,3 +143,63 @@ async def test_an_address_that_is_none_sent_nothing():
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds):
     assert retry_after(header, NOW) == seconds
+
+
+class Refused(Exception):
+    """The caller's look found that the call may not begin."""
+
+
+class TestLookingLast:
+    async def test_the_look_is_made_when_the_connection_is_there_and_before_the_first_byte(self):
+        arrived, go_on = [], asyncio.Event()
+
+        async def behave(reader, writer):
+            arrived.append(await reader.readuntil(b"\r\n\r\n"))
+            await go_on.wait()
+            writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+            await writer.drain()
+
+        allowed = [True]
+
+        async def look():
+            if not allowed[0]:
+                raise Refused
+
+        async with server(behave) as url:
+            limits = httpx2.Limits(max_connections=1)
+            async with httpx2.AsyncClient(trust_env=False, limits=limits) as client:
+                api = OutsideApi("graph", client, url, timeout=20, observe=lambda *_: None)
+
+                async def call():
+                    with looking_last(look):
+                        return await api.call("POST", "/x", name="send", body={"a": 1})
+
+                first = asyncio.create_task(call())
+                async with asyncio.timeout(10):
+                    while not arrived:
+                        await asyncio.sleep(0)
+                    second = asyncio.create_task(call())  # it waits for the only connection
+                    await asyncio.sleep(0)
+                    allowed[0] = False
+                    go_on.set()
+                    assert (await first).status == 200
+                    with pytest.raises(Refused):
+                        await second
+        assert len(arrived) == 1
+
+    async def test_a_look_that_takes_too_long_sends_nothing(self):
+        seen = []
+
+        async def behave(reader, writer):
+            seen.append(await reader.read(1))
+
+        async with server(behave) as url:
+            with looking_last(asyncio.Event().wait):
+                answer = await called(url, timeout=0.2)
+        assert answer == NoAnswer(left=False, evidence="TimeoutError")
+        assert seen in ([], [b""])
+
+    async def test_outside_of_it_nobody_looks(self):
+        async with server(answering(200)) as url:
+            with looking_last(None):
+                assert (await called(url)).status == 200

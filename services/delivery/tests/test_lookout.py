@@ -1,5 +1,6 @@
 """People win: what is observed in a conversation before a send is announced keeps a bot from talking over a person."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from common.errors import Retryable, UnknownOutcome
 from common.events.replies import CommentReply, DirectMessage, HideComment, OperatorNotification, PrivateReply
 from common.kafka.hold import hand
+from delivery.contacts import Contact
 from delivery.lookout import MOST_DISTURBED
 
 CONVERSATION = "17841400000000001:1000000000000007"
@@ -204,6 +206,63 @@ class TestFrozen:
         with pytest.raises(Retryable, match="not begun in time"):
             await world.sender.deliver(event)
         assert (world.platform.asked, world.row(event).state) == ([], "claimed")
+
+
+class TestSlowConnection:
+    """A connection may take seconds, in which others act."""
+
+    async def test_a_person_who_answers_meanwhile_is_not_talked_over(self, world):
+        event = world.reply()
+        world.barrier.says = [True, False]
+
+        def connecting():
+            world.clock.advance(timedelta(seconds=1))
+            world.contacts.known[event.data.conversation_id] = replace(
+                world.contacts.known.get(event.data.conversation_id, Contact(event.data.conversation_id)),
+                owner="human",
+                owner_by="person",
+                owner_since=world.clock.now(),
+            )
+
+        world.platform.connecting = connecting
+        await world.sender.deliver(event)
+        assert world.platform.asked == []
+        assert (world.row(event).state, world.published[-1].data.reason) == ("suppressed", "human_owns")
+        assert world.value("delivery_disturbed_attempts_total") == 1
+
+    async def test_a_call_whose_time_to_begin_is_over_is_not_made(self, world):
+        event = world.reply()
+        world.platform.connecting = lambda: world.clock.advance(timedelta(seconds=world.patience.settle + 0.1))
+        with pytest.raises(Retryable, match="not begun in time"):
+            await world.sender.deliver(event)
+        assert (world.platform.asked, world.row(event).state) == ([], "claimed")
+
+    async def test_a_call_for_a_partition_that_was_lost_meanwhile_is_not_made(self, world, record):
+        hand(record)
+        event = world.reply()
+
+        def lose():
+            record.owned = False
+
+        world.platform.connecting = lose
+        with pytest.raises(Retryable, match="another replica"):
+            await world.sender.deliver(event)
+        assert (world.platform.asked, world.row(event).state) == ([], "claimed")
+
+    async def test_what_was_not_begun_says_nothing_about_the_api(self, world):
+        for _ in range(20):
+            event = world.reply()
+            world.platform.connecting = lambda: world.clock.advance(timedelta(seconds=world.patience.settle + 0.1))
+            with pytest.raises(Retryable, match="not begun in time"):
+                await world.sender.deliver(event)
+        world.platform.connecting = None
+        await world.sender.deliver(event)
+        assert world.row(event).state == "delivered"
+
+    async def test_a_kept_connection_costs_no_second_look(self, world):
+        await world.sender.deliver(world.reply())
+        assert world.barrier.log.count("look") == 1
+        assert world.kinds() == ["delivered"]
 
 
 class TestOwnershipLost:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import Permanent
 from common.events.replies import (
     Button,
     Buttons,
@@ -21,7 +22,9 @@ from common.events.replies import (
     SharedPost,
 )
 from delivery.fingerprints import attachments_key, is_weak, message_keys, text_key
-from delivery.parts import keys_of, pieces_of
+from delivery.ledger import UNCUT, Part
+from delivery.parts import cuts_of, keys_of, piece_to_send, pieces_of
+from delivery.split import shortened, split
 
 URL = "https://shop.example/a"
 CHOICES = (QuickReply(title="Red", payload="r"),)
@@ -102,3 +105,46 @@ def test_the_order_of_attachments_says_nothing(kinds):
 
 def test_one_picture_is_not_two():
     assert attachments_key(["image"]) != attachments_key(["image", "image"])
+
+
+TEXTS = st.text(st.sampled_from("aب .!\n😀é…"), min_size=1, max_size=400)
+
+
+@given(text=TEXTS, limit=st.integers(40, 300), data=st.data())
+def test_what_was_planned_is_what_is_sent_however_a_later_version_cuts(text, limit, data):
+    action = DirectMessage(text=text, quick_replies=CHOICES)
+    planned = tuple(action.model_copy(update={"text": part, "quick_replies": ()}) for part in split(text, limit))
+    parts = [
+        Part(key, start=cut[0], end=cut[1]) for key, cut in zip(keys_of(planned), cuts_of(action, planned), strict=True)
+    ]
+    sent = [piece_to_send(action, parts, index) for index in range(len(parts))]
+    assert [piece.text for piece in sent] == [piece.text for piece in planned]
+    assert keys_of(sent) == tuple(part.key for part in parts)
+    assert [piece.quick_replies for piece in sent] == [*[()] * (len(sent) - 1), CHOICES][: len(sent)]
+
+
+@given(text=TEXTS.filter(str.strip), limit=st.integers(40, 300))
+def test_a_private_reply_is_sent_as_it_was_shortened(text, limit):
+    action = PrivateReply(comment_id="c", text=text)
+    planned = action.model_copy(update={"text": shortened(text.strip(), limit)})
+    ((start, end),) = cuts_of(action, (planned,))
+    (key,) = keys_of((planned,))
+    assert piece_to_send(action, [Part(key, start=start, end=end)], 0).text == planned.text
+
+
+def test_parts_without_cuts_are_sent_where_the_text_is_still_cut_so():
+    action = DirectMessage(text="word " * 500)
+    parts = [Part(key) for key in keys_of(pieces_of(action))]
+    assert [piece_to_send(action, parts, index) for index in range(3)] == list(pieces_of(action))
+
+
+@pytest.mark.parametrize("parts", [[Part("a"), Part("b")], [Part("a"), Part("b"), Part("c")], [Part("a")] * 4])
+def test_parts_without_cuts_that_are_cut_otherwise_now_are_not_guessed(parts):
+    with pytest.raises(Permanent, match="in other places"):
+        piece_to_send(DirectMessage(text="word " * 500), parts, 1)
+
+
+def test_what_is_no_text_has_no_cuts():
+    action = CommentReply(comment_id="c", text="Thanks")
+    assert cuts_of(action, pieces_of(action)) == (UNCUT,)
+    assert piece_to_send(action, [Part(key) for key in keys_of(pieces_of(action))], 0) == action

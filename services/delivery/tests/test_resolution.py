@@ -10,9 +10,24 @@ from common.events.replies import CommentReply, DirectMessage
 from delivery import ledger
 from delivery.fingerprints import text_key
 from delivery.ledger import Row
+from delivery.parts import cuts_of, keys_of
+from delivery.split import split
 
 ACCOUNT, CONTACT = "17841400000000001", "1000000000000007"
 LONG = "First sentence here. " * 40 + "Second part begins. " * 30
+
+
+async def test_the_rest_of_a_message_is_sent_as_an_earlier_version_cut_it(world):
+    """A deploy between two parts, after which texts are cut elsewhere, loses and repeats no word."""
+    event = world.reply(DirectMessage(text=LONG))
+    planned = tuple(DirectMessage(text=part) for part in split(LONG, 700))
+    cuts = cuts_of(event.data.action, planned)
+    row = ledger.opened(event.data, keys_of(planned), world.clock.now(), cuts)
+    row = ledger.begin(row, "graph", world.clock.now(), at_platform_time=True)
+    world.ledger.rows[row.reply_id] = ledger.arrived(row, 0, world.platform.arrives(planned[0].text), world.clock.now())
+    await world.sender.deliver(event)
+    assert [shown.text for shown in world.platform.thread] == [piece.text for piece in planned]
+    assert world.row(event).state == "delivered"
 
 
 class TestUnknownOutcomes:

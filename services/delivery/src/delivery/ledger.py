@@ -85,7 +85,8 @@ class Part:
     """One message of a reply. `key` is its text's fingerprint; `unknowns` counts how often its outcome was unknown.
 
     `by_text` says that `message_id` was concluded from text and time, and not told by the answer of the call.
-    `at_platform_time` says that `attempted_at` is right by the platform's clock, to within seconds.
+    `at_platform_time` says that `attempted_at` is right by the platform's clock, to within seconds. `start` and `end`
+    are where its words stand in the reply's text: what was planned is sent, also by a version that would cut otherwise.
     """
 
     key: str
@@ -96,6 +97,8 @@ class Part:
     attempted_at: datetime | None = None
     by_text: bool = False
     at_platform_time: bool = False
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,15 @@ class Row:
         return self.erased or self.state in TERMINAL
 
 
-def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
-    """Return the row of a reply that nobody has begun to send; `keys` are its parts' fingerprints, "" for no text."""
+Cut = tuple[int | None, int | None]
+"""Where a part's words begin and end in the reply's text."""
+UNCUT: Cut = (None, None)
+
+
+def opened(reply: Reply, keys: Sequence[str], now: datetime, cuts: Sequence[Cut] = ()) -> Row:
+    """Return the row of a reply that nobody has begun to send; `keys` are its parts' fingerprints, "" for no text, and
+    `cuts` where their words stand in its text.
+    """
     action = reply.action
     return Row(
         reply_id=reply.reply_id,
@@ -169,10 +179,12 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
         kind=action.kind,
         origin=reply.origin,
         received_at_ms=reply.received_at_ms,
-        parts=tuple(Part(key) for key in keys),
+        parts=tuple(
+            Part(key, start=start, end=end) for key, (start, end) in zip(keys, cuts or [UNCUT] * len(keys), strict=True)
+        ),
         private_reply_to=_comment(reply) if isinstance(action, PrivateReply) else None,
         public_reply_to=_comment(reply) if reply.decision_id is not None and is_public(action) else None,
-        public_reply_under=_under(action),
+        public_reply_under=getattr(action, "under", getattr(action, "comment_id", None)) if is_public(action) else None,
         message_tag=action.message_tag if isinstance(action, DirectMessage) else None,
     )
 
@@ -180,16 +192,6 @@ def opened(reply: Reply, keys: Sequence[str], now: datetime) -> Row:
 def is_public(action: Action) -> bool:
     """Tell whether an action is a public answer, whichever webhook told of what it answers."""
     return isinstance(action, CommentReply | MentionReply)
-
-
-def _under(action: Action) -> str | None:
-    match action:
-        case CommentReply():
-            return action.under
-        case MentionReply(comment_id=comment):
-            return comment
-        case _:
-            return None
 
 
 def _comment(reply: Reply) -> str | None:
@@ -319,12 +321,6 @@ def told(row: Row) -> Row:
 def only_waits(row: Row) -> bool:
     """Tell whether nothing of a reply was sent and nothing is on its way."""
     return row.state == "claimed" and not any(part.state == "delivered" for part in row.parts)
-
-
-def last_moved_at(row: Row) -> datetime:
-    """Return when anybody last did something about the reply."""
-    moments = [row.at, row.unknown_since, *(part.attempted_at for part in row.parts)]
-    return max(moment for moment in moments if moment is not None)
 
 
 def is_same_attempt(row: Row, index: int, attempt: int) -> bool:

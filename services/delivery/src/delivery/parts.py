@@ -1,7 +1,8 @@
 """Which messages a reply becomes: its pieces, each an action that one call does, in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from common.errors import Permanent
 from common.events.replies import (
     Action,
     Buttons,
@@ -15,7 +16,8 @@ from common.events.replies import (
     SharedPost,
 )
 from delivery.fingerprints import attachments_key, text_key
-from delivery.split import shortened, split
+from delivery.ledger import UNCUT, Cut, Part
+from delivery.split import ELLIPSIS, shortened, split
 
 NO_TEXT = ""
 """The fingerprint of what no thread shows as one message of ours: a reaction, a hidden comment, a flow."""
@@ -39,6 +41,41 @@ def pieces_of(action: Action) -> tuple[Action, ...]:
             return (action,) if text.strip() else ()
         case _:
             return (action,)
+
+
+def cuts_of(action: Action, pieces: Sequence[Action]) -> tuple[Cut, ...]:
+    """Return where the words of each piece stand in the action's text; UNCUT for what is not cut from one."""
+    if not isinstance(action, DirectMessage | PrivateReply):
+        return (UNCUT,) * len(pieces)
+    cuts: list[Cut] = []
+    cursor = 0
+    for piece in pieces:
+        words = piece.text if isinstance(piece, DirectMessage | PrivateReply) else ""
+        if isinstance(action, PrivateReply) and words != action.text.strip():
+            words = words.removesuffix(ELLIPSIS)
+        start = action.text.index(words, cursor)
+        cursor = start + len(words)
+        cuts.append((start, cursor))
+    return tuple(cuts)
+
+
+def piece_to_send(action: Action, parts: Sequence[Part], index: int) -> Action:
+    """Return what one call does for a part, as it was planned when the reply was opened.
+
+    Raises Permanent for a reply that an earlier version planned without noting its cuts, and that is cut otherwise now.
+    """
+    part = parts[index]
+    if part.start is None or part.end is None or not isinstance(action, DirectMessage | PrivateReply):
+        pieces = pieces_of(action)
+        if tuple(one.key for one in parts) != keys_of(pieces):
+            raise Permanent("an earlier version of Jawab cut its text in other places: see what the customer got of it")
+        return pieces[index]
+    words = action.text[part.start : part.end]
+    if isinstance(action, PrivateReply):
+        whole = part.end == len(action.text.rstrip())
+        return action.model_copy(update={"text": words if whole else words + ELLIPSIS})
+    choices = action.quick_replies if index == len(parts) - 1 else ()
+    return action.model_copy(update={"text": words, "quick_replies": choices})
 
 
 def keys_of(pieces: Iterable[Action]) -> tuple[str, ...]:

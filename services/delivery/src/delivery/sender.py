@@ -27,12 +27,13 @@ from delivery import ledger as rows
 from delivery import permissions
 from delivery.contacts import Contacts
 from delivery.first_seen import FirstSeen
+from delivery.last_look import Disturbed, LastLook
 from delivery.ledger import CommentTaken, Ledger, Row
 from delivery.lookout import DISTURBED_SECONDS, MOST_DISTURBED, Lookout, caught_up, heeds_people
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of, outcome_of_erased
 from delivery.pace.pacing import Pacing
-from delivery.parts import keys_of, pieces_of
+from delivery.parts import cuts_of, keys_of, piece_to_send, pieces_of
 from delivery.patience import Patience
 from delivery.plan import Chosen, Impossible, Plan, Planner
 from delivery.platforms.manychat_errors import NO_SUBSCRIBER
@@ -162,7 +163,8 @@ class InstagramMessageSender:
                 raise Permanent(f"{reply.reply_id}: its row in the ledger vanished while its outcome was unknown")
         plan = await self._consider(work)
         now = self._clock.now()
-        fresh = rows.opened(reply, keys_of(pieces_of(reply.action)), now)
+        pieces = pieces_of(reply.action)
+        fresh = rows.opened(reply, keys_of(pieces), now, cuts_of(reply.action, pieces))
         chosen = await self._choose(work, plan, plan.routes if isinstance(plan, Plan) else ())
         first = self._announced(fresh, chosen)
         await refuse_if_erased()  # the pace may have made it wait for long
@@ -260,18 +262,17 @@ class InstagramMessageSender:
         if not isinstance(plan, Plan):
             raise rows.IllegalTransition(f"{row.reply_id} is attempted without a plan")
         asked_at = time.perf_counter()
+        look = LastLook(work, self._first_seen, row, settle=self._patience.settle)
         try:
-            await refuse_if_erased()
-            undisturbed = await work.lookout.undisturbed()
-            self._refuse_if_late(row, index)
+            await look.look()
+        except Disturbed:
+            return await self._begin_anew(work, row, index)
         except (Retryable, ConversationErased):
             await self._take_back(work, row, index)
             raise
-        if not undisturbed:
-            return await self._begin_anew(work, row, index)
         failpoint("delivery.after_attempting_before_http")
-        piece = pieces_of(work.reply.action)[index]
-        sending = Sending(work.reply, work.event.time, plan, row.route, work.subscriber, piece)
+        piece = piece_to_send(work.reply.action, row.parts, index)
+        sending = Sending(work.reply, work.event.time, plan, row.route, work.subscriber, piece, look.look_again)
         if work.lookout.watching:
             self._metrics.unseen.observe(time.perf_counter() - asked_at)
         try:
@@ -285,7 +286,9 @@ class InstagramMessageSender:
         except UnknownOutcome as unknown:
             await self._write_what_was_withheld(work)
             return await self._resolver.lose_sight(row, unknown.evidence)
-        except Retryable:
+        except Disturbed:
+            return await self._begin_anew(work, row, index)
+        except (Retryable, ConversationErased):
             await self._take_back(work, row, index)
             raise
         return await self._arrived(work, row, index, sent.message_id)
@@ -294,15 +297,6 @@ class InstagramMessageSender:
         """Count the attempt's seconds from before it is written: nobody else knows of it earlier."""
         if row.state == "attempting":
             self._first_seen.seconds(row, rows.part_to_send(row))
-
-    def _refuse_if_late(self, row: Row, index: int) -> None:
-        """Raise Retryable where the call must not begin any more: the last look before it does.
-
-        A process that was frozen comes too late: others already count the seconds after which nothing is under way.
-        """
-        if self._first_seen.seconds(row, index) > self._patience.settle:
-            raise Retryable("the call was not begun in time")
-        refuse_if_lost()
 
     async def _take_back(self, work: Work, row: Row, index: int) -> Row:
         """Write that the attempt sent nothing, unless somebody else has the row by now."""

@@ -11,6 +11,7 @@ MAX_BYTES = 1000
 SENTENCE_ENDS = frozenset(".!?…؟۔。！？\n")
 CLOSERS = frozenset("\"'”’»)]")
 ZERO_WIDTH_JOINER = "\u200d"
+ELLIPSIS = "…"
 
 
 def split(text: str, limit: int = MAX_BYTES) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ def shortened(text: str, limit: int = MAX_BYTES) -> str:
     """Return the first part of `text` with an ellipsis, or all of it where it fits: for what can be sent only once."""
     if _size(text) <= limit:
         return text
-    return split(text, limit - _size("…"))[0] + "…"
+    return split(text, limit - _size(ELLIPSIS))[0] + ELLIPSIS
 
 
 def _size(text: str) -> int:

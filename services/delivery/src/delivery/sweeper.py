@@ -55,13 +55,19 @@ class Swept:
     ended: int = 0
 
 
+def last_moved_at(row: Row) -> datetime:
+    """Return when anybody last did something about the reply."""
+    moments = [row.at, row.unknown_since, *(part.attempted_at for part in row.parts)]
+    return max(moment for moment in moments if moment is not None)
+
+
 def step_for(row: Row, now: datetime, abandoned_after: timedelta) -> Step:
     """Decide what a row needs: nothing while somebody may still be at it."""
     if row.erased:
         return "leave"
     if row.untold:
         return "tell"
-    if row.finished or now - rows.last_moved_at(row) < (WAITS if rows.only_waits(row) else abandoned_after):
+    if row.finished or now - last_moved_at(row) < (WAITS if rows.only_waits(row) else abandoned_after):
         return "leave"
     match row.state:
         case "claimed":

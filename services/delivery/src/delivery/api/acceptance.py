@@ -20,7 +20,7 @@ from common.merchants import Merchant, Merchants
 from common.tracing import continued
 from delivery.ledger import Ledger, Row, opened
 from delivery.outcomes import Publish
-from delivery.parts import keys_of, pieces_of
+from delivery.parts import cuts_of, keys_of, pieces_of
 from delivery.platforms.content_limits import breach
 from delivery.platforms.routing import ordered
 
@@ -138,7 +138,8 @@ class Acceptance:
             received_at_ms=round(now.timestamp() * 1000),
         )
         asked = fingerprint(action.model_dump(mode="json"))
-        fresh = replace(opened(reply, keys_of(pieces_of(action)), now), asked=asked)
+        pieces = pieces_of(action)
+        fresh = replace(opened(reply, keys_of(pieces), now, cuts_of(action, pieces)), asked=asked)
         found = await self._ledger.insert(fresh)
         row = found if isinstance(found, Row) else fresh
         if not row.erased and not _is_same(row, fresh):

@@ -7,7 +7,7 @@ answer is no, and the call may simply be made again. From then on a missing answ
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -83,6 +83,33 @@ def heard() -> Iterator[list[Answer]]:
         _heard.reset(token)
 
 
+LastLook = Callable[[], Awaitable[None]]
+"""Returns where a call may still begin; raises where it may not."""
+
+_last_look: ContextVar[LastLook | None] = ContextVar("last look before sending", default=None)
+
+
+@contextmanager
+def looking_last(look: LastLook | None) -> Iterator[None]:
+    """Let the calls made inside look once more when the transport begins to write the request.
+
+    A connection may have to be waited for, looked up and secured first, for seconds. What `look` raises comes out of
+    the call, and not one byte of the request was written then.
+    """
+    token = _last_look.set(look)
+    try:
+        yield
+    finally:
+        _last_look.reset(token)
+
+
+async def look_last() -> None:
+    """Look whether the call may still begin. Raises what the caller's look raises."""
+    look = _last_look.get()
+    if look is not None:
+        await look()
+
+
 class OutsideApi:
     """An outside API: one base URL, one bound on each call. `clock` is its clock, as its answers show it."""
 
@@ -115,11 +142,14 @@ class OutsideApi:
         body: Mapping[str, Any] | None = None,
     ) -> Answer | NoAnswer:
         """Make the call, once. Never raises for what the network or the other side does, nor for an address that is
-        none: a merchant's own may be anything.
+        none: a merchant's own may be anything. Raises what `looking_last` raises.
         """
         steps: list[str] = []
 
         async def note(step: str, _: Mapping[str, Any]) -> None:
+            if step.endswith("send_request_headers.started"):
+                steps.append("look_last.started")
+                await look_last()
             steps.append(step)
 
         try:

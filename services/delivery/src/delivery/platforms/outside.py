@@ -21,6 +21,7 @@ from delivery.pace.leave import Leave
 from delivery.pace.pacing import Pacing
 from delivery.pace.rate_limits import Meter, page_of
 from delivery.plan import Plan
+from delivery.platforms.calls import LastLook, looking_last
 from delivery.platforms.graph_requests import NORMAL, Manner
 from delivery.platforms.operator import Notice, notice_of
 from delivery.platforms.reading import Reading, ReadMessage
@@ -73,7 +74,9 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True)
 class Sending:
-    """One part of a reply on its way: what, by whose keys, over which route, to whom. `piece` is the part."""
+    """One part of a reply on its way: what, by whose keys, over which route, to whom. `piece` is the part, `look` is
+    made once more where the transport begins to write.
+    """
 
     reply: Reply
     at: datetime
@@ -81,6 +84,7 @@ class Sending:
     route: Route
     subscriber: int | None
     piece: Action
+    look: LastLook | None = None
 
 
 SEND = "send"
@@ -144,7 +148,8 @@ class Outside:
         contact = sending.reply.contact_id or ""
         since = sending.plan.made_at
         async with self._consequences.of(sending.route, account, kind, key=key, since=since, contact=contact):
-            return await self._send(sending)
+            with looking_last(sending.look):
+                return await self._send(sending)
 
     async def _send(self, sending: Sending) -> Sent:
         reply, plan, piece = sending.reply, sending.plan, sending.piece
