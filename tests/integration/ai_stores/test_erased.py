@@ -103,10 +103,10 @@ async def test_an_answer_that_the_model_was_thinking_about_is_neither_stored_nor
     thinking, think = asyncio.Event(), asyncio.Event()
     answer = erasing.model.complete
 
-    async def slowly(messages: Any) -> Completion:
+    async def slowly(messages: Any, **more: Any) -> Completion:
         thinking.set()
         await think.wait()
-        return await answer(messages)
+        return await answer(messages, **more)
 
     erasing.model.complete = slowly  # type: ignore[method-assign]
     at_work = asyncio.create_task(at(erasing, 4, message("my name is Zainab, 0770 123")))

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeGuard
 
 import structlog
 
+from common.erasures import refuse_if_erased
 from common.errors import Paced, Retryable
 from common.events import AnyEvent, Event
 from common.events.ids import interaction_id
@@ -111,6 +112,7 @@ class MessageLookup:
         return token
 
     async def _publish_message(self, event: MessageEdited, found: ReadMessage | None) -> None:
+        await refuse_if_erased()  # asking the platform takes long, and what is published is a new record
         refuse_if_lost()
         await self._publish([_message_of(event, found)])
 
