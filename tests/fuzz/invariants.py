@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import bson
+
 from common.events import ANY_EVENT
 from common.events.interactions import (
     CommentReceived,
@@ -26,6 +28,8 @@ from common.events.interactions import (
     StoryInsightsReceived,
     UnknownReceived,
 )
+from delivery.subscribers import named_by
+from ingest import external_request
 from ingest.notifications import MAX_ITEMS, NO_ACCOUNT, normalise
 
 NOW = datetime(2026, 10, 5, 9, 30, tzinfo=UTC)
@@ -33,6 +37,7 @@ LATER = NOW + timedelta(hours=3)
 FIRST_MOMENT = datetime(2001, 9, 9, tzinfo=UTC)
 CATALOGUE = Path(__file__).parents[2] / "services" / "ingest" / "tests" / "catalogue.json"
 
+SHOP = "17841470000112358"
 GUIDE_LISTS = ("messages", "comments", "mentions")
 CIRCUMSTANCES = {"original", "received_at_ms", "envelope", "standby", "entry_id"}
 
@@ -41,6 +46,12 @@ def catalogue_bodies() -> list[dict[str, Any]]:
     """Return the bodies of all rows that come from Meta."""
     rows = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     return [row["body"] for row in rows if row.get("via") != "manychat"]
+
+
+def contact_bodies() -> list[dict[str, Any]]:
+    """Return the bodies of all rows that come from ManyChat's External Request."""
+    rows = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    return [row["body"] for row in rows if row.get("via") == "manychat"]
 
 
 def check(body: dict[str, Any]) -> list[InteractionEvent]:
@@ -67,6 +78,27 @@ def sound(event: InteractionEvent) -> None:
     assert FIRST_MOMENT < event.time <= NOW
     itself = event.data.contact_id == event.data.account_id != NO_ACCOUNT
     assert event.data.is_self or not itself, "the account would be its own customer"
+    storable(event)
+
+
+def storable(event: InteractionEvent) -> None:
+    """Assert that MongoDB takes every field: what no store can hold dies in a consumer, and stops a partition."""
+    fields = event.model_dump()
+    fields["data"].pop("original")  # carried in the record, stored nowhere
+    bson.encode(fields)
+    if isinstance(event, MessageReceived):
+        bson.encode({"subscriber_id": named_by(event)})
+
+
+def check_contact(body: dict[str, Any]) -> list[InteractionEvent]:
+    """Return the event of an External Request's body, none where it is refused, and assert that it can be stored."""
+    try:
+        event = external_request.message_of(body, default_account=SHOP, received_at=NOW, traceparent=None)
+    except external_request.InvalidContactData:
+        return []
+    assert ANY_EVENT.validate_json(event.to_json()).id == event.id
+    storable(event)
+    return [event]
 
 
 def redelivered(body: dict[str, Any], events: list[InteractionEvent]) -> None:

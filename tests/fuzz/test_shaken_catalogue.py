@@ -6,7 +6,16 @@ import json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from invariants import NOW, catalogue_bodies, check, items_in, occurrence, unshared
+from invariants import (
+    NOW,
+    catalogue_bodies,
+    check,
+    check_contact,
+    contact_bodies,
+    items_in,
+    occurrence,
+    unshared,
+)
 
 from ingest.notifications import normalise
 
@@ -152,6 +161,18 @@ def test_what_differs_in_one_word_is_another_occurrence_where_no_id_says_otherwi
 @example({"entry": [{"id": "1", "messaging": [{"sender": {"id": "1"}, "message": {"mid": "m", "text": "of itself"}}]}]})
 def test_a_shaken_body_is_never_an_error_and_loses_no_item(body):
     check(json.loads(json.dumps(body)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(contact_bodies()), st.data())
+def test_a_shaken_external_request_is_refused_by_name_or_can_be_stored(body, data):
+    body = copy.deepcopy(body)
+    for _ in range(data.draw(st.integers(1, 4))):
+        path = data.draw(st.sampled_from(sorted(places(body), key=repr) or [("id",)]))
+        inside = at(body, path)
+        if inside is not None:
+            accident(data.draw, inside, path[-1])
+    check_contact(json.loads(json.dumps(body)))
 
 
 @settings(max_examples=150, deadline=None)

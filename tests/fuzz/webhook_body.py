@@ -2,8 +2,8 @@
 
 Guided by coverage (atheris, libFuzzer): what reaches a new branch is kept and changed further. The seeds are the bodies
 of the catalogue. An input is anything that could be signed: bytes are read as JSON and taken apart, and what must hold
-for every body (`invariants.py`) is asserted. It ends by itself, keeps what it learned in `reports/fuzz/corpus` for the
-next run, and says how many inputs it tried; a crash is written to `reports/fuzz`.
+for every body (`invariants.py`) is asserted, at Meta's door and at ManyChat's. It ends by itself, keeps what it learned in
+`reports/fuzz/corpus` for the next run, and says how many inputs it tried; a crash is written to `reports/fuzz`.
 
     python tests/fuzz/webhook_body.py --minutes 10
     python tests/fuzz/webhook_body.py reports/fuzz/crash-…      # see one again, without the fuzzer
@@ -39,7 +39,7 @@ def webhook(raw: bytes) -> int:
 
     Raises for whatever must not be.
     """
-    from invariants import check
+    from invariants import check, check_contact
 
     from ingest.body import BadBody, json_object
     from ingest.size import fitted
@@ -48,6 +48,7 @@ def webhook(raw: bytes) -> int:
         body = json_object(raw)
     except BadBody:
         return 0
+    check_contact(body)  # the same bytes at ManyChat's door
     events, _ = fitted(check(body), body_bytes=len(raw))
     return len(events)
 
@@ -58,7 +59,7 @@ class Changer:
     def __init__(self, bodies):
         self.pieces = [piece for body in bodies for piece in self._pieces(body)]
         self.names = sorted({name for piece in self.pieces if isinstance(piece, dict) for name in piece})
-        self.odd = [None, True, False, 0, -1, 10**30, 1.5, 1e300, "", " ", "0", "true", "a:b", "9" * 600]
+        self.odd = [None, True, False, 0, -1, 10**30, 2**63, 1.5, 1e300, "", " ", "0", "true", "a:b", "9" * 600]
         self.odd += ["\ud83d", "\x00", [], {}, [[]], {"id": None}, "2026-10-05T09:30:00+0000", 1791192600]
 
     def _pieces(self, value):
@@ -128,18 +129,18 @@ def fuzz_here(arguments):
         import ingest.body
         import ingest.notifications
         import ingest.size  # noqa: F401 loaded to be instrumented
-    from invariants import catalogue_bodies
+    from invariants import catalogue_bodies, contact_bodies
 
-    atheris.Setup([sys.argv[0], *arguments], webhook, custom_mutator=Changer(catalogue_bodies()))
+    atheris.Setup([sys.argv[0], *arguments], webhook, custom_mutator=Changer([*catalogue_bodies(), *contact_bodies()]))
     atheris.Fuzz()
 
 
 def seeds():
     """Write the catalogue's bodies where libFuzzer begins, in both byte styles of the platform."""
-    from invariants import catalogue_bodies
+    from invariants import catalogue_bodies, contact_bodies
 
     CORPUS.mkdir(parents=True, exist_ok=True)
-    for number, body in enumerate(catalogue_bodies()):
+    for number, body in enumerate([*catalogue_bodies(), *contact_bodies()]):
         (CORPUS / f"seed-{number:03}-compact").write_bytes(json.dumps(body, separators=(",", ":")).encode())
         (CORPUS / f"seed-{number:03}-spaced").write_bytes(json.dumps(body, ensure_ascii=False).encode())
     return len(list(CORPUS.iterdir()))

@@ -46,6 +46,24 @@ async def test_what_waited_goes_on_when_the_earlier_one_is_published():
         await task
 
 
+async def test_no_body_overtakes_an_earlier_one_of_its_account():
+    here, order = room(), []
+
+    async def publish(name, size):
+        async with here.taken("a", size):
+            order.append(name)
+
+    async with here.taken("a", 40):
+        tasks = []
+        for name, size in (("large", 45), ("small", 1), ("last", 1)):
+            tasks.append(asyncio.create_task(publish(name, size)))
+            await asyncio.sleep(0)
+        assert order == []
+    async with asyncio.timeout(WAIT):
+        await asyncio.gather(*tasks)
+    assert order == ["large", "small", "last"]
+
+
 async def test_one_body_larger_than_any_share_is_published_alone():
     here = room(max_wait=0.01)
     async with here.taken("a", 1_000):
