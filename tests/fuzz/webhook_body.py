@@ -2,8 +2,8 @@
 
 Guided by coverage (atheris, libFuzzer): what reaches a new branch is kept and changed further. The seeds are the bodies
 of the catalogue. An input is anything that could be signed: bytes are read as JSON and taken apart, and what must hold
-for every body (`invariants.py`) is asserted, at Meta's door and at ManyChat's. It ends by itself, keeps what it learned in
-`reports/fuzz/corpus` for the next run, and says how many inputs it tried; a crash is written to `reports/fuzz`.
+for every body (`invariants.py`) is asserted, at Meta's door and at ManyChat's. It ends by itself, keeps what it learned
+in `reports/fuzz/corpus` for the next run, and says how many inputs it tried; a crash is written to `reports/fuzz`.
 
     python tests/fuzz/webhook_body.py --minutes 10
     python tests/fuzz/webhook_body.py reports/fuzz/crash-…      # see one again, without the fuzzer

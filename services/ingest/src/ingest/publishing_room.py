@@ -1,8 +1,8 @@
 """Signed bodies whose events are being published: bounded in number and in bytes, by account and at all.
 
 Signed traffic is never throttled: what is over an account's share in bytes waits for the account's own earlier bodies,
-for no longer than Kafka would be waited for, and an account's later bodies wait behind it: none overtakes another. So one
-account's large bodies delay that account.
+for no longer than Kafka would be waited for, and an account's later bodies wait behind it: none overtakes another. So
+one account's large bodies delay that account.
 """
 
 import asyncio
