@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import CollectorRegistry
 
@@ -44,7 +45,7 @@ class Consumer:
     def __init__(self, committed, logs, meanwhile=lambda: None, stuck=()) -> None:
         self._committed, self._logs, self._meanwhile, self._stuck = committed, logs, meanwhile, stuck
         self._coordinator = self
-        self.sought, self.commits = {}, []
+        self.sought, self.commits, self.takes = {}, [], 4096
 
     def assignment(self):
         return frozenset(self._logs)
@@ -57,6 +58,8 @@ class Consumer:
         self.sought[partition] = offset
 
     async def commit(self, offsets):
+        if any(len(one.metadata) > self.takes for one in offsets.values()):
+            raise OffsetMetadataTooLargeError
         self.commits.append({partition: one.offset for partition, one in offsets.items()})
 
     def reader(self):
@@ -219,3 +222,16 @@ async def test_waiting_for_what_is_read_ends_when_all_was_read_and_not_before(as
     await assignment.has_read({ONE: 2}, 0.01)
     with pytest.raises(TimeoutError):
         await assignment.has_read({ONE: 2, TWO: 1}, 0.01)
+
+
+async def test_a_broker_that_takes_less_metadata_gets_shorter_notes_and_every_offset(assignment):
+    consumer = Consumer({}, {ONE: (0, 9000)})
+    await assignment.take_up(consumer)
+    progress = assignment.progress[ONE]
+    read(progress, *range(4000))
+    for offset in range(0, 4000, 2):
+        progress.finish(offset)
+    consumer.takes = 700
+    for _ in range(8):
+        await assignment.commit_or_warn(consumer)
+    assert consumer.commits == [{ONE: 1}]

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     ConsumerStoppedError,
     GroupCoordinatorNotAvailableError,
     IllegalStateError,
+    OffsetMetadataTooLargeError,
 )
 from aiokafka.structs import OffsetAndMetadata
 from consumption import Listener, event, until
@@ -454,3 +455,12 @@ async def test_an_error_in_one_partition_loses_what_was_taken_out_of_another_and
         consumer.seek(well, 0)
         del consumer._fetcher._records[ill]
         assert [one.offset for one in await read(consumer, 3) if one.partition == 0] == [0, 1, 2]
+
+
+@kafka_only
+async def test_metadata_that_is_too_large_for_the_broker_has_an_error_of_its_own(kafka, topic):
+    """Our notes become shorter for it; under another name no offset would be committed any more."""
+    async with consuming(kafka.bootstrap, topic, group=topic) as consumer:
+        await until(consumer.assignment)
+        with pytest.raises(OffsetMetadataTooLargeError):
+            await consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(1, "x" * 5000)})

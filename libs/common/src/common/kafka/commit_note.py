@@ -15,7 +15,7 @@ first two are read by `/api/queue/stats`. What does not fit is left out, and wil
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 from zlib import crc32
@@ -82,25 +82,31 @@ class Note:
 
 
 def write_note(
-    watermark: int, done_to: int, undone: list[Run], mark: Mark | None, in_progress: Mapping[str, int]
+    watermark: int,
+    done_to: int,
+    undone: Sequence[Run],
+    mark: Mark | None,
+    in_progress: Mapping[str, int],
+    *,
+    room: int = MAX_NOTE,
 ) -> str:
     """Return a commit's metadata: all before `done_to` is done but `undone`, which rises. Without a mark it is empty.
 
-    `in_progress` is written into it as it is.
+    `in_progress` is written into it as it is. The runs take `room` characters at most.
     """
     if mark is None:
         return ""
-    ahead, but = _claim(watermark, min(done_to, mark.offset + 1), list(undone))
+    ahead, but = _claim(watermark, min(done_to, mark.offset + 1), list(undone), room)
     content: dict[str, object] = {**in_progress, **({"ahead": ahead, "but": but} if ahead > 0 else {})}
     content["mark"] = [mark.offset - watermark, mark.timestamp_ms, mark.checksum]
     return json.dumps(content, separators=(",", ":"))
 
 
-def _claim(watermark: int, done_to: int, runs: list[Run]) -> tuple[int, str]:
+def _claim(watermark: int, done_to: int, runs: list[Run], room: int) -> tuple[int, str]:
     while runs and sum(runs[-1]) >= done_to:
         done_to = min(done_to, runs.pop()[0])
     words: list[str] = []
-    room, end = MAX_NOTE, watermark
+    end = watermark
     for first, length in runs:
         word = base36(first - end) + (f"-{base36(length)}" if length > 1 else "")
         room -= len(word) + 1

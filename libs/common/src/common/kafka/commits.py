@@ -1,5 +1,8 @@
 """Commits: one at a time, only what moved, never above a watermark.
 
+A broker may be set to take less metadata than a note has (`offset.metadata.max.bytes`): the notes become shorter then,
+because an offset that cannot be committed at all would repeat everything.
+
 aiokafka repeats a commit for as long as the coordinator is away, under whatever generation it is in by then. So a
 commit that is under way ends with the epoch whose offsets it carries.
 """
@@ -9,9 +12,11 @@ from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from common.failpoints import sabotaged
+from common.kafka.commit_note import MAX_NOTE
 from common.kafka.metrics import KafkaMetrics
 from common.kafka.progress import PartitionProgress
 
@@ -27,6 +32,7 @@ class Commits:
         self._metrics = metrics
         self._lock = asyncio.Lock()
         self._known: dict[TopicPartition, tuple[int, str]] = {}
+        self._room = MAX_NOTE
         self._under_way: set[asyncio.Task[None]] = set()
 
     def begin(self, partition: TopicPartition, offset: int, note: str) -> None:
@@ -47,7 +53,12 @@ class Commits:
         async with self._lock:
             ready = self._ready(consumer.assignment(), progress)
             if ready:
-                await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
+                try:
+                    await consumer.commit({tp: OffsetAndMetadata(offset, note) for tp, (offset, note) in ready.items()})
+                except OffsetMetadataTooLargeError:
+                    self._room //= 2
+                    log.warning("offsets.notes_shortened", room=self._room)
+                    raise
                 self._metrics.commits.inc()
                 self._known.update(ready)
 
@@ -73,7 +84,7 @@ class Commits:
     ) -> Mapping[TopicPartition, tuple[int, str]]:
         eager = sabotaged("sabotage.eager_commit")
         now = {
-            partition: (one.next, "") if eager else (one.watermark, one.note())
+            partition: (one.next, "") if eager else (one.watermark, one.note(self._room))
             for partition, one in progress.items()
             # Without a mark nobody could tell later in which log the offset was counted; nothing was read either.
             if partition in assigned and one.mark is not None

@@ -11,7 +11,7 @@ is done, so a record that is stuck at the head costs no memory however many reco
 from bisect import bisect_left
 from typing import Any
 
-from common.kafka.commit_note import Done, Mark, runs_of, write_note
+from common.kafka.commit_note import MAX_NOTE, Done, Mark, runs_of, write_note
 
 NOTHING = Done()
 
@@ -82,10 +82,13 @@ class PartitionProgress:
         """When the record that holds the watermark was written, in ms since the epoch; None when there is none."""
         return self._begun_at[0] if self._unfinished else None
 
-    def note(self) -> str:
-        """Return the commit's metadata: what is in progress (for `/api/queue/stats`) and what is done beyond it."""
+    def note(self, room: int = MAX_NOTE) -> str:
+        """Return the commit's metadata: what is in progress (for `/api/queue/stats`) and what is done beyond it.
+
+        What is done beyond it takes `room` characters at most.
+        """
         undone = [*runs_of(self._unfinished), *self._done.undone_from(self.next)]
         in_progress = {}
         if self._unfinished:
             in_progress = {"in_progress": len(self._unfinished), "oldest_ms": self._begun_at[0]}
-        return write_note(self.watermark, max(self.next, self._done.to), undone, self.mark, in_progress)
+        return write_note(self.watermark, max(self.next, self._done.to), undone, self.mark, in_progress, room=room)
