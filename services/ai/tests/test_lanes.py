@@ -320,6 +320,20 @@ async def test_a_comment_that_dies_leaves_the_thread_alone():
     assert covers(world) == [["a", "b"]]
 
 
+@pytest.mark.parametrize(
+    "key", [None, b"", b"1", b"1:", b":5", b"1:\xff", b"1:5 secret", b"1:\x00", b"1:" + b"5" * 4_000_000]
+)
+async def test_a_key_that_names_no_conversation_is_neither_stored_nor_logged(key, capsys):
+    """A foreign record on a topic of ours may have any key."""
+    world = World()
+    await process(world).dead_lettered(record(key=key), "not a valid event")
+    written = capsys.readouterr().out
+    assert world.published == []
+    assert "record.of_no_conversation" in written
+    assert len(written) < 500
+    assert "secret" not in written
+
+
 async def test_an_unreadable_record_names_its_conversation_to_a_person_once():
     world = World()
     noted = []

@@ -111,11 +111,16 @@ async def test_a_record_nobody_can_read_is_told_by_its_key(world, buried, value)
     assert world.published == []
 
 
-@pytest.mark.parametrize("key", [None, b"", b"999:1", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "key", [None, b"", b"999:1", b"\xff\xfe", KEY.encode() + b" secret", KEY.encode() + b"\x00", KEY.encode() * 500]
+)
 async def test_a_key_that_is_of_no_merchant_is_only_logged(world, buried, key, capsys):
     await buried(record(b"{", key=key), "not a valid event")
     assert world.people.told == []
-    assert "dead_reply.of_nobody" in capsys.readouterr().out
+    written = capsys.readouterr().out
+    assert "dead_reply.of_nobody" in written
+    assert len(written) < 500
+    assert "secret" not in written
 
 
 async def test_an_observation_that_dies_is_nobodys_answer(world, buried):

@@ -66,6 +66,7 @@ from common.events.outcomes import (
 )
 from common.events.privacy import DeauthorizationReceived, ErasureRequested
 from common.kafka.hold import hold, positions, refuse_if_lost
+from common.kafka.keys import conversation_of
 from common.merchants import BROKEN_MERCHANT_SECONDS, Merchant, MerchantNotReadable, Merchants
 
 log = structlog.get_logger("ai")
@@ -317,7 +318,7 @@ class Handlers:
         publishes the same event.
         """
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        conversation_id = (record.key or b"").decode(errors="replace")
+        conversation_id = conversation_of(record.key)
         try:
             event: AnyEvent | None = ANY_EVENT.validate_json(record.value or b"")
         except ValidationError:
@@ -326,7 +327,10 @@ class Handlers:
         if event is not None and (said is None or said.standby):
             log.error("event.given_up", **where, type=event.type, cause=cause)
             return
-        account = said.account_id if said is not None else conversation_id.partition(":")[0]
+        if said is None and conversation_id is None:
+            log.error("record.of_no_conversation", **where, cause=cause)
+            return
+        account = said.account_id if said is not None else (conversation_id or "").partition(":")[0]
         merchant = await self._merchant_of(account)
         log.error("customer.given_up", **where, conversation=conversation_id, cause=cause, known=merchant is not None)
         if merchant is None or await self._disconnected(merchant):
@@ -338,7 +342,7 @@ class Handlers:
         if said is not None:
             await self.publish([gave_up(said, merchant, now=now)])
             await self.conversations.given_up(said, merchant_id=merchant.id, reason=DEAD_LETTERED, now=now)
-        else:
+        elif conversation_id is not None:
             place = f"{record.topic}:{record.partition}:{record.offset}"
             await self.publish([gave_up_unread(conversation_id, place, merchant, now=now)])
             await self.conversations.needs_person(conversation_id, reason=DEAD_LETTERED, now=now)

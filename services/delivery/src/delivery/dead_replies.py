@@ -72,7 +72,7 @@ class DeadReplies:
         return outcome_of(event, row) if row.finished else None
 
     async def record_died(self, key: str, cause: str) -> None:
-        """Tell the people of the account in a record's key that one of its replies could not even be read."""
+        """Call an agent because a reply could not even be read; `key` is its conversation, or empty."""
         account, _, contact = key.partition(":")
         merchant = await self._merchants.of_account(account)
         if merchant is None:

@@ -11,6 +11,7 @@ from common.events.control import ConversationReleased, ConversationResolved, Co
 from common.events.interactions import INTERACTIONS, EchoReceived, InteractionEvent
 from common.events.replies import ReplyGenerated, ReplyRequested
 from common.kafka.burial import Buried
+from common.kafka.keys import conversation_of
 from common.kafka.subscription import Handler
 from common.merchants import BROKEN_MERCHANT_SECONDS, MerchantNotReadable
 from delivery.dead_replies import DeadReplies
@@ -64,8 +65,7 @@ def dead_lettered(dead: DeadReplies, observer: Observer) -> Buried:
         try:
             event = EFFECTS[record.topic].from_json(record.value or b"")
         except ValidationError:
-            key = (record.key or b"").decode(errors="replace")
-            await _or_later(dead.record_died(key, cause))
+            await _or_later(dead.record_died(conversation_of(record.key) or "", cause))
         else:
             await _or_later(dead.reply_died(event, cause))
 

@@ -6,6 +6,7 @@ beside its conversation by another replica, and the read barrier would watch the
 where its key belongs, unchanged, and handled there. A crash in between moves it twice, which derived ids make harmless.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -20,9 +21,20 @@ MOVED = "jawab-moved"
 """Marks a record that was moved. It is moved once: whoever counts partitions otherwise must not pass it on and on."""
 
 
+MAX_CACHED_KEY = 256
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition that the default partitioner of Kafka's clients gives a key."""
+    return (_cached if len(key) <= MAX_CACHED_KEY else _hashed)(key, partitions)
+
+
+def _hashed(key: bytes, partitions: int) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+# aiokafka's murmur2 is written in Python and takes longer than everything else that is done with a record here.
+_cached = lru_cache(maxsize=10_000)(_hashed)
 
 
 def is_misplaced(record: Any, partitions: int) -> bool:
