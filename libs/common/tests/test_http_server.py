@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from common.health import Health
-from common.http_server import DEFAULT_LIMITS, ConnectionLimits, protocol_of, raise_file_limit
+from common.http_server import DEFAULT_LIMITS, BoundedProtocol, ConnectionLimits, protocol_of, raise_file_limit
 from common.open_connections import OpenConnectionLimits
-from common.service import create_service
+from common.service import create_service, run
+from common.settings import ServiceSettings
 
 KIB = 1024
 MANY = OpenConnectionLimits(total=1000, per_source=0)
@@ -328,6 +329,38 @@ async def test_one_source_keeps_to_its_share():
             await one.send(b"ok")
             assert await one.status() == 200
         assert await server.answers()
+
+
+async def test_what_is_no_http_is_counted_and_writes_no_log(caplog):
+    async with serving() as server:
+        for _ in range(5):
+            peer = await server.peer()
+            await peer.send(b"\x16\x03\x01 hello\r\n\r\n")
+            assert (await peer.rest()).startswith(b"HTTP/1.1 400")
+        assert server.closed("malformed") == 5
+        assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+        assert await server.answers()
+
+
+def test_every_service_is_served_with_these_bounds(monkeypatch):
+    served: dict[str, Any] = {}
+
+    def serve(app: Any, **options: Any) -> None:
+        served.update(options, app=app)
+
+    monkeypatch.setenv("JAWAB_ENV", "development")
+    monkeypatch.setenv("HTTP_MAX_CONNECTIONS", "321")
+    monkeypatch.setenv("HTTP_MAX_CONNECTIONS_PER_SOURCE", "7")
+    monkeypatch.setattr(uvicorn, "run", serve)
+    registry = CollectorRegistry()
+    run(
+        "test",
+        ServiceSettings,
+        lambda _: create_service("test", routes=[], lifespan=[], health=Health("test", {}), registry=registry),
+    )
+    assert issubclass(served["http"], BoundedProtocol)
+    assert served["http"].open_connections._limits == OpenConnectionLimits(total=321, per_source=7)
+    assert served["ws"] == "none"
 
 
 def test_the_file_limit_leaves_room_beside_the_connections():

@@ -8,6 +8,7 @@ A body's own bounds are the application's: how many bytes it may have is known o
 """
 
 import asyncio
+import logging
 import resource
 from asyncio import TimerHandle
 from contextlib import suppress
@@ -20,7 +21,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from common.open_connections import OpenConnectionLimits, OpenConnections, source_of_address
 
-Reason = Literal["header_bytes", "header_seconds", "request_seconds", "unread_body", "pipelined", "no_room"]
+log = logging.getLogger("uvicorn.error.connections")
+log.setLevel(logging.ERROR)
+
+Reason = Literal[
+    "malformed", "header_bytes", "header_seconds", "request_seconds", "unread_body", "pipelined", "no_room"
+]
 
 SLICE_BYTES = 16 * 1024
 """What is parsed between two looks at the bounds: by so much they may be exceeded."""
@@ -97,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = log  # anybody can send what is no HTTP: it is counted, a line for each would fill the log
         self._timer: TimerHandle | None = None
         self._received = 0
         self._body = 0
@@ -135,6 +142,11 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(piece)
             if self._received - self._body > self.own_limits.header_bytes + self._body:
                 self.refuse("header_bytes", 431, f"headers may have {self.own_limits.header_bytes} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and count it."""
+        self.metrics.closed.labels("malformed").inc()
+        super().send_400_response(msg)
 
     # What the parser calls.
 

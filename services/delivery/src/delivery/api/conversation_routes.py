@@ -139,8 +139,11 @@ class _Desk:
         known = self._caller(request, merchant_id, contact_id, READ_CONVERSATIONS)
         if isinstance(known, Response):
             return known
+        account_id = request.query_params.get("accountId")
+        if account_id is not None and re.fullmatch(INSTAGRAM_ID, account_id) is None:
+            return problem(400, "accountId: must be an Instagram id: 1 to 32 digits")
         try:
-            seen = await self._conversations.view(merchant_id, contact_id, request.query_params.get("accountId"))
+            seen = await self._conversations.view(merchant_id, contact_id, account_id)
         except NOT_DONE as error:
             return answer_to(error, recipient=CUSTOMER)
         return Response(described_view(seen))
