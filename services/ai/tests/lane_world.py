@@ -17,6 +17,7 @@ from ai.history import Conversation, Line
 from ai.instagram_ai import ModelAnswer
 from ai.messages import Edited, Stored
 from ai.metrics import AIMetrics
+from ai.notices import Notices
 from ai.orchestrator import ConversationAIOrchestrator
 from ai.rules import RuleEngine
 from ai.ruling import Rulings
@@ -104,6 +105,8 @@ class Messages:
             return Edited.REWORDED if "stored_at" in known and not again else Edited.ANNOUNCED
 
         return await self.world.step(act)
+
+    async def note_hidden(self, message_id, *, hidden): ...
 
     async def erase(self, message_id, *, about):
         def act():
@@ -205,6 +208,12 @@ class Conversations:
             return replace(have, human_until=max(until, have.human_until or until))
 
         await self.change(act)
+
+    async def opened_by(self, conversation_id, referral, *, now): ...
+
+    async def erase_sent(self, mid, *, conversation, now): ...
+
+    async def reword_sent(self, conversation_id, mid, text, *, number): ...
 
     async def request_agent(self, said, *, merchant_id, reason, now):
         await self.change(lambda have: replace(have, attention=reason))
@@ -316,7 +325,14 @@ def process(world, merchant=SHOP, **more):
     return Handlers(
         merchants=Directory(merchant),
         standings=Working(),
-        notices=None,
+        notices=Notices(
+            messages=Messages(world),
+            lines=Conversations(world),
+            rulings=Rulings(RuleEngine(), observer=metrics, clock=world.clock),
+            announcer=announcer,
+            observer=metrics,
+            clock=world.clock,
+        ),
         unreadable=Unreadable(
             conversations=Conversations(world),
             rulings=Rulings(RuleEngine(), observer=metrics, clock=world.clock),

@@ -7,6 +7,7 @@ import pytest
 
 from common.accounts import Standing
 from common.errors import Finding, Retryable, Throttled, UnknownOutcome
+from common.events.ids import contact_of_username
 from common.events.replies import (
     CommentReply,
     DirectMessage,
@@ -143,6 +144,15 @@ class TestPolicy:
         world.directory.merchants = [world.merchant(access_token=None)]
         await world.sender.deliver(world.reply())
         assert world.published[0].data.reason == "no_route"
+
+    async def test_who_is_known_by_username_alone_gets_no_message_and_is_answered_under_the_comment(self, world):
+        contact = contact_of_username(ACCOUNT, "zahra.k")
+        await world.sender.deliver(world.reply(contact_id=contact))
+        assert world.published[-1].data.reason == "no_such_recipient"
+        assert "username" in world.published[-1].data.detail
+        await world.sender.deliver(world.reply(CommentReply(comment_id="c1", text="hi"), contact_id=contact))
+        await world.sender.deliver(world.reply(PrivateReply(comment_id="c2", text="hi"), contact_id=contact))
+        assert world.kinds() == ["failed", "delivered", "delivered"]
 
     async def test_a_direct_message_to_nobody_fails(self, world):
         await world.sender.deliver(world.reply(contact_id=None))

@@ -107,6 +107,8 @@ def reason_to_hand_over(event: InteractionEvent, merchant: Merchant) -> Reason |
             by_username = comment.contact_id.startswith(USERNAME_CONTACT)
             # The account's own answers stand below a comment: with a username that has changed they look like others'.
             return "author_unknown" if by_username and comment.parent_id and not is_own(event, merchant) else None
+        case MessageReceived(data=data) | PostbackReceived(data=data) if data.contact_id is None:
+            return "event_unknown"
         case MessageEdited(data=edit) if edit.contact_id is None and not edit.from_account:
             return "event_unknown"
         case _:
@@ -148,12 +150,16 @@ def utterance(event: AnyEvent) -> Incoming | None:
     This is who is left without an answer if the event can never be handled.
     """
     match event:
-        case MessageReceived() | PostbackReceived() | CommentReceived() | LiveCommentReceived():
-            if event.data.contact_id is None and not getattr(event.data, "from_account", False):
-                return not_read(event)
-            return incoming(event)
-        case MessageEdited(data=edit):
-            return None if edit.from_account else incoming(announced(event))
+        case MessageReceived() | PostbackReceived():
+            return incoming(event) if event.data.contact_id is not None else not_read(event)
+        case CommentReceived(data=data) | LiveCommentReceived(data=data) | MessageEdited(data=data) if (
+            data.from_account
+        ):
+            return None
+        case CommentReceived() | LiveCommentReceived():
+            return incoming(event) if event.data.contact_id is not None else not_read(event)
+        case MessageEdited():
+            return incoming(announced(event)) if event.data.contact_id is not None else not_read(event)
         case MentionReceived():
             return mention(event)
         case UnknownReceived(data=unknown):

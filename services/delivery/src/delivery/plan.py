@@ -8,6 +8,7 @@ import structlog
 from common.accounts import Standing
 from common.clock import Clock
 from common.errors import Retryable
+from common.events.ids import USERNAME_CONTACT
 from common.events.outcomes import Route
 from common.events.replies import (
     Action,
@@ -179,8 +180,8 @@ class Planner:
             return Impossible("keys_unreadable", str(error))
         if not all(_fits_a_header(secret) for secret in (token, key)):
             return Impossible("keys_unreadable", "a key holds characters that no key has: enter the keys again")
-        if reply.contact_id is None and reply.action.kind in routing.ADDRESSED_TO_A_PERSON:
-            return Impossible("no_such_recipient", f"{reply.action.kind} needs contact_id")
+        if reply.action.kind in routing.ADDRESSED_TO_A_PERSON and (nobody := _nobody(reply)):
+            return nobody
         usable: dict[RouteName, bool] = {
             "manychat": key is not None
             and not verdict.only_graph
@@ -220,6 +221,19 @@ class Planner:
             return None
         page = Page(reply.account_id, plan.key, plan.merchant.manychat_igsid_field)
         return await self._subscribers.of(page, reply.conversation_id, reply.contact_id, plan.contact)
+
+
+def _nobody(reply: Reply) -> Impossible | None:
+    """Return why a reply cannot be addressed to its contact; None where it can."""
+    if reply.contact_id is None:
+        return Impossible("no_such_recipient", f"{reply.action.kind} needs contact_id")
+    if reply.contact_id.startswith(USERNAME_CONTACT):
+        return Impossible(
+            "no_such_recipient",
+            "Instagram named the author of this comment by username alone, so no message can be addressed to them. "
+            "Answer the comment, publicly or with a private reply.",
+        )
+    return None
 
 
 def _without_a_route(plan: Plan) -> Withhold | Impossible:
