@@ -325,6 +325,12 @@ class TestLooking:
 
 
 class TestRefusing:
+    @pytest.mark.parametrize("account", ["x", "9" * 33, "\x00", "a" * 20_000, "٤٢"])
+    async def test_an_account_in_the_query_that_is_no_id_is_400_by_name(self, api, account):
+        response = await api.get(account=account)
+        assert (response.status_code, response.json()["detail"].startswith("accountId: ")) == (400, True)
+        assert account not in response.text
+
     @pytest.mark.parametrize(
         ("body", "said"),
         [
@@ -353,12 +359,6 @@ class TestRefusing:
             ([], "JSON object"),
         ],
     )
-    @pytest.mark.parametrize("account", ["x", "9" * 33, "\x00", "a" * 20_000, "٤٢"])
-    async def test_an_account_in_the_query_that_is_no_id_is_400_by_name(self, api, account):
-        response = await api.get(account=account)
-        assert (response.status_code, response.json()["detail"].startswith("accountId: ")) == (400, True)
-        assert account not in response.text
-
     async def test_a_wrong_answer_names_the_field_and_the_fix(self, api, world, body, said):
         response = await api.post("reply", body)
         assert response.status_code == 400
