@@ -107,6 +107,7 @@ def test_what_cutting_costs_does_not_grow_with_the_answer(mark):
         (r"5\*5 \_x\_", "5*5 _x_"),
         ("👍🏽 نعم\u200cلا", "👍🏽 نعم\u200cلا"),
         ("a\n\n\n\nb\x07", "a\n\nb"),
+        ("hello<|im_end|></s>", "hello"),
     ],
 )
 def test_a_reply_is_plain_text(reply, read):
@@ -132,3 +133,9 @@ def test_a_wrapped_answer_calls_an_agent_where_either_asks_for_one():
 )
 def test_in_doubt_an_agent_is_called(value, escalate):
     assert Answer.model_validate({"reply": "x", "escalate": value}).escalate is escalate
+
+
+@pytest.mark.parametrize("reply", ['Here: {"intent": "price"}', "{'reply': 'x'}", '"escalate" : true', '[{"a": 1}]'])
+def test_json_that_holds_no_words_for_the_customer_is_not_sent(reply):
+    with pytest.raises(ValidationError):
+        Answer(reply=reply)

@@ -43,7 +43,7 @@ class World:
             raise found
         return found
 
-    async def transcribe(self, recording, ending):
+    async def transcribe(self, recording, ending, *, account=""):
         self.transcriptions.append((recording, ending))
         self.inside += 1
         self.most = max(self.most, self.inside)

@@ -97,7 +97,7 @@ class FakeEars:
     async def fetch(self, url, *, kinds):
         return Fetched(b"OggS", "audio/ogg")
 
-    async def transcribe(self, recording, ending):
+    async def transcribe(self, recording, ending, *, account=""):
         def act():
             self.world.transcribed.append(recording)
             return Transcribed(self.world.spoken, AudioUsage(seconds=2.0))

@@ -503,3 +503,26 @@ async def test_an_api_that_fails_for_several_merchants_is_left_alone_by_all():
         asked = len(stub.requests)
         assert await outcome(model, merchant="d") == "held_back"
         assert len(stub.requests) == asked
+
+
+async def test_a_merchant_whose_requests_hang_leaves_slots_to_the_others():
+    def answer(request):
+        return "hang" if "poison" in json.dumps(request["messages"]) else answered()
+
+    poison = [MESSAGES[0], {"role": "user", "content": "poison"}]
+    async with asyncio.timeout(10), model_of([answer], concurrency=4, timeout=60.0) as (model, stub, _):
+        hanging = [asyncio.create_task(outcome(model, poison, merchant="bad")) for _ in range(20)]
+        while len(stub.requests) < 2:
+            await asyncio.sleep(0)
+        for _ in range(5):
+            assert await outcome(model, merchant="good") == "=hello"
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_one_lost_connection_after_another_counts_for_all_whoever_asks():
+    async with model_of([b""], policy=POLICY, timeout=2.0) as (model, _, _calls):
+        for _ in range(3):
+            await outcome(model, merchant="a")
+        assert await outcome(model, merchant="b") == "held_back"

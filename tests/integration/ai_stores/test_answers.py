@@ -241,7 +241,7 @@ async def test_a_message_written_while_the_answer_is_made_is_answered_with_it(sc
 
     lane, complete, later = Lane(), scene.model.complete, message("and in red", "m2")
 
-    async def meanwhile(messages: Any) -> Any:
+    async def meanwhile(messages: Any, *, merchant: str = "") -> Any:
         if not scene.model.calls:
             lane.comes(later)
         return await complete(messages)

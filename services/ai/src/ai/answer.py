@@ -24,7 +24,7 @@ LONGEST_FACT = 200
 MAX_JSON = 3 * MAX_CHARACTERS
 """Characters of a reply that is JSON, escapes included."""
 MAX_WRAPPINGS = 3
-_LEAKED = re.compile(r"[\"']reply[\\\"']{1,4}\s{0,20}:")
+_LEAKED = re.compile(r"[\"'](?:reply|intent|sentiment|escalate|lead)[\\\"']{1,4}\s{0,20}:")
 _NOT: Final = (False, None, "", "false", "False", "no", "null", 0)
 
 

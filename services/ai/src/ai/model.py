@@ -141,7 +141,7 @@ class OpenAIModel:
             partial(self._ask, request, seconds),
             seconds=seconds,
             told=self._observer.called,
-            merchant=merchant,
+            owner=merchant,
         )
 
     async def _ask(self, request: Request, seconds: float) -> Completion:

@@ -25,14 +25,14 @@ async def call(
     *,
     seconds: float,
     told: Callable[[str, float], None],
-    merchant: str = "",
+    owner: str = "",
 ) -> T:
     """Return what `ask` returns, which has `seconds` for it; `told` gets "ok" or the reason, and how long it took.
 
-    Raises ModelFailed, and nothing else.
+    `owner` is the merchant or account whose requests these are. Raises ModelFailed, and nothing else.
     """
     try:
-        permit = breaker.ask(merchant)
+        permit = breaker.ask(owner)
     except BreakerOpen as held_back:
         raise ModelFailed("held_back", after=held_back.after) from None
     started = time.monotonic()

@@ -17,6 +17,8 @@ _ANCHOR = re.compile(
     r"<a [^<>]{0,300}href ?= ?[\"']([^\"'<>\s]{1,500})[\"'][^<>]{0,300}>([^<>]{0,500})</a>", re.IGNORECASE
 )
 _TAG = re.compile(r"</?(?:a|b|strong|i|em|u|s|p|div|span|ul|ol|li|code|pre|h[1-6])(?: [^<>]{0,300})?>", re.IGNORECASE)
+_TOKEN = re.compile(r"<\|[A-Za-z_]{1,40}\|>|</?s>|\[/?INST\]")
+"""Marks of a model's own template, which some servers leave in."""
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\(<?([^()<>\s\[\]]{1,1000})>?(?: \"[^\"\n()\[\]]{0,300}\")?\)")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:|tel:)[^<>\s]{1,1000})>")
 _HEADING = re.compile(r"^ {0,3}#{1,6} +", re.MULTILINE)
@@ -43,7 +45,7 @@ def plain(text: str) -> str:
     """Return what a customer can read of a model's reply; empty where there is nothing to see."""
     text = text[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n")
     text = "".join(one for one in text if one in _KEPT_CONTROLS or unicodedata.category(one) not in {"Cc", "Cs"})
-    text = _FENCE.sub("", text)
+    text = _FENCE.sub("", _TOKEN.sub("", text))
     text = _ANCHOR.sub(lambda found: _linked(found[2], found[1]), text)
     text = _TAG.sub("", _BREAK.sub("\n", text))
     text = _AUTOLINK.sub(r"\1", _LINK.sub(lambda found: _linked(found[1], found[2]), text))

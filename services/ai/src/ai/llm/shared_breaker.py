@@ -1,15 +1,16 @@
 """One API and one key for all merchants, and still no merchant's failures stop the others.
 
 What one merchant asks (long instructions, a customer's strange picture) can make a server fail or time out each time.
-So each merchant has a breaker of its own, and the breaker of all counts a merchant once until something works again.
+So each owner of requests, a merchant or an account, has a breaker of its own, and the breaker of all counts an owner
+once until something works again.
 What cannot lie in what is asked, a connection that is refused or breaks, always counts for all.
 """
 
 from common.breaker import BreakerOpen, Breakers, Permit
 
 ALL = "service"
-MAX_MERCHANTS = 1000
-"""Merchants that are remembered as failing; with so many the breaker of all is open."""
+MAX_OWNERS = 1000
+"""Owners that are remembered as failing; with so many the breaker of all is open."""
 
 
 class SharedBreaker:
@@ -19,21 +20,21 @@ class SharedBreaker:
         self._breakers = breakers
         self._failing: set[str] = set()
 
-    def ask(self, merchant: str) -> "SharedPermit":
+    def ask(self, owner: str) -> "SharedPermit":
         """Return a permit for one call. Raises BreakerOpen with the time until the next probe."""
         for_all = self._breakers.ask(ALL)
         try:
-            own = self._breakers.ask(f"merchant:{merchant}")
+            own = self._breakers.ask(f"owner:{owner}")
         except BreakerOpen:
             for_all.withdrawn()
             raise
-        return SharedPermit(self, merchant, own, for_all)
+        return SharedPermit(self, owner, own, for_all)
 
-    def counts(self, merchant: str) -> bool:
-        """Note that a merchant's call failed; return whether that speaks against the API for all."""
-        first = merchant not in self._failing
-        if first and len(self._failing) < MAX_MERCHANTS:
-            self._failing.add(merchant)
+    def counts(self, owner: str) -> bool:
+        """Note that an owner's call failed; return whether that speaks against the API for all."""
+        first = owner not in self._failing
+        if first and len(self._failing) < MAX_OWNERS:
+            self._failing.add(owner)
         return first
 
     def begin_again(self) -> None:
@@ -41,17 +42,17 @@ class SharedBreaker:
         self._failing.clear()
 
     def note_opening(self) -> None:
-        """Forget who failed where the breaker of all has opened: its probe may be any merchant's."""
+        """Forget who failed where the breaker of all has opened: its probe may be any owner's."""
         if self._breakers.state(ALL) != "closed":
             self.begin_again()
 
 
 class SharedPermit:
-    """A permit for one call in a merchant's name. A verdict has to follow."""
+    """A permit for one call in an owner's name. A verdict has to follow."""
 
-    def __init__(self, breaker: SharedBreaker, merchant: str, own: Permit, for_all: Permit) -> None:
+    def __init__(self, breaker: SharedBreaker, owner: str, own: Permit, for_all: Permit) -> None:
         self._breaker = breaker
-        self._merchant = merchant
+        self._owner = owner
         self._own = own
         self._for_all = for_all
 
@@ -64,7 +65,7 @@ class SharedPermit:
     def failed(self, *, by_connection: bool) -> None:
         """Note that the API is not well; `by_connection`: it cannot lie in what was asked."""
         self._own.failed()
-        if self._breaker.counts(self._merchant) or by_connection:
+        if self._breaker.counts(self._owner) or by_connection:
             self._for_all.failed()
             self._breaker.note_opening()
         else:

@@ -63,8 +63,8 @@ class Fetching(Protocol):
 class Transcribing(Protocol):
     """Understands speech."""
 
-    async def transcribe(self, recording: bytes, ending: str) -> Transcribed:
-        """Return what is said. Raises ModelFailed."""
+    async def transcribe(self, recording: bytes, ending: str, *, account: str = "") -> Transcribed:
+        """Return what is said in a recording of an account's customer. Raises ModelFailed."""
         ...
 
 
@@ -217,7 +217,7 @@ class Ears:
             ending = format_of(recording.content)
             if ending is None:
                 raise NotHeard("wrong_type")
-            return await self._transcribing.transcribe(recording.content, ending)
+            return await self._transcribing.transcribe(recording.content, ending, account=account)
         except NotFetched as failure:
             raise NotHeard(failure.reason, wait=PAUSE_SECONDS if failure.reason in PASSING else None) from None
         except ModelFailed as failure:

@@ -70,7 +70,7 @@ class OpenAITranscription:
         self._observer = observer
         self._breaker = SharedBreaker(breakers)
 
-    async def transcribe(self, recording: bytes, ending: str) -> Transcribed:
+    async def transcribe(self, recording: bytes, ending: str, *, account: str = "") -> Transcribed:
         """Return what is said in a recording; `ending` is its format's. Raises ModelFailed, and nothing else."""
         ends_at = time.monotonic() + self._timeout
         attempt = 1
@@ -82,6 +82,7 @@ class OpenAITranscription:
                     partial(self._ask, recording, ending, seconds),
                     seconds=seconds,
                     told=self._observer.transcribed,
+                    owner=account,
                 )
             except ModelFailed as failure:
                 if not await paused(failure, attempt=attempt, ends_at=ends_at):
