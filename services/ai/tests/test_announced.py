@@ -130,6 +130,20 @@ def test_what_was_taken_back_is_never_answered(events):
     assert asyncio.run(run()).published == []
 
 
+@given(events_of_one_message, st.integers(0, 8))
+def test_wherever_it_is_taken_back_it_is_answered_at_most_once_and_its_words_are_gone(events, place):
+    async def run():
+        world = World()
+        for one in (*events[:place], unsend("m"), *events[place:]):
+            await play(world, one, handlers=process(world))
+        return world
+
+    world = asyncio.run(run())
+    told_before = [one for one in events[:place] if one.data.text and one.data.text.strip()]
+    assert len(decisions_about(world)) == len(world.asked) == bool(told_before)
+    assert world.messages[ID]["text"] == ""
+
+
 async def test_a_message_that_nobody_can_read_calls_an_agent_once_and_the_real_one_is_answered():
     world = World()
     await play(world, UNREAD)

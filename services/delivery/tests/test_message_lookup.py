@@ -174,6 +174,14 @@ async def test_a_message_of_the_accounts_own_is_published_as_its_echo(world):
     assert (event.id, event.data.text) == (f"{ACCOUNT}:msg:m1", "I will help you")
 
 
+async def test_a_message_of_the_accounts_own_that_cannot_be_read_is_nobodys_answer(world):
+    await world.observer.observe(interaction(world, from_account=True))
+    assert world.published == []
+    assert world.value("delivery_message_lookups_total", result="unreadable") == 1
+    await world.sender.deliver(world.reply())
+    assert world.kinds()[-1] == "delivered"
+
+
 async def test_where_kafka_takes_nothing_it_is_looked_up_again(world):
     world.platform.messages["m1"] = ReadMessage("hi")
     world.publish_fails = [ConnectionError()]

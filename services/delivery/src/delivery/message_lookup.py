@@ -99,7 +99,8 @@ class MessageLookup:
     async def give_up(self, event: MessageEdited, cause: str) -> None:
         """Publish that there is a message which cannot be read. Raises KafkaError: the call is to be repeated then."""
         log.error("message.not_readable", conversation=event.data.conversation_id, cause=cause)
-        await self._publish_message(event, None)
+        if not event.data.from_account:  # whose a message of the account's is nobody can tell without its words
+            await self._publish_message(event, None)
         self._metrics.lookups.labels("unreadable").inc()
 
     def _token(self, merchant: Merchant) -> str:
@@ -153,7 +154,7 @@ def _message_of(event: MessageEdited, found: ReadMessage | None) -> MessageRecei
         "attachments": found.attachments if found is not None else (),
         "is_unsupported": found is not None and not found.text and not found.attachments,
     }
-    if edit.from_account:  # without its words it is still known that it was sent
+    if edit.from_account:
         return EchoReceived(id=message_id(event), **about, data=Echo(**content))
     if found is not None:
         return MessageReceived(id=message_id(event), **about, data=Message(**content, known_from="lookup"))
