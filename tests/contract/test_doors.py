@@ -23,10 +23,12 @@ from litestar import Response
 
 from common.events import ANY_EVENT, Event
 from common.events.interactions import InteractionEvent, MessageReceived
+from common.events.outcomes import Route
 from common.events.replies import InThread, Reply, ReplyRequested
 from delivery.api.answers import read
 from delivery.api.conversation_requests import ControlBody, ReplyBody
 from delivery.api.utility_messages import SendRequest
+from delivery.platforms.content_limits import breach
 from delivery.subscribers import named_by
 from ingest import external_request, signed_request
 from ingest.body import BadBody, json_object
@@ -40,6 +42,8 @@ ROWS = json.loads(CATALOGUE.read_text(encoding="utf-8"))
 SIGNED = [row["body"] for row in ROWS if row.get("via") != "manychat"]
 MANYCHAT = [row["body"] for row in ROWS if row.get("via") == "manychat"]
 
+MAX_ACCEPTED_TEXT = 10_000
+SENDING_ROUTES: tuple[Route, ...] = ("manychat", "graph")
 MAX_KEY_BYTES = 8 * 1024
 """Of a Kafka key here: two ids of at most 512 characters, each at most four bytes, and some room."""
 
@@ -71,6 +75,15 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     for key, part in inner:
         yield (*path, key)
         yield from places(part, (*path, key))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text inside a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts(part)
 
 
 def changed(body: Any, path: tuple[Any, ...], value: Any, *, key: bool) -> Any:
@@ -259,8 +272,9 @@ def test_a_request_to_the_http_api_that_is_taken_in_can_be_stored(value):
                 if isinstance(taken, Response):
                     continue
                 bson.encode(taken.model_dump())
-                if isinstance(taken, ReplyBody):
+                if isinstance(taken, ReplyBody) and not all(breach(taken.said, route) for route in SENDING_ROUTES):
                     storable(reply_event(taken.said))
+                    assert max(map(len, texts(taken.model_dump())), default=0) <= MAX_ACCEPTED_TEXT
 
 
 @settings(deadline=None)

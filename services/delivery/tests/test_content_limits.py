@@ -143,6 +143,7 @@ AT_THE_EDGE = [
         "empty",
     ),
     ("manychat", Flow(flow_ns="content1"), Flow(flow_ns="my flow"), "flow_not_a_name", "flow_ns", "space"),
+    ("manychat", Flow(flow_ns="c" * 255), Flow(flow_ns="c" * 256), "flow_too_long", "flow_ns", "255"),
     (
         "manychat",
         SubscriberChange(change="add_tag", name="t" * 255),

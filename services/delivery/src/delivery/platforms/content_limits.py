@@ -110,8 +110,10 @@ def _elsewhere(action: Action) -> Iterator[Breach]:
             yield from _at_most("field_name_too_long", "name", len(name), FIELD_NAME, "characters")
             if change == "set_field_value" and value is None:
                 yield Breach("value_missing", "value is needed for set_field_value")
-        case Flow(flow_ns=flow) if any(character.isspace() for character in flow):
-            yield Breach("flow_not_a_name", "flow_ns holds white space: it is the last part of the flow's address")
+        case Flow(flow_ns=flow):
+            if any(character.isspace() for character in flow):
+                yield Breach("flow_not_a_name", "flow_ns holds white space: it is the last part of the flow's address")
+            yield from _at_most("flow_too_long", "flow_ns", len(flow), FIELD_NAME, "characters")
 
 
 def _ids(action: Action) -> Iterator[Breach]:
