@@ -165,6 +165,29 @@ async def test_what_never_arrived_is_sent_again_where_the_clock_is_known(make_wo
     assert len(scene.ours()) == 1
 
 
+@pytest.mark.parametrize(
+    ("skew", "asked", "before_the_end", "sent"),
+    [
+        (120, True, 65, True),
+        (-120, True, 55, False),
+        (-120, False, 55, False),
+        (0, False, 185, True),
+        (0, False, 175, False),
+        (120, False, 305, True),
+    ],
+)
+async def test_a_window_closes_by_the_platforms_clock_and_earlier_where_that_is_unknown(
+    make_world, skew, asked, before_the_end, sent
+):
+    world = make_world()
+    wrote = world.clock.now() - timedelta(hours=24) + timedelta(seconds=before_the_end)
+    event = world.reply(DirectMessage(text=TEXT), customer_acted_at=wrote)
+    await world.contacts.customer_acted(event.data.conversation_id, wrote)
+    world.restart(machine(world, skew, asked=asked))
+    await world.sender.deliver(event)
+    assert (len(world.platform.thread) == 1) is sent
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 async def test_no_clocks_make_anything_be_sent_twice_or_an_echo_be_an_agents(make_world, crash, data):

@@ -50,7 +50,7 @@ class SystemClock:
 class ManualClock:
     """A clock that stands still until it is told to move: for tests and for replay."""
 
-    trusted = True
+    known = trusted = True
     """Nobody else's clock differs from it (`common.platform_clock.PlatformTime`)."""
 
     def __init__(self, at: datetime) -> None:

@@ -41,6 +41,11 @@ class PlatformTime(Protocol):
         ...
 
     @property
+    def known(self) -> bool:
+        """Whether that is the platform's clock, and not only the machine's own."""
+        ...
+
+    @property
     def trusted(self) -> bool:
         """Whether that is right to within seconds, so that an absence may be concluded from it."""
         ...
@@ -119,6 +124,12 @@ class PlatformClock:
         now = self._ticks()
         there = next((at for remote in self._remotes if (at := remote.at(now)) is not None), None)
         return None if there is None else self.machine.now().timestamp() - there
+
+    @property
+    def known(self) -> bool:
+        """Whether the platform's clock is known."""
+        offset = self.offset
+        return offset is not None and abs(offset) <= MAX_CORRECTION
 
     @property
     def trusted(self) -> bool:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 import structlog
 
 from common.accounts import Standing
-from common.clock import Clock
 from common.errors import Retryable
 from common.events.ids import USERNAME_CONTACT
 from common.events.outcomes import Route
@@ -19,6 +18,7 @@ from common.events.replies import (
     ReplyGenerated,
 )
 from common.merchants import Merchant, Merchants, RouteName
+from common.platform_clock import PlatformTime
 from common.sealing import NotOpenable, Sealer
 from delivery.contacts import Contact, Contacts
 from delivery.ledger import Row
@@ -33,6 +33,9 @@ from delivery.stopping import Stops
 from delivery.subscribers import Page, SubscriberCalls, Subscribers
 
 log = structlog.get_logger("plan")
+
+CLOCK_UNKNOWN_MARGIN = timedelta(seconds=120)
+"""How much earlier a window is taken to end while the platform's clock is not known."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Planner:
         subscribers: SubscriberCalls,
         stops: Stops,
         sealer: Sealer,
-        clock: Clock,
+        clock: PlatformTime,
         margin: timedelta,
     ) -> None:
         self._merchants = merchants
@@ -135,7 +138,7 @@ class Planner:
             decided_at=event.time,
             contact=contact,
             now=self._clock.now(),
-            margin=self._margin,
+            margin=self._margin if self._clock.known else self._margin + CLOCK_UNKNOWN_MARGIN,
             human_agent=merchant.human_agent,
         )
         if isinstance(verdict, Withhold):
