@@ -8,14 +8,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from litestar.testing import AsyncTestClient
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from pymongo import AsyncMongoClient
 
 from cleanup.app import create_app
+from cleanup.erasure import Eraser
+from cleanup.log_reader import KafkaLogReader
+from cleanup.metrics import CleanupMetrics
+from cleanup.records import ErasureRecords
+from cleanup.second_passes import SecondPasses
 from cleanup.settings import Settings
-from common.events.privacy import ErasureRequested, PrivacyRequest
+from common.clock import ManualClock
+from common.events.privacy import PRIVACY, ErasureRequested, PrivacyRequest
 from common.kafka.broker import kafka_broker, publish
-from common.mongo import CONTACTS, MESSAGES, database
+from common.mongo import CONTACTS, MESSAGES, TOMBSTONES, Database, database
+from common.tombstones import Position
 from devkit.kafka import EmbeddedKafka
 
 NOW = datetime.now(UTC)
@@ -48,13 +56,34 @@ async def test_a_request_on_the_topic_becomes_an_erasure_and_a_page(kafka: Embed
             ready = await http.get("/readyz")
             figures = (await http.get("/metrics")).text
         left = await database(stored)[CONTACTS].count_documents({})
+        passes = await second_passes(database(stored), settings)
+        found = await database(stored)[TOMBSTONES].find_one({"_id": "service-code"})
     finally:
         await broker.stop()
         await stored.close()
+    assert passes == [1, 0]
+    assert found is not None
+    assert found["second_pass_at"] is not None
+    assert sum(len(each["ends"]) for each in found["cut"]) == 60
     assert before.status_code == 404
     assert left == 0
     assert ready.status_code == 200
     assert 'cleanup_privacy_requests_total{result="erased"} 1.0' in figures
+
+
+async def second_passes(db: Database, settings: Settings) -> list[int]:
+    """Make the second passes of two hours later, twice; the request is read again from its topic."""
+    metrics, reader = CleanupMetrics(CollectorRegistry()), KafkaLogReader(settings)
+    clock = ManualClock(datetime.now(UTC) + timedelta(hours=2))
+    eraser = Eraser(db, ErasureRecords(db), environment_account=None, metrics=metrics, clock=clock)
+    passes = SecondPasses(db, eraser, reader, metrics=metrics, clock=clock)
+    try:
+        request = Position(PRIVACY, 0, 0)
+        assert await reader.value_at(request) is not None
+        assert await reader.value_at(Position(PRIVACY, 0, 10**6)) is None
+        return [await passes.run(), await passes.run()]
+    finally:
+        await reader.close()
 
 
 @pytest.mark.mongo

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from pydantic import ValidationError
 from pymongo.errors import ServerSelectionTimeoutError
 
+from cleanup.app import create_app
 from cleanup.jobs import Job, Unfinished, run_job
 from cleanup.settings import Settings
+from common.service import misconfiguration
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +77,13 @@ def test_tokens_are_not_touched_without_the_key_that_opens_them(
     monkeypatch.delenv("ENCRYPTION_KEY", raising=False)
     assert run_job("tokens") == 1
     assert "ENCRYPTION_KEY" in only_line(capsys)
+
+
+def test_a_service_that_is_to_renew_tokens_does_not_start_without_the_key(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ENCRYPTION_KEY", raising=False)
+    with pytest.raises(ValidationError) as refused:
+        create_app(Settings(schedule="on"))
+    said = misconfiguration(refused.value, Settings)
+    assert "ENCRYPTION_KEY is not set" in said
+    assert "\n" not in said
+    create_app(Settings(schedule="off"))

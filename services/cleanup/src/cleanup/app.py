@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> Litestar:
     client = mongo_client(settings, service="cleanup")
     db = database(client)
     records = ErasureRecords(db)
-    reader = KafkaLogReader(client_connection(settings))
+    reader = KafkaLogReader(settings)
     eraser = Eraser(
         db,
         records,
@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            await reader.close()
             await client.close()
 
     return create_service(

@@ -31,7 +31,7 @@ from common.events.outcomes import OUTCOMES
 from common.events.privacy import PRIVACY, ErasureRequested, PrivacyRequest
 from common.events.replies import REPLIES
 from common.failpoints import failpoint
-from common.kafka.hold import positions
+from common.kafka.hold import hold, positions
 from common.kafka.topics import SOURCES
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MERCHANTS, MESSAGES, Database
 from common.tombstones import Position
@@ -118,7 +118,7 @@ class Eraser:
         cut = await self._ends([topic.name for topic in SOURCES if topic.keyed_by == "conversation"])
         await self._tombstones.write(request, person=person, cut=cut, position=_position(), at=self._clock.now())
         failpoint("cleanup.after_tombstone_before_erasing")
-        await asyncio.sleep(self._settle)
+        await hold().wait_for(asyncio.ensure_future(asyncio.sleep(self._settle)))  # no work: others may do theirs
         await self._tombstones.move_cut(request.code, await self._ends([REPLIES, OUTCOMES]))
         await self._tombstones.remember(request.code, conversations, self._clock.now())
 

@@ -1,6 +1,7 @@
 """What cleanup asks of Kafka besides its own subscription: where the topics end, and what one record says.
 
-Both go through a client that belongs to no group and is made for the one question: erasures are rare.
+Both through clients that belong to no group. Where the topics end is asked through one that stays, for all erasures
+that want to know meanwhile: an operator's file may name thousands of persons.
 """
 
 import asyncio
@@ -8,11 +9,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from common.errors import Retryable
-from common.kafka.topics import TOPICS
+from common.kafka.barrier import Ends
+from common.kafka.log_reader import connecting
+from common.kafka.topics import MAX_RECORD_BYTES, TOPICS
+from common.settings import KafkaSettings
 from common.tombstones import Position
 
 ASK_SECONDS = 15.0
@@ -32,20 +36,26 @@ class LogReader(Protocol):
 
 
 class KafkaLogReader:
-    """Asks a real Kafka; `connection` are aiokafka's arguments."""
+    """Asks a real Kafka."""
 
-    def __init__(self, connection: Mapping[str, Any], *, timeout: float = ASK_SECONDS) -> None:
-        self._connection = connection
+    def __init__(self, settings: KafkaSettings, *, timeout: float = ASK_SECONDS) -> None:
+        self._connect = connecting(settings, "jawab-cleanup-reader", max_partition_fetch_bytes=MAX_RECORD_BYTES)
         self._timeout = timeout
+        self._ends = Ends(connecting(settings, "jawab-cleanup-ends"))
 
     async def ends(self, topics: Sequence[str]) -> Mapping[str, Sequence[int]]:
         """Return where every partition of these topics ends. Raises Retryable."""
-        async with self._client() as client:
-            places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS[topic])]
-            ends = await client.end_offsets(places)
-            return {
-                topic: [ends[TopicPartition(topic, number)] for number in range(PARTITIONS[topic])] for topic in topics
-            }
+        places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS[topic])]
+        try:
+            async with asyncio.timeout(self._timeout):
+                ends = await self._ends.of(places)
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            raise Retryable(f"Kafka did not say where its topics end ({type(error).__name__})") from None
+        return {topic: [ends[TopicPartition(topic, number)] for number in range(PARTITIONS[topic])] for topic in topics}
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._ends.close()
 
     async def value_at(self, position: Position) -> bytes | None:
         """Return the value of one record, or None where retention has removed it. Raises Retryable."""
@@ -62,14 +72,13 @@ class KafkaLogReader:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:
-        client = AIOKafkaConsumer(
-            **self._connection, client_id="jawab-cleanup-reader", group_id=None, enable_auto_commit=False
-        )
+        client = None
         try:
             async with asyncio.timeout(self._timeout):
-                await client.start()
+                client = await self._connect()
                 yield client
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise Retryable(f"Kafka could not be asked ({type(error).__name__})") from None
         finally:
-            await client.stop()
+            if client is not None:
+                await client.stop()
