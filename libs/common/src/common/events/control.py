@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from common.bounds import Int64
 from common.events.envelope import Contract, Event
 from common.events.ids import conversation_id
 
@@ -13,8 +14,8 @@ CONTROL = "conversations.controlled.v1"
 class LogPosition(Contract):
     """A place in the log: what lies before it came before, whatever any clock says."""
 
-    partition: int
-    offset: int
+    partition: Int64
+    offset: Int64
 
 
 class Control(Contract):
