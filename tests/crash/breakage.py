@@ -14,19 +14,26 @@ from functools import partial
 from typing import Any, TypeVar
 
 import httpx2
+from aiokafka.errors import KafkaError
 from customers import Customers
+from log_breakage import LogBreakage
+from log_steps import ForeignRecords, ForgeCommits, Transaction, Truncate
+from pymongo.errors import PyMongoError
 from steps import (
     BendEchoes,
     BreakWire,
+    ClockSkew,
     EchoesAgain,
     Fault,
     Freeze,
     Kill,
     KillAt,
+    MerchantTrouble,
     Misbehave,
     Replica,
     Restart,
 )
+from tenant_troubles import MisbehavingMerchant
 
 from devkit.process import ProcessError
 from devkit.sandbox.client import SandboxClient
@@ -58,6 +65,8 @@ class Breakage:
         client: httpx2.AsyncClient,
         customers: Customers,
         *,
+        logs: LogBreakage,
+        merchant: MisbehavingMerchant,
         seed: int,
         counts: Counter[str],
         note: Note,
@@ -67,6 +76,8 @@ class Breakage:
         self._sandbox = sandbox
         self._client = client
         self._customers = customers
+        self._logs = logs
+        self._merchant = merchant
         self._seed = seed
         self._counts = counts
         self._note = note
@@ -74,6 +85,7 @@ class Breakage:
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="breakage")
         self._wanted = set(stack.names())
         self._arming: dict[str, str] = {}
+        self._clocks: dict[str, float] = {}
         self._named: set[str] = set()
         self._armed: set[str] = set()
         self._killed: set[str] = set()
@@ -88,6 +100,12 @@ class Breakage:
             Misbehave: self._on_misbehave,
             BendEchoes: self._on_bend_echoes,
             EchoesAgain: self._on_echoes_again,
+            ClockSkew: self._on_clock_skew,
+            MerchantTrouble: self._on_merchant_trouble,
+            ForeignRecords: logs.append_foreign,
+            Transaction: logs.transact,
+            Truncate: logs.truncate,
+            ForgeCommits: self._on_forge_commits,
         }
 
     async def carry_out(self, fault: Fault) -> None:
@@ -95,7 +113,7 @@ class Breakage:
         self._note(str(fault))
         try:
             await self._acts[type(fault)](fault)
-        except (ProcessError, KeyError, httpx2.HTTPError) as error:
+        except (ProcessError, KeyError, httpx2.HTTPError, KafkaError, PyMongoError, OSError) as error:
             self._note(f"not carried out: {fault}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
             self._counts["faults not carried out"] += 1
 
@@ -106,6 +124,7 @@ class Breakage:
         await self._blocking(self._stack.faults.heal)
         await self._sandbox.clear_faults()
         await self._straighten_echoes()
+        await self._merchant.open_shop()
         for name in list(self._frozen):
             await self._blocking(partial(self._stack.thaw, name))
         for name in list(self._armed & set(self._stack.names())):
@@ -136,6 +155,8 @@ class Breakage:
         settings = {"JAWAB_FAILPOINT": ",".join(filter(None, (self._sabotage, arm)))} if arm else {}
         if name in self._named:
             settings["KAFKA_GROUP_INSTANCE_ID"] = name
+        if name in self._clocks:
+            settings["JAWAB_CLOCK_OFFSET"] = f"{self._clocks[name]:g}"
         try:
             await self._blocking(partial(self._stack.start_service, name, settings, wait=False))
         except (ProcessError, KeyError) as error:
@@ -221,6 +242,29 @@ class Breakage:
             self._killed.add(name)  # its end is accounted for, whatever its exit code
             self._wanted.add(name)
 
+    async def _on_clock_skew(self, fault: ClockSkew) -> None:
+        name = self._chosen(fault.service)
+        self._clocks[name] = fault.ahead
+        await self._restart(name)
+        self._counts["clocks set apart"] += 1
+
+    async def _on_merchant_trouble(self, fault: MerchantTrouble) -> None:
+        async with self._merchant.in_trouble(fault.trouble):
+            await asyncio.sleep(fault.seconds)
+        self._counts["another merchant's troubles"] += 1
+
+    async def _on_forge_commits(self, fault: ForgeCommits) -> None:
+        """Kill every process of a group, forge its commits and let the keeper start them again."""
+        names = self._stack.names(fault.group)
+        self._wanted.difference_update(names)
+        try:
+            for name in names:
+                self._killed.add(name)
+                await self._blocking(partial(self._stack.kill, name))
+            await self._logs.forge(fault)
+        finally:
+            self._wanted.update(names)
+
     async def _on_freeze(self, fault: Freeze) -> None:
         name = self._chosen(fault.service)
         await self._blocking(partial(self._stack.freeze, name))
@@ -264,6 +308,8 @@ class Breakage:
             "seconds": fault.wait,
             "effect": fault.effect,
             "retry_after": fault.retry_after,
+            "status": fault.status or None,
+            "body": fault.body or None,
         }
         number = await self._sandbox.add_fault(**{name: value for name, value in rule.items() if value is not None})
         self._counts["provider faults"] += 1

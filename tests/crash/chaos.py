@@ -34,7 +34,11 @@ def perform(asked: Asked, home: Path, console: Console) -> tuple[Ran, Verdict, f
     """
     begun = time.monotonic()
     settings = {**SETTINGS, **({"JAWAB_FAILPOINT": asked.sabotage} if asked.sabotage else {})}
-    stack = Stack(home, faults=True, settings=settings, sandbox={"SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT)})
+    sandbox = {
+        "SANDBOX_JOURNAL_LIMIT": str(JOURNAL_LIMIT),
+        "SANDBOX_CLOCK_OFFSET": f"{asked.plan.platform_ahead:g}",
+    }
+    stack = Stack(home, faults=True, settings=settings, sandbox=sandbox)
 
     def tell(line: str) -> None:
         console.print(line, style="dim", soft_wrap=True, markup=False)

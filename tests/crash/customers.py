@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import httpx2
-from history import Channel, PersonWrote, Said
+from history import Channel, Erased, PersonWrote, Said
 from steps import (
     THREAD,
     Edit,
+    Erase,
     Item,
     PersonAnswers,
     Say,
@@ -24,7 +25,7 @@ from steps import (
 )
 
 from devkit.sandbox.client import SandboxClient
-from devkit.signing import serialise, signed_headers
+from devkit.signing import serialise, signed_headers, signed_request
 from devkit.simulator import Simulator
 from devkit.updates import Update, body_of
 from devkit.webhook_sender import WebhookSender
@@ -49,6 +50,7 @@ class Sent:
 
     said: dict[str, Said] = field(default_factory=dict)
     people: dict[str, PersonWrote] = field(default_factory=dict)
+    erased: list[Erased] = field(default_factory=list)
 
 
 class Customers:
@@ -79,6 +81,7 @@ class Customers:
         self._sender = WebhookSender(url, secret, client, timeout_seconds=POST_SECONDS)
         self._contacts: dict[int, str] = defaultdict(simulator.contact)
         self._met: set[int] = set()
+        self._learnt: set[Item] = set()
         self._updates: dict[str, Update] = {}
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -95,6 +98,9 @@ class Customers:
                 for number in sorted({conversation_of(item) for item in webhook.items}):
                     await turns.enter_async_context(self._turns[number])
             updates = [update for item in webhook.items if (update := self._update(item)) is not None]
+            for item in webhook.items:
+                if isinstance(item, Erase):
+                    await self._erase(self._contacts[item.conversation])
             if webhook.forged:
                 await self._deliver_forged(webhook, updates)
             elif updates:
@@ -106,7 +112,9 @@ class Customers:
             await self._sender.send(self._simulator.echo(contact, text, mid=mid))
 
     async def _deliver(self, webhook: Webhook, updates: list[Update]) -> None:
-        if not webhook.again:
+        # A copy may overtake the first delivery, which waits for its conversation's turn.
+        if new := set(webhook.items) - self._learnt:
+            self._learnt |= new
             await self._sandbox.webhook(*updates, deliver=False)
             await self._meet({conversation_of(item) for item in webhook.items} - self._met)
         now = time.time()
@@ -153,6 +161,23 @@ class Customers:
                     known = self.sent.said[item.tag]
                     self.sent.said[item.tag] = replace(known, statuses=(*known.statuses, response.status_code))
 
+    async def _erase(self, contact: str) -> None:
+        """Ask for an erasure as Meta does, until it is accepted."""
+        sent_at = time.time()
+        payload = {"user_id": contact, "algorithm": "HMAC-SHA256", "issued_at": int(sent_at)}
+        form = {"signed_request": signed_request(payload, self._secret)}
+        tries, accepted_at = 0, None
+        while self._still() and accepted_at is None:
+            tries += 1
+            with contextlib.suppress(httpx2.TransportError):
+                response = await self._client.post(f"{self._url}/data-deletion", data=form, timeout=POST_SECONDS)
+                if response.status_code == OK:
+                    accepted_at = time.time()
+                    self._counts["erasures"] += 1
+                    break
+            await asyncio.sleep(self._pauses[min(tries, len(self._pauses)) - 1])
+        self.sent.erased.append(Erased(contact, sent_at, accepted_at))
+
     def _update(self, item: Item) -> Update | None:
         """Return what the platform says of it: of the same thing always the same."""
         contact = self._contacts[conversation_of(item)]
@@ -168,6 +193,8 @@ class Customers:
             case Unsend(say=say):
                 known = self._updates.get(say.tag)
                 return known and self._simulator.unsend(contact, known.id)
+            case Erase():
+                return None
 
     def _saying(self, say: Say, contact: str) -> Update:
         text = f"{say.tag} {WORDS[(say.conversation + say.number) % len(WORDS)]}"
@@ -196,7 +223,7 @@ class Customers:
                 said.setdefault(item.tag, Said(item.tag, contact, "", channel, comment, sent_at=now, forged=forged))
             case PersonAnswers():
                 people.setdefault(item.tag, PersonWrote(item.tag, contact, now))
-            case Edit() | Unsend():
+            case Edit() | Unsend() | Erase():
                 pass
 
     def _acknowledge(self, item: Item, at: float) -> None:

@@ -13,8 +13,11 @@ from breakage import Breakage
 from customers import Customers
 from evidence import KafkaEvidence, gather
 from history import History
+from log_breakage import LogBreakage
 from plan import Plan
 from progress import progress
+from steps import ClockSkew
+from tenant_troubles import MisbehavingMerchant
 
 from devkit.sandbox.client import SandboxClient
 from devkit.simulator import Simulator
@@ -36,6 +39,8 @@ SETTINGS: Mapping[str, str] = {
 GRACE_SECONDS = 3.0 + 1.5 + 0.8 + 2.0
 """A call's time-out, the time in which it must begin, the slowest platform, and what a busy machine adds."""
 SETTLE_WITHIN = 150.0
+PACE_OF_TROUBLES = 0.25
+"""How fast the merchant in trouble is, beside `make tenants`: everything else goes wrong, too."""
 TELL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 QUIET_LOOKS = 3
@@ -68,6 +73,7 @@ class Director:
         self._settle_within = settle_within
         self._begun, self._started = time.monotonic(), time.time()
         self._counts: Counter[str] = Counter()
+        self._logs = LogBreakage(stack.kafka.direct_bootstrap, self._kafka, self._counts)
         self._log: list[str] = []
         self._resting = False
 
@@ -82,7 +88,11 @@ class Director:
             httpx2.AsyncClient(trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)) as client,
         ):
             sandbox = SandboxClient(self._stack.url("sandbox"), client)
-            simulator = Simulator(seed=f"{self._plan.seed} {time.time_ns()}", account=environment["INSTAGRAM_PAGE_ID"])
+            simulator = Simulator(
+                seed=f"{self._plan.seed} {time.time_ns()}",
+                account=environment["INSTAGRAM_PAGE_ID"],
+                now=self._platform_time,
+            )
             customers = Customers(
                 simulator,
                 sandbox,
@@ -92,17 +102,23 @@ class Director:
                 counts=self._counts,
                 still=lambda: self._elapsed() < self._plan.quiet_at + self._settle_within / 2,
             )
+            merchant = MisbehavingMerchant(
+                self._stack, sandbox, client, seed=str(self._plan.seed), pace=PACE_OF_TROUBLES, counts=self._counts
+            )
             breakage = Breakage(
                 self._stack,
                 sandbox,
                 client,
                 customers,
+                logs=self._logs,
+                merchant=merchant,
                 seed=self._plan.seed,
                 counts=self._counts,
                 note=self._note,
                 sabotage=environment.get("JAWAB_FAILPOINT", ""),
             )
             await customers.script()
+            await merchant.open_shop()
             self._begun, self._started = time.monotonic(), time.time()
             beside = [asyncio.create_task(breakage.keep_running()), asyncio.create_task(self._keep_telling(breakage))]
             try:
@@ -170,8 +186,19 @@ class Director:
         return await self._gather_once(customers, sandbox)
 
     async def _gather_once(self, customers: Customers, sandbox: SandboxClient) -> History:
-        home = self._stack.home
-        return await gather(customers.sent, self._kafka, sandbox, self._mongo_url, home, grace=GRACE_SECONDS)
+        return await gather(
+            customers.sent,
+            self._kafka,
+            sandbox,
+            self._mongo_url,
+            self._stack.home,
+            grace=GRACE_SECONDS,
+            foreign=self._logs.foreign,
+            skew=max([0.0, *(abs(fault.ahead) for fault in self._plan.faults if isinstance(fault, ClockSkew))]),
+        )
+
+    def _platform_time(self) -> float:
+        return time.time() + self._plan.platform_ahead
 
     async def _keep_telling(self, breakage: Breakage) -> None:
         while True:

@@ -6,6 +6,7 @@ run has come to rest: by the commits of the groups, and not by what the services
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from common.events.control import CONTROL
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import OUTCOMES
 from common.events.replies import REPLIES, REQUESTED
-from common.kafka.dead_letters import CAUSE
+from common.kafka.dead_letters import CAUSE, OFFSET, PARTITION, TOPIC
 from common.kafka.topics import TOPICS
 from common.mongo import DECISIONS, DELIVERIES, MESSAGES
 from devkit.sandbox.client import SandboxClient
@@ -70,6 +71,11 @@ class KafkaEvidence:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
+        self._remembered: dict[str, dict[tuple[int, int], Any]] = {}
+
+    async def remember(self, topic: str) -> None:
+        """Read a topic whose beginning is about to be deleted, for `records`. Raises KafkaError or OSError."""
+        await self._read([topic])
 
     async def backlog(self) -> Backlog:
         """Return what is committed and what there is. Raises KafkaError or OSError while Kafka is away."""
@@ -95,37 +101,51 @@ class KafkaEvidence:
         return Backlog(committed, {(tp.topic, tp.partition): end for tp, end in ends.items()})
 
     async def records(self, topics: Sequence[str]) -> dict[str, list[Any]]:
-        """Return every record of some topics, each partition's in its order."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest")
+        """Return every record of some topics, each partition's in its order, also those that were deleted since."""
+        await self._read(topics)
+        return {topic: [record for _, record in sorted(self._remembered[topic].items())] for topic in topics}
+
+    async def _read(self, topics: Sequence[str]) -> None:
+        """Remember every record of some topics. Aborted transactions are none; their offsets are passed over."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
         await consumer.start()
-        found: dict[str, list[Any]] = {topic: [] for topic in topics}
         try:
-            partitions = [TopicPartition(t.name, p) for t in TOPICS if t.name in topics for p in range(t.partitions)]
-            consumer.assign(partitions)
+            left = {TopicPartition(t.name, p) for t in TOPICS if t.name in topics for p in range(t.partitions)}
+            consumer.assign(left)
             await consumer.seek_to_beginning()
-            ends = await consumer.end_offsets(partitions)
-            left = {tp for tp in partitions if ends[tp] > 0}
+            ends = await consumer.end_offsets(left)
             empty = 0
             while left and empty < EMPTY_READS:
                 batch = await consumer.getmany(timeout_ms=READ_MS, max_records=5000)
                 empty = 0 if batch else empty + 1
                 for tp, records in batch.items():
-                    found[tp.topic] += records
-                    if records and records[-1].offset + 1 >= ends[tp]:
-                        left.discard(tp)
+                    known = self._remembered.setdefault(tp.topic, {})
+                    known |= {(record.partition, record.offset): record for record in records}
+                left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
         finally:
             await consumer.stop()
+        for topic in topics:
+            self._remembered.setdefault(topic, {})
         if left:
             raise KafkaError(f"{len(left)} partitions could not be read to their end")
-        return found
 
 
 async def gather(
-    sent: Sent, kafka: KafkaEvidence, sandbox: SandboxClient, mongo_url: str, home: Path, *, grace: float
+    sent: Sent,
+    kafka: KafkaEvidence,
+    sandbox: SandboxClient,
+    mongo_url: str,
+    home: Path,
+    *,
+    grace: float,
+    foreign: Sequence[Position] = (),
+    skew: float = 0.0,
 ) -> History:
     """Return what is known after a run."""
     backlog = await kafka.backlog()
-    sources = (INTERACTIONS, REPLIES, REQUESTED, OUTCOMES)
+    sources = (INTERACTIONS, REPLIES, REQUESTED, OUTCOMES, CONTROL)
     topics = (*sources, *(f"{topic}.dlq" for topic in sources))
     records = await kafka.records(topics)
     journal = await read_journal(sandbox)
@@ -147,6 +167,10 @@ async def gather(
         assignments=assignments(home),
         announced=await announced(mongo_url),
         taken_in=await taken_in(mongo_url),
+        erased=tuple(sent.erased),
+        stored=await stored(mongo_url),
+        foreign=tuple(foreign),
+        skew=skew,
         grace=grace,
     )
 
@@ -232,9 +256,10 @@ def became(records: Iterable[Any]) -> Iterator[Became]:
 def dead(topic: str, record: Any) -> DeadLetter:
     """Return one dead letter."""
     event = read(record.value)
-    cause = dict(record.headers).get(CAUSE) or b""
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     contact = event.get("data", {}).get("contact_id") or ""
-    return DeadLetter(topic, event.get("id", ""), cause.decode(errors="replace"), contact)
+    origin = (headers.get(TOPIC, ""), int(headers.get(PARTITION, "0")), int(headers.get(OFFSET, "0")))
+    return DeadLetter(topic, event.get("id", ""), headers.get(CAUSE, ""), contact, origin)
 
 
 def read(value: bytes | None) -> dict[str, Any]:
@@ -285,3 +310,15 @@ async def announced(mongo_url: str) -> dict[str, tuple[float, ...]]:
             row["_id"]: tuple(at.timestamp() for part in row.get("parts", ()) if (at := part.get("attempted_at")))
             async for row in rows
         }
+
+
+async def stored(mongo_url: str) -> dict[str, tuple[str, ...]]:
+    """Return in which collections a text with a tag stands, by tag: every field of every document is looked at."""
+    found: dict[str, set[str]] = defaultdict(set)
+    async with AsyncMongoClient[dict[str, Any]](mongo_url, serverSelectionTimeoutMS=10_000) as client:
+        database = client.get_default_database()
+        for name in await database.list_collection_names():
+            async for document in database[name].find({}):
+                for tag in TAG.findall(json.dumps(document, default=str)):
+                    found[tag].add(name)
+    return {tag: tuple(sorted(names)) for tag, names in found.items()}

@@ -47,6 +47,15 @@ class PersonWrote:
 
 
 @dataclass(frozen=True)
+class Erased:
+    """A customer's data was to be erased: when that was asked for first, and when it was acknowledged (None: never)."""
+
+    contact: str
+    sent_at: float
+    acknowledged_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Taken:
     """One call of a platform or of the operator's inbox that had its effect. `number` is the order of effects."""
 
@@ -97,6 +106,8 @@ class DeadLetter:
     id: str
     cause: str
     contact: str = ""
+    origin: Position = ("", 0, 0)
+    """Where the record lay that died."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,14 @@ class History:
     """When the ledger says that the last attempt at each part of a reply was announced, by reply."""
     taken_in: Mapping[str, float] = field(default_factory=dict)
     """When the ai service first stored each message, by its event's id."""
+    erased: tuple[Erased, ...] = ()
+    stored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The collections that hold a text with a tag in the end, by tag."""
+    foreign: tuple[Position, ...] = ()
+    """Where records lie that no service of ours wrote."""
+    skew: float = 0.0
+    """Seconds by which a service's own clock may have differed from the machine's: what they stored is that uncertain.
+    """
     grace: float = 0.0
     """Seconds from a person's acknowledged echo within which a call that was begun before may still arrive."""
     pause: float = 12 * 3600.0
@@ -137,6 +156,7 @@ class History:
             self,
             said=tuple(one for one in self.said if one.contact in contacts),
             people=tuple(one for one in self.people if one.contact in contacts),
+            erased=tuple(one for one in self.erased if one.contact in contacts),
             taken=tuple(one for one in self.taken if one.contact in contacts),
             generated=tuple(one for one in self.generated if one.contact in contacts),
             became=tuple(one for one in self.became if one.reply_id in replies),

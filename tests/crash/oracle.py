@@ -4,10 +4,11 @@ Pure. What Jawab says of itself (Kafka's records, outcome events, logs) is used 
 message an untagged effect belongs to, and to believe it where it says that it did *not* answer, and why. That somebody
 was answered, or a person told, is believed when the world took it, and all of it.
 
-A message may end in these ways: answered; told to a person (a notification about it was taken); apologised for; left to
-the person who answers the conversation; suppressed with a reason; taken back by its writer; dead-lettered *and* told.
-Each excuse is tried: a person must have written, acknowledged, at a time that explains the silence, taking back must
-have been acknowledged, a window must have had the time to close, and a notification must be about this very message.
+A message may end in these ways: answered; told to a person (a notification about it was taken); apologised for; left
+to the person who answers the conversation; suppressed with a reason; taken back by its writer; erased with everything
+else of its writer's; dead-lettered *and* told. Each excuse is tried: a person must have written, acknowledged, at a
+time that explains the silence, taking back and an erasure must have been acknowledged, a window must have had the time
+to close, and a notification must be about this very message.
 """
 
 import re
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
+from aftermath import is_erased, not_dead_lettered, still_stored
 from history import Became, Generated, History, PersonWrote, Position, Said, Taken
 from pieces import SPEAKING as REPLIES
 from pieces import Piece, Pieces, pieces_of
@@ -48,6 +50,8 @@ INVARIANTS: Mapping[str, str] = {
     "forged": "a webhook with a forged signature was refused and had no effect",
     "committed_past": "no offset was committed past a record that has no end",
     "private_reply": "a comment was answered privately once at most",
+    "erased": "nothing that a customer wrote before an erasure was asked for is stored in the end",
+    "foreign": "every record that is none of ours ended in the dead letters",
     "settled": "every group has committed every partition to its end",
 }
 """What is judged, each in a sentence."""
@@ -276,7 +280,7 @@ def _fate(case: _Case, said: Said) -> str | None:
         return "taken back"
     if not replies and _is_left_undecided(case, said):
         return "left to a person"
-    return None
+    return "erased" if is_erased(case.history, said) else None
 
 
 def _is_believed(said: Said, end: Became) -> bool:
@@ -298,7 +302,7 @@ def _undecided_until(case: _Case, said: Said) -> float:
     """Return until when it is no fault that nothing was decided about a message."""
     taken_in = case.history.taken_in.get(said.event_id)
     if taken_in is not None:
-        return taken_in + TAKEN_IN_WITHIN
+        return taken_in + TAKEN_IN_WITHIN + case.history.skew
     return (said.acknowledged_at or said.sent_at) + UNDECIDED_WITHIN
 
 
@@ -400,7 +404,8 @@ def _ownership(case: _Case) -> Iterator[Breach]:
     """Yield what was taken too late to have been under way, and what was announced when the person was known."""
     for person, one, late in case.after_people():
         announced = case.announced(one)
-        after = announced is not None and person.acknowledged_at is not None and announced > person.acknowledged_at
+        known_at = None if person.acknowledged_at is None else person.acknowledged_at + case.history.skew
+        after = announced is not None and known_at is not None and announced > known_at
         if after or late > case.history.grace:
             shown = " ".join(case.tags(one)) or one.text[:40]
             what = f"taken {late:.1f} s after the person's message{', and announced after it' if after else ''}"
@@ -423,9 +428,12 @@ def _committed_past(case: _Case) -> Iterator[Breach]:
         unfinished = case.fates[said.tag] is None and not case.decided.get(said.event_id)
         if position and unfinished and case.is_committed("ai", position):
             yield Breach("committed_past", (said.tag, _shown(position)), "ai committed past a message without an end")
+    erased = {one.contact for one in case.history.erased}  # nothing more is published about them
     for one in case.generated.values():
         dead = any(dead.id == one.reply_id for dead in case.history.dead)
-        if case.final(one.reply_id) is None and not dead and case.is_committed("delivery", one.position):
+        if one.contact in erased or dead or case.final(one.reply_id) is not None:
+            continue
+        if case.is_committed("delivery", one.position):
             yield Breach(
                 "committed_past",
                 (one.reply_id, _shown(one.position)),
@@ -440,6 +448,16 @@ def _private_reply(case: _Case) -> Iterator[Breach]:
             yield Breach("private_reply", (comment,), f"answered privately {count} times")
 
 
+def _erased(case: _Case) -> Iterator[Breach]:
+    for said, collections in still_stored(case.history):
+        yield Breach("erased", (said.tag, said.contact), f"is stored after its erasure: {', '.join(collections)}")
+
+
+def _foreign(case: _Case) -> Iterator[Breach]:
+    for position in not_dead_lettered(case.history):
+        yield Breach("foreign", (_shown(position),), "is in no dead-letter topic")
+
+
 def _settled(case: _Case) -> Iterator[Breach]:
     for group, topics in case.history.reads.items():
         committed = case.history.committed.get(group, {})
@@ -450,7 +468,7 @@ def _settled(case: _Case) -> Iterator[Breach]:
 
 
 CHECKS: Sequence[Callable[[_Case], Iterable[Breach]]] = (
-    _lost, _twice, _order, _ownership, _forged, _committed_past, _private_reply, _settled,
+    _lost, _twice, _order, _ownership, _forged, _committed_past, _private_reply, _erased, _foreign, _settled,
 )  # fmt: skip
 
 

@@ -11,36 +11,36 @@ conversation still works.
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import get_args
 
+from board import Board
+from plan_customers import webhooks_of
+from plan_logs import LOG_FAULTS
 from steps import (
     BendEchoes,
     Break,
     BreakWire,
+    ClockSkew,
     EchoesAgain,
     EchoWay,
-    Edit,
     Fault,
     Freeze,
-    How,
     Kill,
     KillAt,
+    MerchantTrouble,
     Misbehave,
-    PersonAnswers,
     Provider,
     Replica,
     Restart,
-    Say,
     Service,
     Step,
-    Unsend,
     Victim,
     Webhook,
     Wire,
-    conversation_of,
 )
+from tenant_troubles import TROUBLES
 
 from common.failpoints import PLACES
 
@@ -59,6 +59,8 @@ class Plan:
     quiet_at: float
     webhooks: tuple[Webhook, ...]
     faults: tuple[Fault, ...]
+    platform_ahead: float = 0.0
+    """Seconds by which the platforms' clock is ahead of this machine's."""
 
     @classmethod
     def of(cls, seed: int, kills: int, minutes: float = 0.0) -> "Plan":
@@ -69,8 +71,9 @@ class Plan:
         conversations = 60 + int(heal_at * 0.9)
         quiet_at = heal_at + 4.0
         faults = _faults(random.Random(f"{seed}:faults"), kills, heal_at)
-        webhooks = _webhooks(random.Random(f"{seed}:customers"), conversations, heal_at)
-        return cls(seed, kills, conversations, heal_at, quiet_at, webhooks, faults)
+        webhooks = webhooks_of(random.Random(f"{seed}:customers"), conversations, heal_at)
+        platform_ahead = random.Random(f"{seed}:platform").choice(PLATFORM_AHEAD)
+        return cls(seed, kills, conversations, heal_at, quiet_at, webhooks, faults, platform_ahead)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -84,7 +87,9 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """Yield a line a step."""
-        yield f"seed {self.seed}: {self.kills} kills, {self.conversations} conversations, whole at {self.heal_at:.1f} s"
+        clock = f", the platforms' clock {self.platform_ahead:+.0f} s" if self.platform_ahead else ""
+        words = f"{self.kills} kills, {self.conversations} conversations, whole at {self.heal_at:.1f} s"
+        yield f"seed {self.seed}: {words}{clock}"
         for step in self.steps:
             yield f"{step.at:8.2f} s  {step}"
 
@@ -133,10 +138,29 @@ WIRE_EVERY, PROVIDER_EVERY, ECHO_EVERY, AGAIN_EVERY = 11.0, 9.0, 25.0, 15.0
 FREEZE_SECONDS = (9.0, 14.0)
 """Above the session's time-out (6 s in the stack) and everything delivery waits for."""
 REPLICA_WARMS_UP = 7.0
-TROUBLES = ("trouble 1", "trouble 2")
+IN_TROUBLE = ("trouble 1", "trouble 2")
 """How many wires and providers may be in trouble at once."""
 SLOWEST_PLATFORM = 0.8
 """Seconds; a platform that takes a request and does it later than delivery looks is the one thing nobody can know."""
+
+
+SKEW_EVERY, TROUBLE_EVERY = 20.0, 20.0
+AHEAD = (-120.0, -60.0, -30.0, -5.0, 5.0, 30.0, 60.0, 120.0)
+"""Seconds by which a service's clock may differ."""
+PLATFORM_AHEAD = (*(0.0,) * 6, *AHEAD)
+WRONG_ANSWER = 0.5
+"""How many of the model's troubles are wrong answers."""
+WRONG_ANSWERS = (
+    (400, '{"error":{"message":"json_validate_failed","type":"invalid_request_error","code":"json_validate_failed"}}'),
+    (200, '{"error":{"message":"upstream is away","code":502}}'),
+    (200, '{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":null}}]}'),
+    (200, '{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"<think>hm"}}]}'),
+    (200, '{"choices":[]}'),
+    (200, "<html>Bad gateway</html>"),
+    (200, 'data: {"choices":[]}'),
+    (404, '{"error":{"message":"The model does not exist","type":"invalid_request_error"}}'),
+)
+"""What model servers are known to answer when something is wrong: a status and a body."""
 
 
 def places_of(service: Service) -> tuple[str, ...]:
@@ -146,33 +170,11 @@ def places_of(service: Service) -> tuple[str, ...]:
     )
 
 
-@dataclass
-class _Board:
-    """What is taken when, so that faults overlap within bounds."""
-
-    heal_at: float
-    taken: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-
-    def take(self, resource: str, begin: float, end: float) -> bool:
-        """Take a resource for a while if it is free then and ends before all is healed."""
-        if end > self.heal_at or not self.free(resource, begin, end):
-            return False
-        self.taken.setdefault(resource, []).append((begin, end))
-        return True
-
-    def free(self, resource: str, begin: float, end: float) -> bool:
-        """Tell whether nobody has it then."""
-        return all(end <= other or begin >= until for other, until in self.taken.get(resource, ()))
-
-    def take_one_of(self, resources: Sequence[str], begin: float, end: float) -> bool:
-        """Take the first that is free."""
-        return any(self.take(resource, begin, end) for resource in resources)
-
-
 def _faults(draw: random.Random, kills: int, heal_at: float) -> tuple[Fault, ...]:
-    board = _Board(heal_at)
+    board = Board(heal_at)
     faults: list[Fault] = list(_kills(draw, board, kills, heal_at))
-    makers: tuple[tuple[float, Callable[[random.Random, _Board, float], Iterable[Fault]]], ...] = (
+    makers: tuple[tuple[float, Callable[[random.Random, Board, float], Iterable[Fault]]], ...] = (
+        *LOG_FAULTS,  # first: they need a group to themselves for longest
         (FREEZE_EVERY, _freeze),
         (REPLICA_EVERY, _replica),
         (RESTART_EVERY, _restart),
@@ -180,6 +182,8 @@ def _faults(draw: random.Random, kills: int, heal_at: float) -> tuple[Fault, ...
         (PROVIDER_EVERY, _provider),
         (ECHO_EVERY, _echoes),
         (AGAIN_EVERY, _echoes_again),
+        (SKEW_EVERY, _skew),
+        (TROUBLE_EVERY, _trouble),
     )
     for every, make in makers:
         at = draw.uniform(1.0, every)
@@ -189,7 +193,7 @@ def _faults(draw: random.Random, kills: int, heal_at: float) -> tuple[Fault, ...
     return tuple(sorted(faults, key=lambda fault: (fault.at, str(fault))))
 
 
-def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> Iterator[Kill | KillAt]:
+def _kills(draw: random.Random, board: Board, kills: int, heal_at: float) -> Iterator[Kill | KillAt]:
     pace = heal_at / (kills + 1)
     rested: dict[Victim, float] = dict.fromkeys(get_args(Victim), 0.0)
     at, done = 0.0, 0
@@ -210,7 +214,7 @@ def _kills(draw: random.Random, board: _Board, kills: int, heal_at: float) -> It
             yield Kill(at, victim, newest=newest, named=named, starting=draw.random() < WHATEVER_IT_DOES)
 
 
-def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], at: float) -> Victim:
+def _victim(draw: random.Random, board: Board, rested: Mapping[Victim, float], at: float) -> Victim:
     """Return who is killed: one that has rested, a store only where no other is in trouble."""
     ready = [victim for victim in get_args(Victim) if rested[victim] <= at]
     for victim in sorted(ready, key=lambda one: draw.random() ** (1.0 / WEIGHT[one]), reverse=True):
@@ -220,7 +224,7 @@ def _victim(draw: random.Random, board: _Board, rested: Mapping[Victim, float], 
     return min(ALWAYS, key=lambda one: rested[one])
 
 
-def _freeze(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _freeze(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     """Freeze one that has company, mostly: only then somebody else takes over what it holds."""
     service: Service = draw.choice(("ai", "delivery", "delivery", "ingest"))
     seconds = draw.uniform(*FREEZE_SECONDS)
@@ -234,20 +238,20 @@ def _freeze(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
     yield Freeze(begin, service, seconds)
 
 
-def _replica(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _replica(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     service: Service = draw.choice(("ai", "delivery"))
     seconds = draw.uniform(8.0, 20.0)
     if board.take(f"replica {service}", at, at + seconds):
         yield Replica(at, service, seconds)
 
 
-def _restart(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _restart(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     service: Service = draw.choice(("ingest", "ai", "delivery", "delivery"))
     if board.free("freeze", at, at + 6.0) and board.take("restart", at, at + 6.0):
         yield Restart(at, service)
 
 
-def _wire(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _wire(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     wire: Wire = draw.choice(get_args(Wire))
     how: Break = draw.choice(get_args(Break))
     seconds = 0.5 if how == "drop" else draw.uniform(2.0, 5.0)
@@ -263,7 +267,7 @@ def _wire(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
         yield BreakWire(at, wire, how, seconds, delay)
 
 
-def _provider(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _provider(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     api: Provider = draw.choice(("graph", "manychat", "manychat", "openai"))
     seconds = draw.uniform(2.0, 5.0)
     end = at + seconds
@@ -280,107 +284,39 @@ def _provider(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
             ("slow", draw.uniform(0.2, SLOWEST_PLATFORM), None, None),
         )
     )
-    if board.free(api, at, end) and board.take_one_of(TROUBLES, at, end) and board.take(api, at, end):
-        yield Misbehave(at, api, name, seconds, draw.choice((0.2, 0.5, 1.0)), wait, effect, after)
+    status, body = 0, ""
+    if api == "openai" and draw.random() < WRONG_ANSWER:
+        name, wait, effect, after = (
+            draw.choice(("malformed", "empty", "refusal", "length", *("answer",) * 4)),
+            0.0,
+            None,
+            None,
+        )
+        status, body = draw.choice(WRONG_ANSWERS) if name == "answer" else (0, "")
+    if board.free(api, at, end) and board.take_one_of(IN_TROUBLE, at, end) and board.take(api, at, end):
+        yield Misbehave(at, api, name, seconds, draw.choice((0.2, 0.5, 1.0)), wait, effect, after, status, body)
 
 
-def _echoes(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _skew(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
+    """Give one service another clock. ingest's is set once and at the beginning: one of its machines would not jump."""
+    if board.take("clock of ingest", 0.0, board.heal_at):
+        yield ClockSkew(0.5, "ingest", draw.choice(AHEAD))
+    elif board.free("freeze", at, at + 6.0) and board.take("restart", at, at + 6.0):
+        yield ClockSkew(at, draw.choice(("ai", "delivery", "delivery", "cleanup")), draw.choice(AHEAD))
+
+
+def _trouble(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
+    seconds = draw.uniform(4.0, 9.0)
+    if board.take("another merchant", at, at + seconds):
+        yield MerchantTrouble(at, draw.choice(TROUBLES), seconds)
+
+
+def _echoes(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     way: EchoWay = draw.choice(get_args(EchoWay))
     seconds = draw.uniform(4.0, 9.0)
     if board.take("echoes", at, at + seconds):
         yield BendEchoes(at, way, seconds, draw.uniform(1.5, 5.0) if way == "late" else 0.0)
 
 
-def _echoes_again(draw: random.Random, board: _Board, at: float) -> Iterator[Fault]:
+def _echoes_again(draw: random.Random, board: Board, at: float) -> Iterator[Fault]:
     yield EchoesAgain(at, draw.randint(3, 20))
-
-
-# Customers
-
-WITH_A_PERSON = 0.12
-FORGED = 4
-LAST_WORDS = 0.35
-
-
-def _webhooks(draw: random.Random, conversations: int, heal_at: float) -> tuple[Webhook, ...]:
-    found: list[Webhook] = []
-    for conversation in range(conversations):
-        found += _conversation(draw, conversation, heal_at)
-    for conversation in range(conversations, conversations + FORGED):
-        items = (Say(conversation, 1),)
-        found += [Webhook(draw.uniform(0.0, heal_at), items, forged=True) for _ in range(2)]
-    return tuple(sorted(_batched(draw, found), key=lambda webhook: (webhook.at, str(webhook))))
-
-
-def _conversation(draw: random.Random, conversation: int, heal_at: float) -> list[Webhook]:
-    found: list[Webhook] = []
-    at = draw.uniform(0.0, heal_at * 0.8)
-    number = 0
-    episodes = draw.randint(1, 4)
-    person_at = draw.randint(1, episodes) if draw.random() < WITH_A_PERSON else 0
-    for episode in range(1, episodes + 1):
-        said: list[Webhook] = []
-        how, length, gap, loose = _episode(draw)
-        for _ in range(length):
-            number += 1
-            copies = draw.choice((2, 3, 4)) if draw.random() < 0.1 else 1
-            said.append(Webhook(at, (Say(conversation, number, how),), copies, loose=loose))
-            at += gap * draw.uniform(0.3, 1.0)
-        found += said
-        found += _second_thoughts(draw, said)
-        if episode == person_at:
-            late = draw.choice((0.0, 0.1, 0.3, 1.0, 2.0)) * draw.uniform(0.5, 1.0)
-            found.append(Webhook(at + late, (PersonAnswers(conversation, 1),)))
-        at += draw.uniform(1.0, max(2.0, heal_at / 6))
-        if at >= heal_at:
-            break
-    found = [webhook for webhook in found if webhook.at < heal_at]
-    if draw.random() < LAST_WORDS:
-        found.append(Webhook(heal_at + draw.uniform(0.5, 3.5), (Say(conversation, number + 1),)))
-    return found
-
-
-def _episode(draw: random.Random) -> tuple[How, int, float, bool]:
-    """Return how it is said, in how many messages, with how many seconds between them, and whether in any order."""
-    chance = draw.random()
-    if chance < 0.30:
-        return "text", draw.randint(2, 5), draw.choice((0.05, 0.4, 1.5)), draw.random() < 0.15
-    ways: Sequence[How] = ("text", "text", "text", "text", "long", "story", "postback", "comment", "comment", "live")
-    return draw.choice(ways), 1, 0.1, False
-
-
-def _second_thoughts(draw: random.Random, said: Sequence[Webhook]) -> Iterator[Webhook]:
-    """Yield what happens to a message afterwards: changed, taken back, delivered again."""
-    for webhook in said:
-        say = webhook.items[0]
-        if not isinstance(say, Say):
-            continue
-        chance = draw.random()
-        if say.how == "text" and chance < 0.06:
-            yield Webhook(webhook.at + draw.choice((0.05, 0.5, 3.0)), (Edit(say),))
-        elif say.how == "text" and chance < 0.11:
-            yield Webhook(webhook.at + draw.choice((0.05, 0.5, 3.0)), (Unsend(say),))
-        elif chance < 0.22:
-            yield Webhook(webhook.at + draw.choice((1.0, 8.0, 30.0)), webhook.items, loose=True, again=True)
-
-
-def _batched(draw: random.Random, webhooks: list[Webhook]) -> Iterator[Webhook]:
-    """Put some neighbours into one body, as the platform does when it has much to tell."""
-    waiting: Webhook | None = None
-    for webhook in sorted(webhooks, key=lambda webhook: (webhook.at, str(webhook))):
-        plain = not (webhook.loose or webhook.forged or webhook.again) and webhook.copies == 1
-        if waiting is not None and (webhook.at - waiting.at >= 0.5 or not _apart(waiting, webhook)):
-            yield waiting
-            waiting = None
-        if waiting is not None and plain and len(waiting.items) < 4:
-            waiting = Webhook(webhook.at, (*waiting.items, *webhook.items))
-        elif waiting is None and plain and draw.random() < 0.05:
-            waiting = webhook
-        else:
-            yield webhook
-    if waiting is not None:
-        yield waiting
-
-
-def _apart(one: Webhook, other: Webhook) -> bool:
-    return not {conversation_of(item) for item in one.items} & {conversation_of(item) for item in other.items}

@@ -6,6 +6,8 @@ Times are seconds from the first webhook; `until` is when a step is over.
 from dataclasses import dataclass
 from typing import Literal
 
+from log_steps import LogFault
+
 How = Literal["text", "long", "story", "postback", "comment", "live"]
 Service = Literal["ingest", "ai", "delivery", "cleanup"]
 Victim = Literal["ingest", "ai", "delivery", "cleanup", "kafka", "mongo"]
@@ -75,7 +77,18 @@ class PersonAnswers:
         return f"{self.tag} by a person"
 
 
-Item = Say | Edit | Unsend | PersonAnswers
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """A customer has Meta ask for the erasure of everything that is stored about them; they may write again."""
+
+    conversation: int
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"erase customer {self.conversation}"
+
+
+Item = Say | Edit | Unsend | PersonAnswers | Erase
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +238,9 @@ class BreakWire:
 
 @dataclass(frozen=True, slots=True)
 class Misbehave:
-    """A provider gives some of its calls a bad answer, or none. The fields are those of the sandbox's `FaultRule`."""
+    """A provider gives some of its calls a bad answer, or none. The fields are those of the sandbox's `FaultRule`;
+    an answer of 0 is the behaviour's own.
+    """
 
     at: float
     api: Provider
@@ -235,6 +250,8 @@ class Misbehave:
     wait: float = 0.0
     effect: bool | None = None
     retry_after: float | None = None
+    status: int = 0
+    body: str = ""
 
     @property
     def until(self) -> float:
@@ -244,7 +261,8 @@ class Misbehave:
     def __str__(self) -> str:
         """Name it in the plan."""
         did = {True: " (done all the same)", False: " (not done)", None: ""}[self.effect]
-        return f"{self.api}: {self.behaviour}{did} for {self.seconds:.1f} s, {self.probability:.0%} of calls"
+        answer = f" {self.status} {self.body[:40]}" if self.status else ""
+        return f"{self.api}: {self.behaviour}{answer}{did} for {self.seconds:.1f} s, {self.probability:.0%} of calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +301,58 @@ class EchoesAgain:
         return f"the last {self.count} echoes again"
 
 
-Fault = Kill | KillAt | Restart | Freeze | Replica | BreakWire | Misbehave | BendEchoes | EchoesAgain
+@dataclass(frozen=True, slots=True)
+class ClockSkew:
+    """A service's first process is restarted on a machine whose clock is `ahead` seconds ahead of the others', or
+    behind; it keeps that clock.
+    """
+
+    at: float
+    service: Service
+    ahead: float
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"clock of {self.service} is {self.ahead:+.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantTrouble:
+    """Another merchant is in one of `tenant_troubles.TROUBLES` for a while."""
+
+    at: float
+    trouble: str
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        """When it is over."""
+        return self.at + self.seconds
+
+    def __str__(self) -> str:
+        """Name it in the plan."""
+        return f"another merchant is in trouble: {self.trouble} for {self.seconds:.1f} s"
+
+
+Fault = (
+    Kill
+    | KillAt
+    | Restart
+    | Freeze
+    | Replica
+    | BreakWire
+    | Misbehave
+    | BendEchoes
+    | EchoesAgain
+    | ClockSkew
+    | MerchantTrouble
+    | LogFault
+)
 Step = Webhook | Fault
 
 

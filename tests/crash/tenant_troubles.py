@@ -52,10 +52,18 @@ AT_ONCE = 4
 
 
 class MisbehavingMerchant:
-    """One merchant that gets into trouble. `counts` counts what it did and what it was answered."""
+    """One merchant that gets into trouble. `counts` counts what it did and what it was answered;
+    `pace` makes its customers write less often, or more."""
 
     def __init__(
-        self, stack: Stack, sandbox: SandboxClient, client: httpx2.AsyncClient, *, seed: str, counts: Counter[str]
+        self,
+        stack: Stack,
+        sandbox: SandboxClient,
+        client: httpx2.AsyncClient,
+        *,
+        seed: str,
+        counts: Counter[str],
+        pace: float = 1.0,
     ) -> None:
         if stack.kafka is None or stack.mongo is None:
             raise ValueError("stack: its Kafka and MongoDB must be its own")
@@ -66,6 +74,7 @@ class MisbehavingMerchant:
         self._sandbox = sandbox
         self._client = client
         self._counts = counts
+        self._pace = pace
         self._simulator = Simulator(seed=f"noisy {seed}", account=ACCOUNT)
         self._troubles: Mapping[str, Callable[[], AbstractAsyncContextManager[None]]] = {
             "busy": partial(self._while_posting, partial(self._post_text, "hello")),
@@ -126,7 +135,7 @@ class MisbehavingMerchant:
         async def keep_posting() -> None:
             while True:
                 await asyncio.gather(*(post() for _ in range(AT_ONCE)))
-                await asyncio.sleep(AT_ONCE / per_second)
+                await asyncio.sleep(AT_ONCE / per_second / self._pace)
 
         posting = asyncio.create_task(keep_posting())
         try:
@@ -177,8 +186,8 @@ class MisbehavingMerchant:
         """Append values that are no events under keys of its conversations."""
         with contextlib.suppress(KafkaError, OSError):
             producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
-            await producer.start()
             try:
+                await producer.start()
                 for value, contact in records:
                     await producer.send_and_wait(INTERACTIONS, value, key=f"{ACCOUNT}:{contact}".encode())
                     self._counts["noisy merchant: unreadable records"] += 1

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections import Counter
+from urllib.parse import parse_qs
 
 import httpx2
 import pytest
 from customers import Customers
 from steps import (
     Edit,
+    Erase,
     PersonAnswers,
     Say,
     Unsend,
@@ -18,6 +20,7 @@ from steps import (
 from devkit.sandbox.client import SandboxClient
 from devkit.signing import signed_headers
 from devkit.simulator import Simulator
+from ingest.signed_request import opened as opened_request
 
 SECRET = "s"
 TRIES = 10
@@ -31,14 +34,16 @@ class Ingest:
         self.bodies: list[bytes] = []
         self.signed: list[bool] = []
         self.held: asyncio.Event | None = None
+        self.learnt = 0
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "sandbox":
+            self.learnt += 1
             return httpx2.Response(200, json={"status": None, "learnt": 1})
         raw = request.content
         self.bodies.append(raw)
         wanted = signed_headers(raw, SECRET)["X-Hub-Signature-256"]
-        self.signed.append(request.headers["x-hub-signature-256"] == wanted)
+        self.signed.append(request.headers.get("x-hub-signature-256") == wanted)
         if self.held is not None:
             await self.held.wait()
         answer = self.answers.pop(0) if self.answers else 200
@@ -142,3 +147,27 @@ async def test_a_person_of_the_shop_is_heard_as_an_echo(ingest, customers):
     message = json.loads(ingest.bodies[0])["entry"][0]["messaging"][0]["message"]
     assert message["is_echo"]
     assert customers.sent.people["#c1p1"].acknowledged_at is not None
+
+
+async def test_an_erasure_is_asked_for_until_it_is_accepted_after_what_the_customer_wrote_before(ingest, customers):
+    await customers.deliver(Webhook(0.0, (Say(1, 1),)))
+    ingest.answers = [503, None, 200]
+    await customers.deliver(Webhook(0.0, (Erase(1),)))
+    said, (erased,) = customers.sent.said["#c1m1"], customers.sent.erased
+    asked = {parse_qs(body.decode())["signed_request"][0] for body in ingest.bodies[1:]}
+    assert {opened_request(value, [SECRET]).user_id for value in asked} == {said.contact} == {erased.contact}
+    assert (len(ingest.bodies), len(asked)) == (4, 1)
+    assert said.acknowledged_at <= erased.sent_at <= erased.acknowledged_at
+
+
+async def test_an_erasure_that_nobody_accepted_is_remembered_so(ingest, customers):
+    ingest.answers = [503] * TRIES
+    await customers.deliver(Webhook(0.0, (Erase(1),)))
+    assert customers.sent.erased[0].acknowledged_at is None
+
+
+async def test_the_platform_knows_a_message_before_a_copy_of_it_that_overtakes_it(ingest, customers):
+    await customers.deliver(Webhook(0.0, (Say(3, 2),), again=True, loose=True))
+    assert ingest.learnt == 2  # the message, and that its writer is no subscriber
+    await customers.deliver(Webhook(0.0, (Say(3, 2),)))
+    assert ingest.learnt == 2

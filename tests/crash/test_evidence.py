@@ -7,7 +7,7 @@ import pytest
 from evidence import Backlog, assignments, became, dead, generated, sayings, settled_by, taken
 from history import Became, DeadLetter, Generated, Taken
 
-from common.kafka.dead_letters import CAUSE
+from common.kafka.dead_letters import CAUSE, OFFSET, PARTITION, TOPIC
 
 
 @dataclass
@@ -76,6 +76,11 @@ def test_a_dead_letter_says_why():
     record = Record(event("message.received", "m1", contact_id="c"), headers=[(CAUSE, b"failed 5 times: KeyError")])
     assert dead("t.dlq", record) == DeadLetter("t.dlq", "m1", "failed 5 times: KeyError", "c")
     assert dead("t.dlq", Record(b"\xff")) == DeadLetter("t.dlq", "", "")
+
+
+def test_a_dead_letter_says_where_the_record_lay_that_died():
+    headers = [(TOPIC, b"t"), (PARTITION, b"3"), (OFFSET, b"41"), (CAUSE, None)]
+    assert dead("t.dlq", Record(b"", headers=headers)).origin == ("t", 3, 41)
 
 
 def test_only_what_had_its_effect_was_taken():

@@ -405,7 +405,8 @@ def test_it_says_how_each_unknown_outcome_was_settled(final, found_by, told, how
 def test_every_promise_that_is_judged_can_be_broken():
     """Each name that a check uses is described, so that the report has a line for it."""
     assert set(INVARIANTS) == {
-        *("lost", "twice", "order", "ownership", "forged", "committed_past", "private_reply", "settled")
+        *("lost", "twice", "order", "ownership", "forged", "committed_past", "private_reply", "settled"),
+        *("erased", "foreign"),
     }
 
 

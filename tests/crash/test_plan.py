@@ -133,10 +133,10 @@ def test_a_long_plan_has_everything_in_it():
     plan = Plan.of(1, 200)
     assert {type(step).__name__ for step in plan.steps} == {
         *("Webhook", "Kill", "KillAt", "Restart", "Freeze", "Replica", "BreakWire", "Misbehave", "BendEchoes"),
-        "EchoesAgain",
+        *("EchoesAgain", "ClockSkew", "MerchantTrouble", "ForeignRecords", "Transaction", "ForgeCommits", "Truncate"),
     }
     items = [item for webhook in plan.webhooks for item in webhook.items]
-    assert {type(item).__name__ for item in items} == {"Say", "Edit", "Unsend", "PersonAnswers"}
+    assert {type(item).__name__ for item in items} == {"Say", "Edit", "Unsend", "PersonAnswers", "Erase"}
     assert {item.how for item in items if isinstance(item, Say)} == {
         *("text", "long", "story", "postback", "comment", "live")
     }

@@ -9,7 +9,7 @@ from tenants import JOURNAL_LIMIT, TENANT_SETTINGS, measure, print_line
 from devkit.stack import Stack
 
 SEED = 1
-WITHSTOOD = ("busy", "wrong_model")
+WITHSTOOD = ("busy", "typo", "hanging_webhook", "wrong_model", "poison")
 """The troubles that delay nobody. Those which `make tenants` shows to delay others are in docs/guarantees.md."""
 SECONDS = 6.0
 SHARED_FATE_SECONDS = 4.0
