@@ -15,6 +15,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
+from common.clock import SystemClock
 from common.errors import Permanent
 from common.kafka.progress import PartitionProgress
 
@@ -138,7 +139,7 @@ def _unreadable(partition: TopicPartition, offset: int) -> UnreadableRecord:
         topic=partition.topic,
         partition=partition.partition,
         offset=offset,
-        timestamp=int(time.time() * 1000),
+        timestamp=int(SystemClock().now().timestamp() * 1000),
         timestamp_type=0,
         key=None,
         value=None,
