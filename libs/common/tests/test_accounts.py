@@ -161,3 +161,12 @@ async def test_a_restriction_after_one_that_is_over_is_news_again(db):
     assert await standings.note_news(at(0, "restricted", reason="blocked", until=NOON + timedelta(minutes=5)))
     assert not await standings.note_news(at(4, "restricted", reason="blocked", until=NOON + timedelta(minutes=9)))
     assert await standings.note_news(at(5, "restricted", reason="blocked", until=NOON + timedelta(minutes=10)))
+
+
+@pytest.mark.mongo
+async def test_an_account_that_is_connected_again_works_at_once_in_every_process(db):
+    here, there = MongoStandings(db, keep=60), MongoStandings(db, keep=60)
+    await there.note(Standing("1", "needs_reconnection", "token_expired", since=NOON))
+    assert (await here.of("1")).state == "needs_reconnection"
+    await there.note(Standing("1", since=NOON + timedelta(minutes=1)))
+    assert (await here.of("1")).state == "active"

@@ -84,7 +84,10 @@ def is_news(new: Standing, known: Standing) -> bool:
 
 
 class MongoStandings:
-    """Standings in the database. What was read is believed for `keep` seconds, for at most `most` accounts."""
+    """Standings in the database. That an account works is believed for `keep` seconds, for at most `most` accounts.
+
+    That it is stopped is read again each time: the first message after it was connected again is answered.
+    """
 
     def __init__(self, db: Database, *, keep: float = 5.0, most: int = 10_000) -> None:
         self._collection = db[ACCOUNTS]
@@ -95,7 +98,7 @@ class MongoStandings:
     async def of(self, account_id: str) -> Standing:
         """Return the account's standing. Raises PyMongoError."""
         kept = self._kept.get(account_id)
-        if kept is not None and time.monotonic() - kept[0] < self._keep:
+        if kept is not None and kept[1].state == "active" and time.monotonic() - kept[0] < self._keep:
             return kept[1]
         return self._remembered(_read(account_id, await self._find(account_id)))
 
