@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from cleanup.handlers import privacy_handler
-from common.errors import Permanent
+from common.errors import Paced, Permanent, Retryable
 from common.events.control import Control, ConversationReleased
 from common.events.privacy import DeauthorizationReceived, ErasureRequested, PrivacyRequest
 
@@ -47,3 +48,25 @@ async def test_an_event_of_another_topic_is_refused_for_good():
     released = ConversationReleased(id="r", source="/x", subject="s", time=AT, partitionkey="k", data=control)
     with pytest.raises(Permanent, match="does not belong"):
         await handle(released)
+
+
+@pytest.mark.parametrize("away", [AutoReconnect("gone"), Retryable("Kafka is away"), Paced("later", after=1.0)])
+async def test_an_erasure_waits_for_what_is_away_and_never_grows_too_old(away: Exception):
+    class Away(Noted):
+        async def erase(self, event: ErasureRequested) -> str:
+            raise away
+
+    handle = privacy_handler(Away(), Away())  # type: ignore[arg-type]
+    with pytest.raises(Paced) as waits:
+        await handle(request(ErasureRequested, "one"))
+    assert waits.value.after
+
+
+@pytest.mark.parametrize("final", [Permanent("names nobody"), ValueError("a bug")])
+async def test_an_erasure_that_can_never_be_done_is_not_tried_for_ever(final: Exception):
+    class Final(Noted):
+        async def erase(self, event: ErasureRequested) -> str:
+            raise final
+
+    with pytest.raises(type(final)):
+        await privacy_handler(Final(), Final())(request(ErasureRequested, "one"))  # type: ignore[arg-type]

@@ -7,11 +7,12 @@ import pytest
 from common.erasures import ConversationErased, refuse_if_erased
 from common.erasures import _current as current
 from common.events import AnyEvent
-from common.events.interactions import Message, MessageReceived
+from common.events.interactions import Edit, Message, MessageEdited, MessageReceived
 from common.events.replies import DirectMessage
 from common.kafka.dead_letters import CAUSE
 from delivery.erased import dead_unless_erased, unless_erased
 from delivery.handlers import delivery_handler
+from delivery.platforms.reading import ReadMessage
 
 
 class Erased:
@@ -94,6 +95,22 @@ async def test_the_echo_of_a_reply_that_was_under_way_is_not_an_agents_answer(wo
     assert world.published == []
     await handler(world, erased)(world.echo("mid.8", "An agent typed this"))
     assert [one.type for one in world.published] == ["com.jawab.human.replied.v1"]
+
+
+async def test_a_message_that_is_looked_up_while_its_customer_is_erased_is_not_published(world, erased: Erased):
+    announced = MessageEdited(
+        id="e",
+        source="/i",
+        subject="s",
+        time=world.clock.now(),
+        partitionkey="k",
+        data=Edit(account_id=world.merchant().account_id, contact_id="1000000000000007", mid="m1"),
+    )
+    world.platform.messages["m1"] = ReadMessage("my number is 0770", ())
+    erased.at = 2  # the record was begun before, and the platform has answered meanwhile
+    await handler(world, erased)(announced)
+    assert world.published == []
+    assert erased.ignored == ["e"]
 
 
 class Dead:

@@ -18,7 +18,7 @@ from cleanup.records import ErasureRecords
 from cleanup.second_pass import erase_old
 from cleanup.tombstones import TombstoneWriter
 from common.clock import ManualClock
-from common.erasures import MongoErasures
+from common.erasures import ConversationErased, MongoErasures
 from common.errors import Paced
 from common.events.interactions import INTERACTIONS
 from common.events.outcomes import HumanReplied, HumanReply
@@ -193,6 +193,30 @@ async def test_an_erasure_that_is_killed_between_any_two_steps_is_finished_by_th
     assert await stored(erasing.db) == {}
     await at(erasing, 1, message(mid="m2"))
     assert (await erasing.conversation())["counters"]["received"] == 1
+
+
+async def test_an_erasure_that_stopped_half_way_leaves_nobody_without_an_answer_for_ever(
+    erasing: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    def dies(place: str) -> None:
+        raise Killed(place)
+
+    monkeypatch.setattr(erasure, "failpoint", dies)
+    with pytest.raises(Killed):
+        await eraser(erasing.db, 1).erase(requested())
+    monkeypatch.undo()
+    impatient = MongoErasures(erasing.db, keep=0, max_wait=0.05)
+    erasing.handlers = replace(erasing.handlers, erasures=impatient)
+    async with asyncio.timeout(10):
+        while not erasing.published:
+            try:
+                await at(erasing, 1, message(mid="m2"))
+            except Paced:
+                await asyncio.sleep(0.01)
+    assert erasing.texts() == ["answer"]
+    hand(Record(0))
+    with pytest.raises(ConversationErased):  # what is old stays old
+        await impatient.begin(message())
 
 
 async def test_nothing_of_a_neighbour_or_of_another_account_is_ignored(erasing: Scene):

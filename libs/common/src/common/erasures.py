@@ -37,6 +37,10 @@ log = structlog.get_logger("erasures")
 KEEP_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 AGAIN_AFTER = 1.0
+MAX_WAIT = 900.0
+"""Seconds for which a conversation waits for its erasure, from when this process first saw that it is at work. Then the
+customer is answered: whoever erases has stopped half-way, and silence without an end would be worse.
+"""
 MAX_DIGESTS = 10_000
 REVISION = "revision"
 
@@ -79,8 +83,10 @@ class NoErasures:
 class MongoErasures:
     """The tombstones in the database; what was read is believed for `keep` seconds."""
 
-    def __init__(self, db: Database, *, keep: float = KEEP_SECONDS) -> None:
+    def __init__(self, db: Database, *, keep: float = KEEP_SECONDS, max_wait: float = MAX_WAIT) -> None:
         self._collection = db[TOMBSTONES]
+        self._max_wait = max_wait
+        self._waits: OrderedDict[str, float] = OrderedDict()
         self._keep = keep
         self._read_at = float("-inf")
         self._revision = -1
@@ -98,7 +104,7 @@ class MongoErasures:
         verdicts = {verdict for _, verdict in await self._verdicts(event)}
         if "erased" in verdicts:
             raise ConversationErased(f"{event.id} was received before its person was erased")
-        if "wait" in verdicts:
+        if "wait" in verdicts and self._may_wait(event):
             raise Paced("its conversation is being erased", after=AGAIN_AFTER)
 
     async def note_ignored(self, event: AnyEvent) -> None:
@@ -140,6 +146,16 @@ class MongoErasures:
         """Let every process read the tombstones again within `KEEP_SECONDS`."""
         await self._collection.update_one({"_id": REVISION}, {"$inc": {"number": 1}}, upsert=True)
         self._read_at = float("-inf")
+
+    def _may_wait(self, event: AnyEvent) -> bool:
+        """Tell whether a conversation may wait (still) for its erasure."""
+        since = self._waits.setdefault(event.subject, monotonic())
+        while len(self._waits) > MAX_DIGESTS:
+            self._waits.popitem(last=False)
+        if monotonic() - since < self._max_wait:
+            return True
+        log.error("erasure.not_finished", fix="see cleanup's log: the erasure is tried until it is done")
+        return False
 
     async def _verdicts(self, event: AnyEvent) -> list[tuple[Tombstone, Verdict]]:
         contact_id = getattr(event.data, "contact_id", None)
@@ -184,6 +200,8 @@ class MongoErasures:
                     tombstone = Tombstone.from_document(stored)
                     buckets.setdefault(tombstone.bucket, []).append(tombstone)
                 self._buckets, self._revision = buckets, revision
+                if all(each.done for bucket in buckets.values() for each in bucket):
+                    self._waits.clear()
             self._read_at = began
 
 
