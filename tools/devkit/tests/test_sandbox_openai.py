@@ -200,3 +200,23 @@ async def test_a_scripted_answer_is_given_to_the_message_it_is_for(model, url):
     scripted = await ask(model, "what about warranty?", response_format=STRICT)
     assert json.loads(scripted.choices[0].message.content)["reply"] == "Two years."
     assert (await ask(model, "what about warranty?")).choices[0].message.content != "Two years."
+
+
+async def think(model, **more):
+    more = {"model": "gpt-5-mini", "response_format": STRICT, "max_completion_tokens": 4500, **more}
+    return await model.chat.completions.create(messages=[{"role": "user", "content": "hello"}], **more)
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_tokens", 500), ("temperature", 0.7)])
+async def test_a_model_that_reasons_refuses_what_the_real_one_refuses(model, name, value):
+    with pytest.raises(openai.BadRequestError) as caught:
+        await think(model, **{name: value})
+    assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
+
+
+async def test_thoughts_take_room_from_the_answer(model):
+    answered = await think(model, reasoning_effort="low")
+    assert json.loads(answered.choices[0].message.content)["reply"]
+    assert answered.usage.completion_tokens_details.reasoning_tokens == 128
+    cut = (await think(model, max_completion_tokens=500)).choices[0]
+    assert (cut.finish_reason, cut.message.content) == ("length", "")

@@ -24,10 +24,15 @@ from devkit.sandbox.schema_filling import fill
 from devkit.sandbox.talk import Thought, answer
 from devkit.sandbox.transcription import problem_with, transcribed
 
-MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini")
+MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-5-mini", "o4-mini")
 CONTEXT_TOKENS = 128_000
 MAX_SCRIPTS = 1000
 TOKENS_A_MESSAGE = 4
+
+_REASONING = re.compile(r"^(?:[a-z]{1,20}/)?(?:o\d|gpt-[5-9])")
+"""Models that think before they answer, also behind a router's name."""
+THOUGHTS = {"minimal": 0, "low": 128, "medium": 640, "high": 2560}
+"""Tokens by effort: what they think is cut off with the answer, and medium is what they think by default."""
 
 CUSTOMER_ROLES = frozenset({"user"})
 
@@ -132,6 +137,10 @@ class OpenAIRoom:
         problem = _problem(request)
         if problem:
             return self._error(400, problem, "invalid_request_error")
+        if _REASONING.match(request.fields["model"]) and (param := _not_for_reasoning(request.fields)):
+            instead = " Use 'max_completion_tokens' instead." if param == "max_tokens" else ""
+            message = f"Unsupported parameter: '{param}' is not supported with this model.{instead}"
+            return self._error(400, message, "invalid_request_error", "unsupported_parameter", param=param)
         if _tokens_of_messages(request.fields["messages"]) > CONTEXT_TOKENS:
             return self._context_length()
         return self._complete(call)
@@ -167,9 +176,12 @@ class OpenAIRoom:
         finish = "stop" if script is None else script.finish_reason
         refusal = None if script is None else script.refusal
         limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
-        if content is not None and (
-            behaviour == "length" or finish == "length" or (limit and _tokens(content) > limit)
-        ):
+        thoughts = _thoughts(fields)
+        if limit and thoughts >= limit:
+            content, finish, limit, thoughts = "", "length", None, limit
+        elif limit:
+            limit -= thoughts
+        if content and (behaviour == "length" or finish == "length" or (limit and _tokens(content) > limit)):
             keep = limit if limit and _tokens(content) > limit else max(1, _tokens(content) // 2)
             content, finish = content[: max(1, len(content) * keep // _tokens(content))], "length"
         if behaviour == "refusal":
@@ -178,7 +190,8 @@ class OpenAIRoom:
             content = None
         if behaviour == "malformed":
             content = '{"reply": "' + thought.reply
-        prompt, completion = _tokens_of_messages(fields["messages"]), _tokens(content or refusal or "")
+        prompt = _tokens_of_messages(fields["messages"])
+        completion = thoughts + _tokens(content or refusal or "")
         self._count += 1
         name = f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}{self._count:016x}"
         body = {
@@ -204,7 +217,7 @@ class OpenAIRoom:
                 "completion_tokens": completion,
                 "total_tokens": prompt + completion,
                 "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": thoughts, "audio_tokens": 0},
             },
             "service_tier": "default",
             "system_fingerprint": "fp_sandbox",
@@ -230,8 +243,10 @@ class OpenAIRoom:
         kind: str,
         code: str | None = None,
         headers: dict[str, str] | None = None,
+        *,
+        param: str | None = None,
     ) -> Answer:
-        body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
         return Answer(status, body, headers or {}, error=code or kind)
 
 
@@ -255,6 +270,19 @@ def _problem(request: Request) -> str:
         if not isinstance(holder, dict) or not isinstance(holder.get("schema"), dict) or not holder.get("name"):
             return "response_format.json_schema: name and schema are needed"
     return ""
+
+
+def _not_for_reasoning(fields: dict[str, Any]) -> str | None:
+    """Return the parameter that a model which reasons does not take."""
+    if "max_tokens" in fields:
+        return "max_tokens"
+    return "temperature" if fields.get("temperature", 1) != 1 else None
+
+
+def _thoughts(fields: dict[str, Any]) -> int:
+    if not _REASONING.match(fields["model"]):
+        return 0
+    return THOUGHTS.get(str(fields.get("reasoning_effort")), THOUGHTS["medium"])
 
 
 def _content(form: Any, thought: Thought, script: Script | None, text: str) -> str:
