@@ -29,7 +29,7 @@ FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LENGTHS = (22, 30, 40, 500, 3_000, 25_000, 100_000)
 """The shortest ones end what would take exponential time, before a longer one never ends."""
 MAX_SECONDS = 0.25
-MAX_SAMPLES = 3
+MAX_SAMPLES = 6
 
 COMPILED_AT_RUN_TIME = {
     # A merchant's own pattern: each search ends by a timeout (`ai.rules.REGEX_SECONDS`).
@@ -219,10 +219,10 @@ def seeds(pattern: str, flags: int) -> list[str]:
     except re.error:  # only the `regex` package reads it
         parts = [[one] for one in "a1 .\n-\"'*_[(<&"]
     whole = sample(parts)
-    singles = list(dict.fromkeys(one for characters in parts for one in characters))[:8]
+    singles = list(dict.fromkeys(one for characters in parts for one in characters))[:16]
     some = singles[:MAX_SAMPLES]
     pairs = [first + second for first in some for second in some if first != second]
-    cuts = [whole[:n] for n in range(1, min(len(whole), 6))]
+    cuts = [whole[:n] for n in range(1, min(len(whole), 10))]
     return list(dict.fromkeys(filter(None, [whole, *singles, *pairs, *cuts])))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-BLOCK = re.compile(r"^```http\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```http\n((?:(?!```)[^\n]*\n)*+)```$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
