@@ -48,7 +48,7 @@ def test_it_is_right_to_within_a_call_and_a_second_wherever_ours_stands(ahead, c
     for there, back, pause in calls:
         machines.ask(there, back)
         shortest = min(a + b for a, b, _ in calls[: calls.index((there, back, pause)) + 1])
-        assert machines.error <= (shortest + 1) / 2 + 0.2
+        assert machines.error <= shortest + 1 + 0.2
         machines.wait(pause)
 
 
@@ -83,7 +83,7 @@ def test_our_own_clock_may_be_set_meanwhile():
     machines.ask()
     machines.ours.advance(timedelta(seconds=90))
     assert machines.error <= 1
-    assert machines.clock.offset == pytest.approx(90, abs=1)
+    assert machines.clock.offset == pytest.approx(90, abs=1.3)
     assert not machines.clock.trusted
 
 
@@ -93,6 +93,31 @@ def test_a_platform_clock_that_was_set_is_followed():
     machines.theirs.advance(timedelta(seconds=30))
     machines.ask()
     assert machines.error <= 1
+
+
+@given(calls=st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2), st.floats(0, 70)), min_size=1, max_size=10))
+def test_a_machine_that_agrees_keeps_its_own_clock_which_has_no_steps(calls):
+    machines = Machines(0)
+    for there, back, pause in calls:
+        machines.ask(there, back)
+        machines.wait(pause)
+        assert abs(machines.clock.now() - machines.ours.now()) < timedelta(milliseconds=1)
+        assert machines.clock.offset == pytest.approx(0, abs=0.001)
+
+
+@given(
+    ahead=st.floats(-600, 600),
+    calls=st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2), st.floats(0, 70)), min_size=1, max_size=10),
+)
+def test_an_estimate_that_gets_better_never_goes_back(ahead, calls):
+    machines = Machines(ahead)
+    machines.ask()
+    last = machines.clock.now()
+    for there, back, pause in calls:
+        machines.ask(there, back)
+        assert machines.clock.now() >= last
+        last = machines.clock.now()
+        machines.wait(pause)
 
 
 def test_an_answer_that_took_long_says_too_little():

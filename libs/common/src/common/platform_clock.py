@@ -100,12 +100,15 @@ class RemoteClock:
         bounds = _Bounds(there - received, there + precision - sent, received)
         self._bounds = bounds if self._bounds is None else self._bounds.aged(received).narrowed(bounds)
 
-    def at(self, now: Monotonic) -> float | None:
-        """Return the seconds since 1970 by that clock; None where they are not known to within seconds."""
+    def at(self, now: Monotonic, ours: float) -> float | None:
+        """Return the seconds since 1970 by that clock; None where they are not known to within seconds.
+
+        `ours` is what our own clock says: where that may be right, it is, because it has no steps of a second.
+        """
         bounds = self._bounds
         if bounds is None or now - bounds.at > EXPIRES_AFTER or bounds.width > MAX_WIDTH:
             return None
-        return now + (bounds.low + bounds.high) / 2
+        return min(max(ours, now + bounds.low), now + bounds.high)
 
 
 class PlatformClock:
@@ -117,13 +120,14 @@ class PlatformClock:
         self.machine = machine
         self._remotes = remotes
         self._ticks = ticks
+        self._told = 0.0
 
     @property
     def offset(self) -> float | None:
         """The seconds by which the machine's clock is ahead of the platform's; None where that is not known."""
-        now = self._ticks()
-        there = next((at for remote in self._remotes if (at := remote.at(now)) is not None), None)
-        return None if there is None else self.machine.now().timestamp() - there
+        now, ours = self._ticks(), self.machine.now().timestamp()
+        there = next((at for remote in self._remotes if (at := remote.at(now, ours)) is not None), None)
+        return None if there is None else ours - there
 
     @property
     def known(self) -> bool:
@@ -138,6 +142,13 @@ class PlatformClock:
         return offset is not None and abs(offset) <= MAX_TRUSTED_OFFSET
 
     def now(self) -> datetime:
-        """Return the present moment by the platform's clock; by the machine's own where that is not known."""
+        """Return the present moment by the platform's clock; by the machine's own where that is not known.
+
+        An estimate that gets better never makes it go back: what this process does later has the later moment.
+        """
         now, offset = self.machine.now(), self.offset
-        return now if offset is None or abs(offset) > MAX_CORRECTION else now - timedelta(seconds=offset)
+        if offset is None or abs(offset) > MAX_CORRECTION:
+            return now
+        moment = (now - timedelta(seconds=offset)).timestamp()
+        self._told = max(moment, self._told) if self._told - moment < MAX_WIDTH else moment
+        return now if self._told == now.timestamp() else datetime.fromtimestamp(self._told, UTC)

@@ -60,8 +60,9 @@ class ClockWatch:
         """Ask everybody what time it is, and set the gauge."""
         await asyncio.gather(*(api.call("GET", "/", name="clock") for api in self._apis), self._ask_the_database())
         for name, remote in self._remotes.items():
-            there = remote.at(monotonic())
-            offset = float("nan") if there is None else self._clock.machine.now().timestamp() - there
+            ours = self._clock.machine.now().timestamp()
+            there = remote.at(monotonic(), ours)
+            offset = float("nan") if there is None else ours - there
             self._metrics.clock_offset.labels(name).set(offset)
             if abs(offset) > MAX_TRUSTED_OFFSET:
                 log.warning("clock.differs", peer=name, seconds=round(offset, 1))
