@@ -175,7 +175,7 @@ class OpenAIRoom:
         content: str | None = _content(fields.get("response_format"), thought, script, text)
         finish = "stop" if script is None else script.finish_reason
         refusal = None if script is None else script.refusal
-        limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
+        limit: int | None = fields.get("max_completion_tokens") or fields.get("max_tokens")
         thoughts = _thoughts(fields)
         if limit and thoughts >= limit:
             content, finish, limit, thoughts = "", "length", None, limit
