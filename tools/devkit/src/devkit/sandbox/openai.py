@@ -175,12 +175,11 @@ class OpenAIRoom:
         content: str | None = _content(fields.get("response_format"), thought, script, text)
         finish = "stop" if script is None else script.finish_reason
         refusal = None if script is None else script.refusal
-        limit: int | None = fields.get("max_completion_tokens") or fields.get("max_tokens")
-        thoughts = _thoughts(fields)
-        if limit and thoughts >= limit:
-            content, finish, limit, thoughts = "", "length", None, limit
-        elif limit:
-            limit -= thoughts
+        limit: int = fields.get("max_completion_tokens") or fields.get("max_tokens") or 0
+        thoughts = min(_thoughts(fields), limit or CONTEXT_TOKENS)
+        if thoughts and thoughts == limit:
+            content, finish = "", "length"
+        limit -= min(thoughts, limit)
         if content and (behaviour == "length" or finish == "length" or (limit and _tokens(content) > limit)):
             keep = limit if limit and _tokens(content) > limit else max(1, _tokens(content) // 2)
             content, finish = content[: max(1, len(content) * keep // _tokens(content))], "length"
