@@ -215,6 +215,14 @@ async def test_a_flow_may_have_sent_any_message(store):
     ]
 
 
+async def test_a_part_is_read_as_it_was_planned_and_dated(store):
+    row = opened("planned")
+    row = replace(row, parts=(ledger.Part("a", start=0, end=7), ledger.Part("b", start=8, end=15)))
+    row = ledger.begin(row, "graph", NOW, at_platform_time=True)
+    await store.insert(row)
+    assert await store.find("rep_planned") == row
+
+
 async def test_an_own_comment_finds_the_public_answers_with_its_text_that_are_under_way(store):
     def public(number, **changes):
         row = opened(number, action=CommentReply(comment_id=f"c{number}", parent_id="top", text="Thanks"))
