@@ -57,6 +57,13 @@ def choices(*messages):
     return whole(choices=made)
 
 
+def streamed(*pieces, finish="stop"):
+    chunks = [{"model": "m", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    chunks += [{"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": {"prompt_tokens": 3}}]
+    lines = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    return http(f"{lines}data: [DONE]\n\n", content_type="text/event-stream")
+
+
 class Row(NamedTuple):
     name: str
     script: list
@@ -113,6 +120,7 @@ WRONG = [
     Row("line breaks inside a string", [answered('{"reply": "hello", "note": "a\nb"}')], READ, 1),
     Row("a byte order mark", [http(b"\xef\xbb\xbf" + answered().split(b"\r\n\r\n", 1)[1])], READ, 1),
     Row("a wrong content type", [http(answered().split(b"\r\n\r\n", 1)[1], content_type="text/html")], READ, 1),
+    Row("a stream nobody asked for", [streamed(GOOD[:9], GOOD[9:])], READ, 1),
     Row("no usage", [answered(usage={"prompt_tokens": None})], READ, 1),
     Row(
         "usage that is not a number",
@@ -163,6 +171,10 @@ WRONG = [
         "not_valid",
         AGAIN,
     ),
+    Row("a stream of nothing", [streamed()], "not_valid", AGAIN),
+    Row("a stream that is cut off", [streamed('{"reply": "he', finish="length")], "truncated", AGAIN),
+    Row("a stream with an error", [http('data: {"error": {"code": 429}}\n\n')], "rate_limited", AGAIN),
+    Row("a stream of lists", [http("data: [1]\ndata: 2\ndata: null\n")], "not_valid", AGAIN),
     Row("words without a form", [answered("Hello, how can I help?")], "not_valid", AGAIN),
     Row("a reply of blanks", [answered('{"reply": " \\n\\t"}')], "not_valid", AGAIN),
     Row("a reply that cannot be seen", [answered('{"reply": "\\u200b\\u200d\\u2060\\ufeff"}')], "not_valid", AGAIN),

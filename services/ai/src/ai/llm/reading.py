@@ -30,11 +30,37 @@ _UNREADABLE = (ValidationError, ValueError, TypeError, RecursionError)
 
 def read_body(body: bytes) -> Completion:
     """Return the completion in the body of an answer of HTTP 200. Raises ModelFailed."""
+    text = body.decode("utf-8", "replace").lstrip("\ufeff").strip()
     try:
-        response = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+        response = _streamed(text) if text.startswith("data:") else json.loads(text)
     except (ValueError, RecursionError):
         raise ModelFailed("not_valid") from None
     return read_completion(response)
+
+
+def _streamed(text: str) -> object:
+    """Put together what a server streamed although nobody asked it to: the content of its chunks, in order.
+
+    A chunk with an error is the whole answer then. Raises ValueError.
+    """
+    lines = (line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:"))
+    chunks = [json.loads(line) for line in lines if line and line != "[DONE]"]
+    content, finish = "", None
+    for chunk in chunks:
+        if error_in_answer(chunk) is not None:
+            return chunk
+        choices = _member(chunk, "choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        piece = _member(_member(choice, "delta"), "content")
+        content += piece if isinstance(piece, str) else ""
+        finish = _member(choice, "finish_reason") or finish
+    spent = next((used for chunk in reversed(chunks) if (used := _member(chunk, "usage"))), None)
+    message = {"content": content}
+    return {
+        "model": _member(chunks[0], "model") if chunks else "",
+        "choices": [{"message": message, "finish_reason": finish}],
+        "usage": spent,
+    }
 
 
 def read_completion(response: object) -> Completion:
