@@ -1,6 +1,6 @@
 """What a server takes in a request: guessed from the model's name, then learnt from what the server refuses. Pure.
 
-Names of models say little: a router puts its own before them, an Azure deployment is called what somebody typed, and
+Names of models say little: a router puts its own before them, an Azure deployment has a name of its own, and
 servers that speak the same API take different parts of it. The server's own refusal says which parameter it was
 (`error.param`, else the words), so the next request leaves it out, or uses the one that takes its place. What is
 learnt is kept for `MAX_AGE`; nothing of it is secret. A refusal that names nothing is only a hint: the plainest
