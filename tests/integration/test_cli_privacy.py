@@ -101,7 +101,7 @@ def test_a_dry_run_and_what_is_not_confirmed_ask_for_nothing(jawab, kafka, mongo
     before = len(requests(kafka))
     code, out, _ = jawab("privacy", "erase", CONTACT, "--dry-run", "--json")
     assert code == 0
-    assert json.loads(out)["persons"][0]["found"] == {
+    assert json.loads(out)["customers"][0]["found"] == {
         MESSAGES: 1,
         DECISIONS: 1,
         DELIVERIES: 1,
@@ -121,7 +121,7 @@ def test_an_erasure_is_asked_for_on_the_topic_and_written_down_without_a_name(ja
     before = len(requests(kafka))
     code, out, _ = jawab("privacy", "erase", "--file", str(file), "--by", "Huda", "--yes", "--json")
     assert code == 0
-    codes = {one["person"]: one["code"] for one in json.loads(out)["persons"]}
+    codes = {one["customer"]: one["code"] for one in json.loads(out)["customers"]}
     made = requests(kafka)[before:]
     assert {one.data.user_id: one.data.code for one in made} == codes
     assert {one.data.account_id for one in made} == {None}
@@ -139,15 +139,15 @@ def test_an_export_holds_all_of_one_person_and_nothing_of_another(jawab, mongo_u
     assert (code, said.count("\n") >= 1) == (0, True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     whole = file.read_text(encoding="utf-8")
-    (person,) = json.loads(whole)["persons"]
-    assert {name: len(documents) for name, documents in person["stored"].items()} == {
+    (customer,) = json.loads(whole)["customers"]
+    assert {name: len(documents) for name, documents in customer["stored"].items()} == {
         MESSAGES: 1,
         DECISIONS: 1,
         DELIVERIES: 1,
         CONVERSATIONS: 1,
         CONTACTS: 1,
     }
-    assert person["stored"][DECISIONS][0]["replies"] == [{"id": "r"}]
+    assert customer["stored"][DECISIONS][0]["replies"] == [{"id": "r"}]
     assert NEIGHBOUR not in whole
     assert [one["action"] for one in audit(mongo_url)] == ["export"]
     code, _, said = jawab("privacy", "export", CONTACT, "--output", str(file))

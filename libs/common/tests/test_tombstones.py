@@ -1,4 +1,4 @@
-"""What is known of an erased person: by the place in the log, by ids, by the platform's time, and by nothing else."""
+"""What is known of an erased customer: by the place in the log, by ids, by the platform's time, and by nothing else."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ from common.events.interactions import (
     ReactionReceived,
 )
 from common.kafka.dead_letters import OFFSET, PARTITION, TOPIC, origin_of
-from common.tombstones import BUCKETS, Position, Tombstone, bucket_of, digest_of, person_digest, seen_at
+from common.tombstones import BUCKETS, Position, Tombstone, bucket_of, customer_digest, digest_of, seen_at
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOPIC_NAME = "interactions.received.v1"
@@ -25,7 +25,7 @@ CUT_MS = round(AT.timestamp() * 1000)
 def tombstone(*, done: bool = True, cut: tuple[int, ...] = (10, 0), seen: tuple[str, ...] = (), **more: object):
     return Tombstone(
         code=CODE,
-        person="digest",
+        customer="digest",
         bucket=0,
         account_id=None,
         done=done,
@@ -116,7 +116,7 @@ def test_a_person_is_in_one_bucket_of_many(contact: str):
 
 
 def test_a_digest_needs_the_requests_code():
-    assert person_digest("5", "a") != person_digest("5", "b")
+    assert customer_digest("5", "a") != customer_digest("5", "b")
     assert digest_of("a", "m") != digest_of("b", "m")
 
 

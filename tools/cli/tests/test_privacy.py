@@ -45,7 +45,7 @@ def test_a_file_of_a_mail_of_metas_is_read_as_it_is(tmp_path: Path):
 def test_a_line_that_is_no_id_is_named_and_nothing_is_done(tmp_path: Path, text: str):
     file = tmp_path / "ids.txt"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(Failure, match="line 2 of the file is not a person's id"):
+    with pytest.raises(Failure, match="line 2 of the file is not a customer's id"):
         named(file=file)
 
 

@@ -1,7 +1,7 @@
-"""Asks, before something is stored or sent, whether the person it is about was erased meanwhile.
+"""Asks, before something is stored or sent, whether the customer it is about was erased meanwhile.
 
-Every service that stores or sends something of a person asks: when it begins with a record, and again before it writes
-what took it long to make. Tombstones are few and change seldom, so they are kept here and a revision tells whether any
+Every service that stores or sends something of a customer asks: when it begins with a record, and again before it
+writes what took it long to make. Tombstones are few and change seldom, so they are kept here and a revision tells whether any
 changed: one small read a second, whatever the traffic. An answer is at most `KEEP_SECONDS` old; whoever erases waits
 longer than that between the tombstone and the first deletion (`SETTLE_SECONDS`), so nobody stores behind its back
 except a process that stood still in between. The second pass is for that.
@@ -25,9 +25,9 @@ from common.tombstones import (
     Tombstone,
     Verdict,
     bucket_of,
+    customer_digest,
     digest_of,
     ids_of,
-    person_digest,
     received_at,
     seen_at,
 )
@@ -46,7 +46,7 @@ REVISION = "revision"
 
 
 class ConversationErased(Exception):
-    """The record in hand was received before its person was erased: nothing of it is stored, sent or answered."""
+    """The record in hand was received before its customer was erased: nothing of it is stored, sent or answered."""
 
 
 class Erasures(Protocol):
@@ -57,11 +57,11 @@ class Erasures(Protocol):
         ...
 
     async def note_ignored(self, event: AnyEvent) -> None:
-        """Count a record that was ignored because its person was erased, and remember that it was."""
+        """Count a record that was ignored because its customer was erased, and remember that it was."""
         ...
 
     async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:
-        """Tell whether a message with this id or one of these fingerprints is one that Jawab sent before an erasure."""
+        """Return whether Jawab sent a message with this id or fingerprint before an erasure."""
         ...
 
 
@@ -100,10 +100,10 @@ class MongoErasures:
         await self.refuse(event)
 
     async def refuse(self, event: AnyEvent) -> None:
-        """Raise ConversationErased for what was received before its person was erased, Paced while that is at work."""
+        """Raise ConversationErased for what was received before an erasure, Paced while one is at work."""
         verdicts = {verdict for _, verdict in await self._verdicts(event)}
         if "erased" in verdicts:
-            raise ConversationErased(f"{event.id} was received before its person was erased")
+            raise ConversationErased(f"{event.id} was received before its customer was erased")
         if "wait" in verdicts and self._may_wait(event):
             raise Paced("its conversation is being erased", after=AGAIN_AFTER)
 
@@ -125,7 +125,7 @@ class MongoErasures:
         log.info("record.of_erased_person_ignored", type=event.type)
 
     async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:
-        """Tell whether Jawab sent, or was sending, a message with this id or fingerprint before an erasure.
+        """Return whether Jawab sent, or was sending, a message with this id or fingerprint before an erasure.
 
         A fingerprint counts once: its echo's copies are known by their id from then on, and the same words of an agent
         are the agent's.
@@ -148,7 +148,7 @@ class MongoErasures:
         self._read_at = float("-inf")
 
     def _may_wait(self, event: AnyEvent) -> bool:
-        """Tell whether a conversation may wait (still) for its erasure."""
+        """Return whether a conversation may wait (still) for its erasure."""
         since = self._waits.setdefault(event.subject, monotonic())
         while len(self._waits) > MAX_DIGESTS:
             self._waits.popitem(last=False)
@@ -171,14 +171,14 @@ class MongoErasures:
         found = []
         for tombstone in self._buckets.get(bucket_of(contact_id), ()):
             of_account = tombstone.account_id in {None, account_id}
-            if of_account and await self._digest(contact_id, tombstone.code) == tombstone.person:
+            if of_account and await self._digest(contact_id, tombstone.code) == tombstone.customer:
                 found.append(tombstone)
         return found
 
     async def _digest(self, contact_id: str, code: str) -> str:
         known = self._digests.get((contact_id, code))
         if known is None:
-            known = await asyncio.to_thread(person_digest, contact_id, code)
+            known = await asyncio.to_thread(customer_digest, contact_id, code)
             self._digests[contact_id, code] = known
             while len(self._digests) > MAX_DIGESTS:
                 self._digests.popitem(last=False)
@@ -205,7 +205,7 @@ class MongoErasures:
             self._read_at = began
 
 
-_current: ContextVar[tuple[MongoErasures, AnyEvent] | None] = ContextVar("record that may be of an erased person")
+_current: ContextVar[tuple[MongoErasures, AnyEvent] | None] = ContextVar("record that may be of an erased customer")
 
 
 async def refuse_if_erased() -> None:

@@ -30,7 +30,7 @@ class JobStatus:
     next_run: datetime | None = None
 
     def is_overdue(self, now: datetime) -> bool:
-        """Tell whether a job has not succeeded for `MISSED` intervals."""
+        """Return whether a job has not succeeded for `MISSED` intervals."""
         return now - (self.last_success or self.since) > timedelta(seconds=self.interval * MISSED)
 
     def as_json(self) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def encode(jobs: Mapping[str, JobStatus]) -> str:
 def decode(text: str) -> dict[str, JobStatus]:
     """Read what `encode` wrote; nothing where it is something else."""
     try:
-        told = json.loads(text)
-        return {str(name): _read(fields) for name, fields in told.items()}
+        data = json.loads(text)
+        return {str(name): _read(fields) for name, fields in data.items()}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return {}
 

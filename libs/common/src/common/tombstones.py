@@ -1,4 +1,4 @@
-"""What stays of a person who was erased: enough to know their old records again, nothing that says who they are.
+"""What stays of a customer who was erased: enough to know their old records again, nothing that says who they are.
 
 An erasure cannot remove what lies in Kafka, what the platform delivers again, or what a service is just working on. So
 before anything is deleted it writes a tombstone, and every service that stores or sends asks it first:
@@ -6,13 +6,13 @@ before anything is deleted it writes a tombstone, and every service that stores 
 - `cut`: where each partition of the conversation topics ended. A record before it was received before the erasure, by
   the log's own order. `cut_ms` guards against another log under the same name: a topic that was created again begins at
   offset 0, but its records are younger than the erasure.
-- `seen`: digests of the ids of what the person had written. The platform delivers again for up to 36 hours, behind the
-  cut; ids are derived, so a copy has the id of the first.
-- `seen_until`: the latest moment, by the platform's clock, at which the person had done something. It tells old from
-  new where nothing is stored under an id: reactions, receipts, referrals. No clock of ours is compared with it.
+- `seen`: digests of the ids of what the customer had written. The platform delivers again for up to 36 hours, behind
+  the cut; ids are derived, so a copy has the id of the first.
+- `seen_until`: the latest moment, by the platform's clock, at which the customer had done something. It separates old
+  from new where nothing is stored under an id: reactions, receipts, referrals. No clock of ours is compared with it.
 - `own`: digests of the messages that the account had sent or was sending. Their echoes are nobody's answer.
 
-What the person does afterwards is none of these: it is a new conversation.
+What the customer does afterwards is none of these: it is a new conversation.
 
 Whom a tombstone is about is kept as a slow salted digest (scrypt, the request's code is the salt) beside 20 bits of a
 fast one: the slow one is computed for one conversation in a million, and a copy of the database names nobody. Pure.
@@ -69,10 +69,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Tombstone:
-    """What stays of one erasure. Without `account_id` it is about the person with every account."""
+    """What stays of one erasure. Without `account_id` it is about the customer with every account."""
 
     code: str
-    person: str = field(repr=False)
+    customer: str = field(repr=False)
     bucket: int
     account_id: str | None
     done: bool
@@ -87,7 +87,7 @@ class Tombstone:
         """Read what was stored."""
         return cls(
             code=document["_id"],
-            person=document["person"],
+            customer=document["customer"],
             bucket=document["bucket"],
             account_id=document.get("account_id"),
             done=document["state"] == "done",
@@ -99,14 +99,14 @@ class Tombstone:
         )
 
     def is_before_cut(self, position: Position) -> bool:
-        """Tell whether a record had been received when the person was erased, as far as its place in the log tells."""
+        """Return whether a record had been received before the erasure, by its place in the log."""
         ends = self.cut.get(position.topic, ())
         if position.partition >= len(ends) or position.offset >= ends[position.partition]:
             return False
         return position.written_ms <= self.cut_ms + ANOTHER_LOG_MS
 
     def verdict(self, event: AnyEvent, positions: Sequence[Position]) -> Verdict:
-        """Decide about an event of this person. `positions` are its record's, and where that was first, if it moved."""
+        """Decide about an event of this customer. `positions`: where its record lies, and where it lay first."""
         if any(self.is_before_cut(position) for position in positions):
             return "erased"
         if event.topic == INTERACTIONS and self._is_seen(event):
@@ -114,7 +114,7 @@ class Tombstone:
         return "new" if self.done else "wait"
 
     def _is_seen(self, event: AnyEvent) -> bool:
-        """Tell whether an interaction is a copy of one from before, or about a message from before."""
+        """Return whether an interaction is a copy of one from before, or about a message from before."""
         if any(digest_of(self.code, one) in self.seen for one in ids_of(event)):
             return True
         if isinstance(event, KNOWN_BY_ID) or self.seen_until is None:
@@ -132,12 +132,12 @@ def ids_of(event: AnyEvent) -> tuple[str, ...]:
 
 
 def bucket_of(contact_id: str) -> int:
-    """Return which of `BUCKETS` a person is in: far too few to tell who."""
+    """Return which of `BUCKETS` a customer is in: far too few to know who."""
     return int.from_bytes(hashlib.sha256(contact_id.encode()).digest()[:8]) % BUCKETS
 
 
-def person_digest(contact_id: str, code: str) -> str:
-    """Return scrypt of a person's id with the request's code as salt: about 50 ms of a processor, for each guess."""
+def customer_digest(contact_id: str, code: str) -> str:
+    """Return scrypt of a customer's id with the request's code as salt: about 50 ms of a processor, for each guess."""
     return hashlib.scrypt(contact_id.encode(), salt=code.encode(), n=2**14, r=8, p=1, dklen=32).hex()
 
 

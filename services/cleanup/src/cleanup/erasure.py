@@ -114,9 +114,9 @@ class Eraser:
         Replies and outcomes are cut later than what customers did: whatever a service made that did not know of the
         tombstone yet is in its topic by then.
         """
-        person = await disguised(request.user_id, request.code)
+        customer = await disguised(request.user_id, request.code)
         cut = await self._ends([topic.name for topic in SOURCES if topic.keyed_by == "conversation"])
-        await self._tombstones.write(request, person=person, cut=cut, position=_position(), at=self._clock.now())
+        await self._tombstones.write(request, customer=customer, cut=cut, position=_position(), at=self._clock.now())
         failpoint("cleanup.after_tombstone_before_erasing")
         await hold().wait_for(asyncio.ensure_future(asyncio.sleep(self._settle)))  # no work: others may do theirs
         await self._tombstones.move_cut(request.code, await self._ends([REPLIES, OUTCOMES]))

@@ -59,7 +59,7 @@ class Lease:
         return self._term is not None and self._now() - self._sent_at < self._seconds - self._margin
 
     async def keep(self) -> bool:
-        """Add a beat to the lease, or take it if nobody has it; tell whether it is held. Raises PyMongoError."""
+        """Add a beat to the lease, or take it if nobody has it; return whether it is held. Raises PyMongoError."""
         return await self._add_beat() if self._term is not None else await self._take()
 
     async def release(self) -> None:
@@ -70,7 +70,7 @@ class Lease:
             self._term = None
 
     async def _add_beat(self) -> bool:
-        if not self.held:  # somebody may have it by now: only a new term may follow
+        if not self.held:  # another replica may have it by now: only a new term may follow
             self._term, self._seen = None, None
             return False
         sent_at = self._now()

@@ -1,4 +1,4 @@
-"""Strips the ledger's rows of an erased person: what stays keeps a reply from being sent again, and names nobody."""
+"""Strips the ledger's rows of an erased customer: what stays keeps a reply from being sent again, and names nobody."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
 """What cleanup asks of Kafka besides its own subscription: where the topics end, and what one record says.
 
 Both through clients that belong to no group. Where the topics end is asked through one that stays, for all erasures
-that want to know meanwhile: an operator's file may name thousands of persons.
+that want to know meanwhile: an operator's file may name thousands of customers.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from common.mongo import ERASURES, Database
-from common.tombstones import person_digest
+from common.tombstones import customer_digest
 
 State = Literal["erasing", "erased", "nobody"]
 
@@ -87,4 +87,4 @@ class ErasureRecords:
 
 async def disguised(person: str, code: str) -> str:
     """Return scrypt of the person's id with the request's code as salt: about 50 ms a guess."""
-    return await asyncio.to_thread(person_digest, person, code)
+    return await asyncio.to_thread(customer_digest, person, code)

@@ -50,7 +50,7 @@ class StatusBoard(Protocol):
 
 
 def is_due(status: JobStatus, now: datetime) -> bool:
-    """Tell whether a job is to be run. A next run beyond all intervals was written by a clock that was wrong."""
+    """Return whether a job is to be run. A next run beyond all intervals was written by a clock that was wrong."""
     if status.next_run is None or now >= status.next_run:
         return True
     return status.next_run - now > timedelta(seconds=status.interval * (1 + JITTER) + AGAIN_SECONDS)

@@ -2,7 +2,7 @@
 
 That takes a process that stood still between asking for tombstones and writing, for longer than every service needs to
 learn of one. It is known by its id: whoever wrote it, or reads its record again, has noted it on the tombstone by now.
-What the person wrote since is a new conversation and stays.
+What the customer wrote since is a new conversation and stays.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ async def _erase_old(db: Database, conversation: str, tombstone: Tombstone, metr
 
 
 async def _began_anew(db: Database, conversation: str, tombstone: Tombstone) -> bool:
-    """Tell whether the person, or an agent, has done something else in the conversation since the erasure."""
+    """Return whether the customer, or an agent, has done something else in the conversation since the erasure."""
     contact = await db[CONTACTS].find_one({"_id": conversation}) or {}
     talk = await db[CONVERSATIONS].find_one({"_id": conversation}) or {}
     if contact.get("owner") == "human" or talk.get("human_until"):

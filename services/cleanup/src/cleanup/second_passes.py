@@ -50,7 +50,7 @@ class SecondPasses:
         try:
             request = ErasureRequested.from_json(value or b"").data
         except ValidationError:
-            log.error("erasure.request_gone", fix="if the person may have written meanwhile, erase them once more")
+            log.error("erasure.request_gone", fix="if the customer may have written meanwhile, erase them once more")
             return 0
         conversations = await self._eraser.conversations_of(request)
         return await erase_old(self._db, conversations, stored.tombstone, self._metrics)

@@ -1,4 +1,4 @@
-"""Writes what stays of an erased person (`common.tombstones`): first of all, before anything of them is deleted."""
+"""Writes what stays of an erased customer (`common.tombstones`): first of all, before anything of them is deleted."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class TombstoneWriter:
         self,
         request: PrivacyRequest,
         *,
-        person: str,
+        customer: str,
         cut: Mapping[str, Sequence[int]],
         position: Position | None,
         at: datetime,
@@ -45,7 +45,7 @@ class TombstoneWriter:
 
         One that is at work stays as it is: a crash half-way moves no cut. One that is done begins again.
         """
-        whom = {"person": person, "bucket": bucket_of(request.user_id), "account_id": request.account_id}
+        whom = {"customer": customer, "bucket": bucket_of(request.user_id), "account_id": request.account_id}
         begun: dict[str, Any] = {
             "state": "erasing",
             "second_pass_at": None,
@@ -67,7 +67,7 @@ class TombstoneWriter:
         await self._collection.update_one({"_id": code}, {"$set": {"cut": _listed({**known, **cut})}})
 
     async def remember(self, code: str, conversations: Sequence[str], at: datetime) -> None:
-        """Note what the person had done and what the account had sent, before both are deleted.
+        """Note what the customer had done and what the account had sent, before both are deleted.
 
         Doing it again adds what came since. Raises PyMongoError.
         """
@@ -108,7 +108,7 @@ class TombstoneWriter:
                 yield document["last_customer_at"]
 
     async def _ids(self, conversations: Sequence[str]) -> AsyncIterator[str]:
-        """Return the ids of what the person wrote last: of messages, and of what only a decision names (mentions)."""
+        """Return the ids of what the customer wrote last: of messages, and of what only a decision names (mentions)."""
         which = {"conversation_id": {"$in": list(conversations)}}
         async for message in self._db[MESSAGES].find(which, {"_id": 1}).sort([("at", -1)]).limit(MAX_IDS):
             yield message["_id"]

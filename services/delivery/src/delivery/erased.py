@@ -53,7 +53,7 @@ def dead_unless_erased(on_dead_letter: Buried, erasures: Erasures) -> Buried:
 
 
 async def _was_sent_before_erasure(erasures: Erasures, event: AnyEvent) -> bool:
-    """Tell whether an event is the echo of a message that Jawab sent before its customer was erased."""
+    """Return whether an event is the echo of a message that Jawab sent before its customer was erased."""
     if not isinstance(event, EchoReceived) or event.data.contact_id is None:
         return False
     echo = event.data

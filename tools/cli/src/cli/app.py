@@ -42,7 +42,7 @@ COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         RUNNING,
         "Seal merchants' stored keys and tokens again with the newest key.",
     ),
-    ("privacy", "cli.privacy:app", RUNNING, "Erase or export what is stored of persons."),
+    ("privacy", "cli.privacy:app", RUNNING, "Erase or export what is stored of customers."),
     ("token", "cli.tokens:token", RUNNING, "Make a token for the HTTP API of one merchant."),
     ("waiting", "cli.waiting:waiting", LOOKING, "List the conversations that wait for a person."),
     ("conversation", "cli.conversation:conversation", LOOKING, "Show one conversation and what became of each reply."),

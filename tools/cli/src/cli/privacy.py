@@ -1,4 +1,4 @@
-"""`jawab privacy`: erases or exports what is stored of persons, and writes down who asked for it.
+"""`jawab privacy`: erases or exports what is stored of customers, and writes down who asked for it.
 
 An erasure goes the way of Meta's own: a request on `privacy.requests.v1`, which cleanup works off, with a page behind
 its code. So all that holds of one holds of the other.
@@ -29,7 +29,7 @@ from common.kafka.broker import client_connection, kafka_broker, publish
 from common.mongo import MERCHANTS, TOMBSTONES, Database
 from common.settings import KafkaSettings, MerchantSettings
 
-app = App(name="privacy", help="Erase or export what is stored of persons.")
+app = App(name="privacy", help="Erase or export what is stored of customers.")
 
 SOURCE = "/cli"
 WAIT_SECONDS = 120.0
@@ -50,12 +50,12 @@ async def erase(
     wait: bool = False,
     json: bool = False,
 ) -> int:
-    """Erase everything that is stored of persons. It cannot be undone.
+    """Erase everything that is stored of customers. It cannot be undone.
 
     Parameters
     ----------
     ids
-        Persons' ids (digits, as Meta's mails name them), or ACCOUNT:CONTACT.
+        Customers' ids (digits, as Meta's mails name them), or ACCOUNT:CONTACT.
     file
         A text file with one id a line.
     username
@@ -81,7 +81,7 @@ async def erase(
         _say_found(found, json=json)
         if dry_run:
             if json:
-                screen.as_json({"dry_run": True, "persons": [_view(one, counts) for one, counts in found.items()]})
+                screen.as_json({"dry_run": True, "customers": [_view(one, counts) for one, counts in found.items()]})
             return 0
         if not yes:
             _confirm(len(subjects))
@@ -89,7 +89,7 @@ async def erase(
         if wait:
             await _wait(db, list(codes.values()))
         if json:
-            screen.as_json({"persons": [{**_view(one, found[one]), "code": code} for one, code in codes.items()]})
+            screen.as_json({"customers": [{**_view(one, found[one]), "code": code} for one, code in codes.items()]})
             return 0
         for code in codes.values():
             screen.say(f"{screen.OK} {'erased' if wait else 'requested'}: {code}")
@@ -107,12 +107,12 @@ async def export(
     by: str | None = None,
     skip_kafka: bool = False,
 ) -> None:
-    """Write everything that is stored of persons as JSON, to standard output or to a file only you can read.
+    """Write everything that is stored of customers as JSON, to standard output or to a file only you can read.
 
     Parameters
     ----------
     ids
-        Persons' ids, or ACCOUNT:CONTACT.
+        Customers' ids, or ACCOUNT:CONTACT.
     file
         A text file with one id a line.
     username
@@ -129,18 +129,18 @@ async def export(
     who = privacy_audit.operator(by)
     async with opened_database() as db:
         accounts = await _accounts(db)
-        persons = []
+        customers = []
         for subject in subjects_of(ids, file=file, username=username, account=account, accounts=accounts):
             conversations = subject.conversations(accounts)
             counts = await privacy_data.count(db, conversations)
             await _audit(db, subject, "export", who, counts)
-            told: dict[str, Any] = {"person": subject.contact_id, "accounts": subject.account_id or "all"}
-            told["stored"] = await privacy_data.export(db, conversations)
+            data: dict[str, Any] = {"customer": subject.contact_id, "accounts": subject.account_id or "all"}
+            data["stored"] = await privacy_data.export(db, conversations)
             if not skip_kafka:
-                held = conversations if subject.account_id else privacy_data.conversations_in(told["stored"])
-                told["kafka"] = await privacy_data.export_log(client_connection(settings(KafkaSettings)), held)
-            persons.append(told)
-    _write({"exported_at": datetime.now(UTC).isoformat(), "persons": persons}, output)
+                held = conversations if subject.account_id else privacy_data.conversations_in(data["stored"])
+                data["kafka"] = await privacy_data.export_log(client_connection(settings(KafkaSettings)), held)
+            customers.append(data)
+    _write({"exported_at": datetime.now(UTC).isoformat(), "customers": customers}, output)
 
 
 @app.command
@@ -160,7 +160,7 @@ async def status(code: str, *, json: bool = False) -> int:
     if erasure is None:
         raise Failure("no request has this code", "one that was made a moment ago takes some seconds to appear")
     ignored = int(tombstone.get("ignored", 0))
-    told = {
+    data = {
         "state": erasure.state,
         "requested_at": written(erasure.requested_at),
         "done_at": written(erasure.done_at) if erasure.done_at else None,
@@ -169,11 +169,11 @@ async def status(code: str, *, json: bool = False) -> int:
         "second_pass_at": written(at) if (at := tombstone.get("second_pass_at")) else None,
     }
     if json:
-        screen.as_json(told)
+        screen.as_json(data)
         return 0
     shown = screen.table("", "")
     shown.show_header = False
-    for name, value in told.items():
+    for name, value in data.items():
         screen.row(shown, [name.replace("_", " "), str(value) if value is not None else "-"])
     screen.console().print(shown)
     return 0
@@ -188,7 +188,7 @@ async def _accounts(db: Database) -> list[str]:
 
 
 async def _request(db: Database, found: dict[Subject, dict[str, int]], who: str) -> dict[Subject, str]:
-    """Write down and publish a request for each person; return their codes."""
+    """Write down and publish a request for each customer; return their codes."""
     codes: dict[Subject, str] = {}
     broker = kafka_broker(settings(KafkaSettings), client_id="jawab-cli")
     await broker.start()
@@ -212,7 +212,7 @@ async def _audit(db: Database, subject: Subject, action: Any, who: str, found: d
         code=code,
         action=action,
         by=who,
-        person=subject.contact_id,
+        customer=subject.contact_id,
         account_id=subject.account_id,
         found=found,
         at=datetime.now(UTC),
@@ -249,10 +249,10 @@ async def _wait(db: Database, codes: Sequence[str]) -> None:
 
 
 def _confirm(number: int) -> None:
-    """Ask for the number of persons. Raises Failure where it is not given."""
+    """Ask for the number of customers. Raises Failure where it is not given."""
     if not sys.stdin.isatty():
         raise Failure("it is not confirmed, and there is nobody to ask", "say --yes, or see what it is with --dry-run")
-    screen.note(f"This cannot be undone. Type {number}, the number of persons, to erase them:")
+    screen.note(f"This cannot be undone. Type {number}, the number of customers, to erase them:")
     if sys.stdin.readline().strip() != str(number):
         raise Failure("not confirmed: nothing was erased")
 
@@ -262,22 +262,22 @@ def _say_found(found: dict[Subject, dict[str, int]], *, json: bool) -> None:
     for counts in found.values():
         total.update(counts)
     unknown = sum(not any(counts.values()) for counts in found.values())
-    told = ", ".join(f"{number} {name}" for name, number in sorted(total.items()) if number) or "nothing"
-    (screen.note if json else screen.say)(f"{len(found)} persons: {told} stored; {unknown} of them unknown here")
+    data = ", ".join(f"{number} {name}" for name, number in sorted(total.items()) if number) or "nothing"
+    (screen.note if json else screen.say)(f"{len(found)} customers: {data} stored; {unknown} of them unknown here")
 
 
 def _view(subject: Subject, counts: dict[str, int]) -> dict[str, Any]:
-    return {"person": subject.contact_id, "account": subject.account_id or None, "found": counts}
+    return {"customer": subject.contact_id, "account": subject.account_id or None, "found": counts}
 
 
-def _write(told: dict[str, Any], output: Path | None) -> None:
+def _write(data: dict[str, Any], output: Path | None) -> None:
     if output is None:
-        screen.as_json(told)
+        screen.as_json(data)
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Failure(f"--output cannot be written ({type(error).__name__})", "name a new file") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        screen.write_json(told, stream)
+        screen.write_json(data, stream)
     screen.note(f"written to {output.name}, readable by you alone")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cli.failures import Failure
 from common.mongo import PRIVACY_AUDIT, Database
-from common.tombstones import person_digest
+from common.tombstones import customer_digest
 
 MAX_WHO = 100
 
@@ -30,7 +30,7 @@ async def note(
     code: str,
     action: Literal["erase", "export"],
     by: str,
-    person: str,
+    customer: str,
     account_id: str,
     found: Mapping[str, int],
     at: datetime,
@@ -42,7 +42,7 @@ async def note(
             "action": action,
             "by": by,
             "at": at,
-            "person": await asyncio.to_thread(person_digest, person, code),
+            "customer": await asyncio.to_thread(customer_digest, customer, code),
             "account_id": account_id or None,
             "found": dict(found),
         }

@@ -1,4 +1,4 @@
-"""What is stored of one person: read for an export, counted before an erasure. Names the collections once."""
+"""What is stored of one customer: read for an export, counted before an erasure. Names the collections once."""
 
 import base64
 import json

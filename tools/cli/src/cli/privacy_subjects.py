@@ -17,7 +17,7 @@ MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, order=True)
 class Subject:
-    """One person: a contact of one account, or of every account (`account_id` empty)."""
+    """One customer: a contact of one account, or of every account (`account_id` empty)."""
 
     contact_id: str
     account_id: str = ""
@@ -43,7 +43,7 @@ def subjects_of(
     if not subjects:
         raise Failure("nobody is named", "give ids, --file with one id a line, or --username")
     if len(subjects) > MAX_SUBJECTS:
-        raise Failure(f"{len(subjects)} persons are named, at most {MAX_SUBJECTS} are taken", "split the file")
+        raise Failure(f"{len(subjects)} customers are named, at most {MAX_SUBJECTS} are taken", "split the file")
     return subjects
 
 
@@ -51,7 +51,7 @@ def _subject(text: str, account: str | None, where: str) -> Subject:
     named, colon, contact = text.strip().rpartition(":")
     if not CONTACT.fullmatch(contact) or (colon and not ACCOUNT.fullmatch(named)):
         raise Failure(
-            f"{where} is not a person's id",
+            f"{where} is not a customer's id",
             "write digits as Meta names them, or ACCOUNT:CONTACT as `jawab conversation` takes it; a name goes into "
             "--username",
         )
