@@ -1,10 +1,10 @@
 """Asks, before something is stored or sent, whether the customer it is about was erased meanwhile.
 
 Every service that stores or sends something of a customer asks: when it begins with a record, and again before it
-writes what took it long to make. Tombstones are few and change seldom, so they are kept here and a revision tells whether any
-changed: one small read a second, whatever the traffic. An answer is at most `KEEP_SECONDS` old; whoever erases waits
-longer than that between the tombstone and the first deletion (`SETTLE_SECONDS`), so nobody stores behind its back
-except a process that stood still in between. The second pass is for that.
+writes what took it long to make. Tombstones are few and change seldom, so they are kept here, and a revision says
+whether any changed: one small read a second, whatever the traffic. An answer is at most `KEEP_SECONDS` old; cleanup
+waits longer than that between the tombstone and the first deletion (`SETTLE_SECONDS`), so nothing is stored behind its
+back except by a process that stood still in between. The second pass is for that.
 """
 
 import asyncio
