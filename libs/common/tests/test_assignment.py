@@ -235,3 +235,12 @@ async def test_a_broker_that_takes_less_metadata_gets_shorter_notes_and_every_of
     for _ in range(8):
         await assignment.commit_or_warn(consumer)
     assert consumer.commits == [{ONE: 1}]
+
+
+async def test_a_log_that_was_cut_off_while_it_was_read_is_counted_as_replaced(assignment, metrics):
+    await assignment.take_up(Consumer({}, {ONE: (0, 9)}))
+    read(assignment.progress[ONE], 0, 1, 2)
+    progress = assignment.went_back(ONE, 1)
+    assert assignment.progress[ONE] is progress
+    assert (progress.next, progress.mark) == (1, None)
+    assert refused(metrics, "other_log") == 1

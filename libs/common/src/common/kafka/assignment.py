@@ -86,6 +86,7 @@ class Assignment:
     def went_back(self, partition: TopicPartition, offset: int) -> PartitionProgress:
         """Go back with a log that was cut off or made anew: its offsets mean other records now."""
         log.error("partition.went_back", topic=partition.topic, partition=partition.partition, offset=offset)
+        self._metrics.commits_refused.labels("other_log").inc()
         progress = self.progress[partition] = PartitionProgress(offset)
         return progress
 
