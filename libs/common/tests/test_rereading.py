@@ -1,40 +1,97 @@
-"""Reading deferred records again passes over what cannot be parsed."""
+"""Deferred records are read again whatever goes wrong in between."""
 
-from types import SimpleNamespace
-from typing import Any
+import asyncio
 
 from aiokafka import TopicPartition
-from hypothesis import given
-from hypothesis import strategies as st
+from aiokafka.errors import KafkaConnectionError
 
-from common.kafka.rereading import RecordsFrom
+from common.kafka import rereading
+from common.kafka.lease import Lease
+from common.kafka.ownership import Ownership
+from common.kafka.rereading import Rereading
+from common.settings import KafkaSettings
 
-HERE = TopicPartition("t", 0)
+ONE = TopicPartition("t", 1)
+
+
+class Intake:
+    """Has one deferred record, of an account with room, until it was read."""
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
+        self.deferred_partitions = frozenset({ONE})
+
+    def accounts_with_room(self, partition):
+        return {b"shop"} if self.deferred_partitions else set()
+
+    def expire(self, partition, account, *, before):
+        pass
+
+    def first_deferred(self, partition, accounts):
+        return 7
+
+    def readmit(self, partition, records, accounts):
+        self.deferred_partitions = frozenset()
+        return set()
+
+
+class Record:
+    offset = 7
 
 
 class Consumer:
-    """A consumer of a log in which the records at `broken` cannot be parsed, as aiokafka reads it."""
+    """A consumer that fails at what `fails` names, also when it is stopped."""
 
-    def __init__(self, end: int, broken: set[int]) -> None:
-        self._end, self._broken, self._position = end, broken, 0
+    def __init__(self, fails: str) -> None:
+        self.fails = fails
+        self.stopped = False
 
-    def seek(self, _: TopicPartition, offset: int) -> None:
-        self._position = offset
+    def _may_fail(self, name: str) -> None:
+        if self.fails == name:
+            raise KafkaConnectionError
 
-    async def getmany(self, partition: TopicPartition, *, timeout_ms: int, max_records: int) -> dict[Any, list[Any]]:
-        taken = []
-        while self._position < self._end and len(taken) < max_records:
-            if self._position in self._broken:
-                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
-            taken.append(SimpleNamespace(offset=self._position))
-            self._position += 1
-        return {partition: taken} if taken else {}
+    async def beginning_offsets(self, partitions):
+        self._may_fail("beginning_offsets")
+        return dict.fromkeys(partitions, 0)
+
+    def assign(self, partitions):
+        self._may_fail("assign")
+
+    def seek(self, partition, offset):
+        self._may_fail("seek")
+
+    def unsubscribe(self):
+        pass
+
+    async def getmany(self, partition, **_):
+        self._may_fail("getmany")
+        return {partition: [Record()]}
+
+    async def stop(self):
+        self.stopped = True
+        if self.fails:
+            raise OSError
 
 
-@given(st.integers(0, 8), st.integers(0, 30), st.sets(st.integers(0, 30)))
-async def test_every_record_that_can_be_parsed_is_read_in_order_from_an_offset_on(first, end, broken):
-    consumer: Any = Consumer(end, broken)
-    following, read = RecordsFrom(consumer, HERE, first), []
-    while records := await following.next():
-        read += [one.offset for one in records]
-    assert read == [offset for offset in range(first, end) if offset not in broken]
+async def test_each_failure_is_tried_again_with_a_connection_of_its_own(monkeypatch):
+    monkeypatch.setattr(rereading, "AFTER_AN_ERROR", 0.0)
+    ownership = Ownership(Lease(10))
+    ownership.begin()
+    intake = Intake()
+    task = Rereading(KafkaSettings(), intake, ownership)
+    consumers = [Consumer(name) for name in ("beginning_offsets", "assign", "seek", "getmany", "")]
+    left = iter(consumers)
+
+    async def connect():
+        return next(left)
+
+    task._connect = connect
+    running = asyncio.create_task(task.run())
+    async with asyncio.timeout(10):
+        while not consumers[-1].stopped:
+            await asyncio.sleep(0)
+    assert all(consumer.stopped for consumer in consumers)
+    assert not intake.deferred_partitions
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -75,28 +75,28 @@ class Rereading:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def run(self) -> None:
-        """Read deferred records again until cancelled."""
+        """Read deferred records again until cancelled; whatever goes wrong meanwhile is tried again."""
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._intake.room.wait(), IDLE_SECONDS)
                 self._intake.room.clear()
-                if self._intake.deferred_partitions:
+                try:
                     await self._read_all()
-                    await asyncio.sleep(LOOK_SECONDS)
-                else:
+                except Exception as error:  # noqa: BLE001 what is deferred would stay in the log until a restart
+                    log.warning("deferred.not_read", error=type(error).__name__)
                     await self._disconnect()
+                    await asyncio.sleep(AFTER_AN_ERROR)
+                else:
+                    await asyncio.sleep(LOOK_SECONDS)
         finally:
             await self._disconnect()
 
     async def _read_all(self) -> None:
-        try:
-            for partition in self._intake.deferred_partitions:
-                await self._read(partition)
-        except Exception as error:  # noqa: BLE001 whatever it is: what is deferred has to be read again
-            log.warning("deferred.not_read", error=type(error).__name__)
+        for partition in self._intake.deferred_partitions:
+            await self._read(partition)
+        if not self._intake.deferred_partitions:
             await self._disconnect()
-            await asyncio.sleep(AFTER_AN_ERROR)
 
     async def _read(self, partition: TopicPartition) -> None:
         epoch = self._ownership.epoch
@@ -129,4 +129,7 @@ class Rereading:
     async def _disconnect(self) -> None:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+            try:
+                await consumer.stop()
+            except Exception as error:  # noqa: BLE001 it is forgotten either way
+                log.warning("deferred.not_disconnected", error=type(error).__name__)
