@@ -547,7 +547,7 @@ class World:
             "name": "Shop",
             "account_id": ACCOUNT,
             "username": "shop.in.tests",
-            "access_token": self.sealer.seal("graph-token", ACCOUNT, "access_token"),
+            "access_token": self.sealer.seal("graph-token", changes.get("account_id", ACCOUNT), "access_token"),
             "routes": ("manychat", "graph"),
         }
         return Merchant.model_validate({**plain, **changes})

@@ -36,7 +36,7 @@ def test_an_opt_in_that_allows_no_message_over_instagram_gives_none(data):
     assert given(optin(**data)) is None
 
 
-@pytest.mark.parametrize("nonsense", [10**18, -(10**18), 10**400])
+@pytest.mark.parametrize("nonsense", [10**18, -(10**18), 2**63 - 1])
 def test_an_end_that_is_no_moment_is_not_known(nonsense):
     assert given(optin(expires_at_ms=nonsense)) == OptInToken("t", NOW)
 
