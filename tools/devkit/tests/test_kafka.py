@@ -13,7 +13,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from devkit.cache import cache_dir
 from devkit.download import missing_from
-from devkit.kafka import EmbeddedKafka, KafkaUnavailable, Ports, server_properties
+from devkit.kafka import ClientListener, EmbeddedKafka, KafkaUnavailable, Ports, server_properties
 from devkit.kafka_wire import ask_metadata
 from devkit.maven import jars_folder, kafka_jars
 from devkit.ports import free_port, free_ports
@@ -29,7 +29,7 @@ def read_properties(text: str) -> dict[str, str]:
 
 
 def test_clients_are_sent_to_the_advertised_port_and_the_broker_itself_is_not(tmp_path):
-    settings = read_properties(server_properties(Ports(1, 2, 3, 4), tmp_path, 3000))
+    settings = read_properties(server_properties(Ports(1, 2, 3, 4), tmp_path, 3000, ClientListener()))
     assert settings["listeners"].startswith("CLIENT://127.0.0.1:1,INTERNAL://127.0.0.1:2,")
     assert settings["advertised.listeners"] == "CLIENT://127.0.0.1:4,INTERNAL://127.0.0.1:2"
     assert settings["inter.broker.listener.name"] == "INTERNAL"

@@ -30,6 +30,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "delivery.after_publish_before_done": "the outcome is published, the record is not done",
         "delivery.after_unknown_before_publish": "the ledger says unknown, nobody was told",
         "delivery.after_echo_before_done": "an echo resolved a send, its record is not done",
+        "delivery.after_own_comment_before_done": "an own comment resolved a public reply, its record is not done",
         "cleanup.after_tombstone_before_erasing": "the tombstone is written, nothing is deleted",
         "cleanup.between_deletions": "some of a person's documents are deleted",
         "cleanup.after_erasing_before_done": "all of a person's documents are deleted, nothing says so",

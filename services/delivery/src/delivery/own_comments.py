@@ -72,7 +72,7 @@ class OwnComments:
             return
         row, index = found
         await write_arrival(self._ledger, row, index, comment.comment_id, self._clock.now(), by_text=True)
-        failpoint("delivery.after_echo_before_done")
+        failpoint("delivery.after_own_comment_before_done")
         if row.state == "unknown":
             self._metrics.resolved.labels("comment").inc()
             log.info("reply.found", reply=row.reply_id, by="comment", part=index)
