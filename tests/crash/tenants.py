@@ -117,9 +117,10 @@ class Tenants:
             url=f"{stack.url('ingest')}/webhooks/instagram",
             secret=environment["META_APP_SECRET"],
             counts=Counter(),
-            still=lambda: True,
+            still=lambda: time.monotonic() < self._give_up_at,
         )
         self._noisy = MisbehavingMerchant(stack, self._sandbox, client, seed=str(seed), counts=self._counts)
+        self._give_up_at = 0.0
         self._numbers = count(1)
         self._seen = 0
         self._answered: dict[str, float] = {}
@@ -146,17 +147,18 @@ class Tenants:
     ) -> Phase:
         """Let customers write at a steady pace while the trouble lasts, and wait for the answers to them."""
         said: list[Say] = []
+        seconds = seconds or self._seconds
+        self._give_up_at = time.monotonic() + head_start + seconds + ANSWERED_WITHIN
         async with during:
             await asyncio.sleep(head_start)
             async with asyncio.TaskGroup() as group:
-                for _ in range(round((seconds or self._seconds) * CUSTOMERS_PER_SECOND)):
+                for _ in range(round(seconds * CUSTOMERS_PER_SECOND)):
                     say = Say(next(self._numbers), 1)
                     said.append(say)
                     group.create_task(self._customers.deliver(Webhook(0.0, (say,))))
                     await asyncio.sleep(1.0 / CUSTOMERS_PER_SECOND)
             waiting = {self._customers.sent.said[say.tag].contact for say in said}
-            give_up = time.monotonic() + ANSWERED_WITHIN
-            while waiting - self._answered.keys() and time.monotonic() < give_up:
+            while waiting - self._answered.keys() and time.monotonic() < self._give_up_at:
                 await asyncio.sleep(LOOK_SECONDS)
                 await self._look()
         phase = Phase(trouble, tuple(self._answer_to(say) for say in said))
