@@ -34,7 +34,7 @@ layers: ## who may import whom
 	$(RUN) lint-imports
 
 unit: ## tests that need no server
-	$(RUN) pytest libs services tools tests/contract tests/chart tests/fuzz -m "not kafka and not mongo"
+	$(RUN) pytest -n auto --dist loadfile libs services tools tests/contract tests/chart tests/fuzz -m "not kafka and not mongo"
 
 integration: ## tests against real Kafka and the MongoDB wire
 	$(RUN) pytest libs services tools tests/integration -m "kafka or mongo"

@@ -1,6 +1,7 @@
 """What tests of several packages share: a real Kafka and a MongoDB server, started when first asked for."""
 
 import asyncio
+import logging
 from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Iterator
 from itertools import count
@@ -9,6 +10,7 @@ from socket import socket
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from devkit.kafka import EmbeddedKafka
@@ -40,6 +42,17 @@ def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongo]:
 def mongo_url(mongo: EmbeddedMongo) -> str:
     """The URL of a database of the test's own."""
     return mongo.url.replace("/jawab?", f"/test{next(_databases)}?")
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_its_own() -> Iterator[None]:
+    """What a test configures of the logs, or the code it runs, is gone afterwards: tests run in any order."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

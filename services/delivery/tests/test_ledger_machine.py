@@ -272,7 +272,7 @@ def test_the_search_finds_the_double_once_attempting_is_written_after_the_call(m
     failpoints.arm("sabotage.attempting_after_call")
     try:
         with pytest.raises(AssertionError, match="arrived twice"):
-            explore(make_world, "Hello", examples=500, derandomize=True, database=None, phases=[Phase.generate])
+            explore(make_world, "Hello", examples=5000, derandomize=True, database=None, phases=[Phase.generate])
     finally:
         failpoints.arm("")
 
@@ -291,4 +291,4 @@ def test_the_search_finds_the_double_once_the_fence_is_gone(make_world):
         return world
 
     with pytest.raises(AssertionError):
-        explore(without_fence, "Hello", examples=500, derandomize=True, database=None, phases=[Phase.generate])
+        explore(without_fence, "Hello", examples=5000, derandomize=True, database=None, phases=[Phase.generate])

@@ -21,7 +21,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from common.open_connections import OpenConnectionLimits, OpenConnections, source_of_address
 
-log = logging.getLogger("uvicorn.error.connections")
+# Not below uvicorn's own names: its configuration of logging would put the level back.
+log = logging.getLogger("common.http_server")
 log.setLevel(logging.ERROR)
 
 Reason = Literal[
