@@ -11,16 +11,6 @@ from common.service import run
 from common.settings import ServiceSettings
 
 
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 @pytest.mark.parametrize(
     "name",
     ["access_token", "app_secret", "authorization", "text", "message_text", "body", "payload", "phone", "lead", "jwt"],
