@@ -238,6 +238,24 @@ async def test_an_own_comment_finds_the_public_answers_with_its_text_that_are_un
     assert await store.public_replies_under_way("9", "a") == []
 
 
+async def test_what_stands_below_a_comment_is_owned_by_the_answers_to_all_its_customers(store):
+    def public(number, **changes):
+        row = opened(number, action=CommentReply(comment_id=f"c{number}", parent_id="top", text="Thanks"))
+        changed = {"parts": (ledger.Part("a"),), "public_reply_to": None, "conversation_id": f"1:{number}", **changes}
+        return ledger.begin(replace(row, **changed), "graph", NOW)
+
+    named = ledger.arrived(public(1, parts=(ledger.Part("b"),)), 0, "m1", NOW)
+    given_up = ledger.handed_over(ledger.lost_sight(public(2), "reset", NOW), "nobody knows", NOW)
+    elsewhere = public(4, public_reply_under="another")
+    earlier = public(5, at=NOW - timedelta(days=3))
+    sent = ledger.arrived(public(6), 0, "m6", NOW)
+    for row in (named, given_up, public(3), elsewhere, earlier, sent):
+        await store.insert(row)
+    found = await store.public_replies_below("1", "top", NOW, "a", ["m1", "m9"])
+    assert {row.reply_id for row in found} == {"rep_1", "rep_2", "rep_3"}
+    assert await store.public_replies_below("9", "top", NOW, "a", ["m1"]) == []
+
+
 class TestSeen:
     """What the customer has read."""
 

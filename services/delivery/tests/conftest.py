@@ -55,6 +55,7 @@ from delivery.ledger import (
 )
 from delivery.message_lookup import MessageLookup
 from delivery.metrics import DeliveryMetrics, PaceMetrics
+from delivery.mongo import MAY_HAVE_ARRIVED
 from delivery.observations import Observer
 from delivery.own_comments import OwnComments
 from delivery.pace.pacing import pacing
@@ -160,6 +161,25 @@ class MemoryLedger:
             and row.state in {"attempting", "unknown"}
             and row.kind in IN_PUBLIC
             and any(part.key == key for part in row.parts)
+        )
+
+    async def public_replies_below(
+        self, account_id: str, comment_id: str, at: datetime, key: str, message_ids: Sequence[str]
+    ) -> list[Row]:
+        self._called("public_replies_below")
+        return self._latest(
+            row
+            for row in self.rows.values()
+            if row.account_id == account_id
+            and (
+                set(message_ids) & set(row.message_ids)
+                or (
+                    row.state in MAY_HAVE_ARRIVED
+                    and row.public_reply_under == comment_id
+                    and any(part.key == key for part in row.parts)
+                    and at - LONGEST_LIFE <= row.at <= at + AHEAD
+                )
+            )
         )
 
     async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:

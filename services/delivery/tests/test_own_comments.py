@@ -98,3 +98,41 @@ async def test_one_that_comes_before_the_answer_of_the_call_names_what_the_call_
 
 async def test_its_topic_is_the_one_that_delivery_reads():
     assert CommentReceived.topic == INTERACTIONS
+
+
+async def answered_another_customer_alike(world):
+    """Another customer wrote below the same comment and got the same words: theirs is `mid.1`."""
+    other = world.reply(CommentReply(comment_id="c2", parent_id="c1", text=TEXT), decision_id="o", contact_id="8")
+    await world.sender.deliver(other)
+    assert world.row(other).message_ids == ("mid.1",)
+    return other
+
+
+async def lost_before_it_arrived(world):
+    return await lost(world, CommentReply(comment_id="c3", parent_id="c1", text=TEXT), UnknownOutcome("ReadTimeout"))
+
+
+async def test_the_answer_to_another_customer_with_the_same_words_settles_nothing(world):
+    await answered_another_customer_alike(world)
+    event = await lost_before_it_arrived(world)
+    await world.observer.observe(own_comment(world, id_="mid.1"))  # its webhook comes after the call's own answer
+    assert world.row(event).state == "unknown"
+
+
+async def test_the_answer_to_another_customer_with_the_same_words_is_not_found_instead(world):
+    """What is listed below the comment is the other customer's answer: this one never arrived, so it is sent again."""
+    await answered_another_customer_alike(world)
+    event = await lost_before_it_arrived(world)
+    await world.deliver_until_done(event)
+    assert world.row(event).state == "delivered"
+    assert world.row(event).message_ids == ("mid.2",)
+    assert len(world.platform.replies) == 2
+
+
+async def test_two_customers_get_the_same_words_and_one_answer_is_listed_so_nobody_can_tell_whose(world):
+    other = await lost(world, CommentReply(comment_id="c2", parent_id="c1", text=TEXT))
+    event = await lost_before_it_arrived(world)
+    for _ in range(2):
+        await world.deliver_until_done(event)
+        await world.deliver_until_done(other)
+    assert sorted(world.row(one).state for one in (event, other)) != ["delivered", "delivered"]

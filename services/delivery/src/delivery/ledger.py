@@ -62,9 +62,6 @@ IN_THE_THREAD = frozenset(action.model_fields["kind"].default for action in (*IN
 FLOW: str = Flow.model_fields["kind"].default
 """The kind of reply that becomes nobody here knows how many messages."""
 
-READ_WITHIN = timedelta(days=30)
-"""For how long a reply may be read for the first time and still be marked as seen."""
-
 MOST_ROWS = 200
 """How many rows are read at once. Whoever is given this many has not seen all there are."""
 
@@ -385,8 +382,14 @@ class Ledger(Protocol):
         ...
 
     async def public_replies_under_way(self, account_id: str, key: str) -> list[Row]:
-        """Return the account's public answers with this text's fingerprint of which it is not known yet whether they
-        arrived; of more than MOST_ROWS the latest.
+        """Return the account's public answers with this text's fingerprint that are under way: at most MOST_ROWS."""
+        ...
+
+    async def public_replies_below(
+        self, account_id: str, comment_id: str, at: datetime, key: str, message_ids: Sequence[str]
+    ) -> list[Row]:
+        """Return the rows, whichever customer they answer, that may be what stands below a comment: those with one of
+        `message_ids`, and public answers from about `at` with this text's fingerprint that may have arrived.
         """
         ...
 

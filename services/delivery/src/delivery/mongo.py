@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -19,15 +19,20 @@ from delivery.ledger import (
     LONGEST_LIFE,
     MOST_ROWS,
     OPEN,
-    READ_WITHIN,
     CommentTaken,
     Part,
     Row,
+    State,
     to_milliseconds,
 )
 from delivery.rules.opt_ins import MOST_KEPT, OptInToken
 
 ROW_FIELDS = frozenset(field.name for field in fields(Row)) - {"reply_id", "parts"}
+READ_WITHIN = timedelta(days=30)
+"""For how long a reply may be read for the first time and still be marked as seen."""
+
+MAY_HAVE_ARRIVED: Sequence[State] = ("attempting", "handed_to_human", "unknown")
+"""States of a row a part of which may have arrived under an id that nobody here knows."""
 PART_FIELDS = frozenset(field.name for field in fields(Part))
 
 
@@ -114,6 +119,22 @@ class MongoLedger:
         open_ones = {"state": {"$in": ["attempting", "unknown"]}, "account_id": account_id}
         return await self._latest({**open_ones, "kind": {"$in": sorted(IN_PUBLIC)}, "parts.key": key})
 
+    async def public_replies_below(
+        self, account_id: str, comment_id: str, at: datetime, key: str, message_ids: Sequence[str]
+    ) -> list[Row]:
+        """Return the rows, whichever customer they answer, that may be what stands below a comment: those with one of
+        `message_ids`, and public answers from about `at` with this text's fingerprint that may have arrived.
+        """
+        owner = {"message_ids": {"$in": list(message_ids)}, "account_id": account_id}
+        unnamed = {
+            "state": {"$in": MAY_HAVE_ARRIVED},
+            "at": _about(at),
+            "account_id": account_id,
+            "public_reply_under": comment_id,
+            "parts.key": key,
+        }
+        return await self._latest({"$or": [owner, unnamed]})
+
     async def mark_seen(self, conversation_id: str, *, upto: datetime, at: datetime) -> None:
         """Note that the customer has read, at `at`, all that was sent by `upto`: on delivered rows of the thread, and
         only where no earlier moment is noted.
@@ -148,7 +169,11 @@ class MongoLedger:
 
 
 def _near(conversation_id: str, at: datetime) -> Document:
-    return {"conversation_id": conversation_id, "at": {"$gte": at - LONGEST_LIFE, "$lte": at + AHEAD}}
+    return {"conversation_id": conversation_id, "at": _about(at)}
+
+
+def _about(at: datetime) -> Document:
+    return {"$gte": at - LONGEST_LIFE, "$lte": at + AHEAD}
 
 
 def _as_read(row: Row) -> Document:

@@ -5,6 +5,7 @@ it stands below, so it is the answer with this text that was attempted there and
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import structlog
 
@@ -65,14 +66,21 @@ class OwnComments:
             return
         key = text_key(comment.text)
         rows = await self._ledger.public_replies_under_way(comment.account_id, key)
-        if any(comment.comment_id in row.message_ids for row in rows):
-            return
         found = find_sender(rows, comment, key)
         if found is None:
             return
         row, index = found
+        if await self._has_an_owner(comment, event.time, key):
+            return
         await write_arrival(self._ledger, row, index, comment.comment_id, self._clock.now(), by_text=True)
         failpoint("delivery.after_own_comment_before_done")
         if row.state == "unknown":
             self._metrics.resolved.labels("comment").inc()
             log.info("reply.found", reply=row.reply_id, by="comment", part=index)
+
+    async def _has_an_owner(self, comment: Comment, at: datetime, key: str) -> bool:
+        """Tell whether a comment is an answer whose id is known: to another customer, in the same words, or earlier."""
+        below = await self._ledger.public_replies_below(
+            comment.account_id, comment.parent_id or "", at, key, (comment.comment_id,)
+        )
+        return any(comment.comment_id in row.message_ids for row in below)

@@ -1,6 +1,7 @@
 """Resolves sends that nobody saw the end of: acts on what `unknown_outcomes` decides."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import structlog
 
@@ -13,12 +14,12 @@ from common.sealing import NotOpenable, Sealer
 from delivery import ledger as rows
 from delivery import unknown_outcomes
 from delivery.first_seen import FirstSeen
-from delivery.ledger import Ledger, Row
+from delivery.ledger import Ledger, Part, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.outcomes import outcome_of
 from delivery.patience import Patience
 from delivery.platforms.operator import notice_of
-from delivery.platforms.reading import Author
+from delivery.platforms.reading import Author, Reading
 from delivery.reports import Reports
 from delivery.row_writes import put_or_read, write_about, write_arrival
 from delivery.unknown_outcomes import Place, Reader, Sight, place_of
@@ -46,14 +47,24 @@ class Eyes:
             token = merchant.opened("access_token", self._sealer) if merchant else None
         except NotOpenable:
             token = None
-        around = await self._ledger.around(row.conversation_id, part.attempted_at or row.at)
+        at = part.attempted_at or row.at
+        around = await self._ledger.around(row.conversation_id, at)
         others = unknown_outcomes.others_of(around, row, index)
+
+        async def others_below(reading: Reading) -> Sequence[Part]:
+            ids = [one.id for one in reading.shown]
+            below = await self._ledger.public_replies_below(row.account_id, place.comment_id or "", at, part.key, ids)
+            known = {row.reply_id, *(one.reply_id for one in around)}
+            return [other for one in below if one.reply_id not in known for other in one.parts if other.attempted_at]
+
         author = Author(
             ids=frozenset({row.account_id, *filter(None, [merchant.app_scoped_id if merchant else None])}),
             username=merchant.username if merchant else "",
             customer=row.contact_id,
         )
-        return await unknown_outcomes.look(self._reader, token, place, part, others, author=author)
+        return await unknown_outcomes.look(
+            self._reader, token, place, part, others, author=author, others_below=others_below
+        )
 
 
 class Resolver:

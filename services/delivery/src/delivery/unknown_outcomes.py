@@ -25,7 +25,7 @@ Decision: a send of unknown outcome is repeated at most once, and only after it 
     one at every lost answer.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -245,6 +245,10 @@ def _is_shown_in_thread(kind: str) -> bool:
     return kind in IN_THE_THREAD and kind != FLOW
 
 
+OthersBelow = Callable[[Reading], Awaitable[Sequence[Part]]]
+"""Returns the parts of the account's other answers that may be what was read below a comment."""
+
+
 async def look(
     reader: Reader,
     token: str | None,
@@ -253,10 +257,13 @@ async def look(
     others: Sequence[Part],
     *,
     author: Author | None = None,
+    others_below: OthersBelow | None = None,
 ) -> Sight:
     """Look for a part of a reply where it would be; whatever cannot be read cannot be told.
 
-    `author` is the account as the platform may list it, where more of it is known than its id.
+    `others` are the account's other messages to this customer. Below a comment stand its answers to other customers,
+    too: `others_below` finds them. `author` is the account as the platform may list it, where more of it is known than
+    its id.
     """
     if token is None:
         return CannotTell()
@@ -264,6 +271,8 @@ async def look(
         if place.comment_id is not None:
             reading = await reader.comment_replies(token, place.account_id, place.comment_id)
             reading = attributed(reading, author or Author(frozenset({place.account_id})))
+            if others_below is not None:
+                others = (*others, *await others_below(reading))
         elif place.contact_id is not None:
             reading = await reader.conversation(token, place.account_id, place.contact_id)
             if place.begun and not reading.shown:
