@@ -105,15 +105,33 @@ def test_stored_secrets_are_sealed_again_with_the_newest_key(
 
     code, out, _ = jawab("secrets", "rotate", "--dry-run")
     assert (code, "2 would be sealed again" in out) == (0, True)
+    assert "take the old keys out" not in out
+    assert "Next: jawab secrets rotate" in out.replace("scripts/uv run ", "")
     assert merchant_in(on_database).opened("access_token", Sealer([KEY])) == TOKEN
 
     code, out, _ = jawab("secrets", "rotate")
     assert (code, "2 sealed again, 0 had the newest key already" in out) == (0, True)
+    assert "take the old keys out" in out
     merchant = merchant_in(on_database)
     opened = [one.opened("access_token", Sealer([newest])) for one in merchant.accounts]
     assert opened == [TOKEN, "EAAother", None]
     code, out, _ = jawab("secrets", "rotate")
     assert (code, "0 sealed again, 2 had the newest key already" in out) == (0, True)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_old_key_is_not_given_up_while_a_token_changed_meanwhile(
+    jawab: Jawab, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    add(jawab, "dar", "111", "--access-token", "env:TOKEN", "--route", "graph")
+    monkeypatch.setenv("ENCRYPTION_KEY", f"{secrets.token_hex(16)},{KEY}")
+
+    async def renewed_meanwhile(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr("cli.secrets_rotation._replace", renewed_meanwhile)
+    code, out, _ = jawab("secrets", "rotate", *options)
+    assert (code, "dar 111 access_token" in out, "take the old keys out" in out) == (1, True, False)
 
 
 def test_a_secret_that_no_key_opens_is_named_and_left(

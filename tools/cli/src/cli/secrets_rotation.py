@@ -41,7 +41,7 @@ class Rotation:
 
 @app.command
 async def rotate(*, dry_run: bool = False, json: bool = False) -> int:
-    """Seal what is stored again with the first of ENCRYPTION_KEY. Ends with 1 where something cannot be opened.
+    """Seal what is stored again with the first of ENCRYPTION_KEY. Ends with 1 where something is not.
 
     Parameters
     ----------
@@ -53,19 +53,22 @@ async def rotate(*, dry_run: bool = False, json: bool = False) -> int:
     async with opened_database() as db:
         with screen.working("Sealing stored keys again"):
             done = await seal_again(db, configured_sealer(), dry_run=dry_run)
+    code = 1 if done.not_openable or done.changed_meanwhile else 0
     if json:
         screen.as_json({**vars(done), "dry_run": dry_run})
-        return 1 if done.not_openable else 0
+        return code
     would = "would be " if dry_run else ""
     screen.say(f"{screen.OK} {len(done.sealed_again)} {would}sealed again, {done.current} had the newest key already")
     for one in done.changed_meanwhile:
         screen.say(f"{screen.WARN} {one} was changed meanwhile: run this again", style="yellow")
     for one in done.not_openable:
         screen.say(f"{screen.BAD} {one} opens with none of the keys of ENCRYPTION_KEY: enter it again", style="red")
-    if done.not_openable:
-        return 1
-    screen.following("take the old keys out of ENCRYPTION_KEY and restart ai, delivery and cleanup", "jawab doctor")
-    return 0
+    # Only who has sealed everything may be sent to throw the old key away: what it sealed would be lost with it.
+    if dry_run or done.changed_meanwhile:
+        screen.following("jawab secrets rotate")
+    elif not done.not_openable:
+        screen.following("take the old keys out of ENCRYPTION_KEY, restart delivery and cleanup", "jawab doctor")
+    return code
 
 
 async def seal_again(db: Database, sealer: Sealer, *, dry_run: bool = False) -> Rotation:
