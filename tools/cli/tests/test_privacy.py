@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.failures import Failure
+from cli.privacy import summary
 from cli.privacy_audit import operator
 from cli.privacy_data import conversations_in
 from cli.privacy_subjects import MAX_SUBJECTS, Subject, subjects_of
@@ -97,3 +98,10 @@ def test_a_slip_is_one_line_with_the_fix(jawab: Callable[..., tuple[int, str, st
     assert code == 1
     assert len(said.splitlines()) == 1
     assert "--by" in said
+
+
+def test_what_is_stored_is_said_in_one_line():
+    assert summary([{"messages": 0}]) == "1 customer, 1 of them unknown here; stored: nothing"
+    assert summary([{"messages": 2, "contacts": 1}, {"messages": 1}, {}]) == (
+        "3 customers, 1 of them unknown here; stored: contacts: 1, messages: 3"
+    )

@@ -107,7 +107,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     Collection(ERASURES, ("cleanup",), ()),
     Collection(TOMBSTONES, ("cleanup",), ()),
     Collection(JOBS, ("cleanup",), ()),
-    Collection(PRIVACY_AUDIT, ("cli",), (IndexModel([("at", DESCENDING)], name="recent"),)),
+    Collection(PRIVACY_AUDIT, ("cli",), ()),
 )
 
 

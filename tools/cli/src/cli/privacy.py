@@ -9,14 +9,15 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from cyclopts import App
 
-from cleanup.records import ErasureRecords
+from cleanup.records import ErasureRecords, State
 from cleanup.stored_accounts import accounts_in
 from cli import privacy_audit, privacy_data, screen
 from cli.environment import settings
@@ -34,6 +35,8 @@ app = App(name="privacy", help="Erase or export what is stored of customers.")
 SOURCE = "/cli"
 WAIT_SECONDS = 120.0
 LOOK_SECONDS = 0.5
+OUTCOMES: Mapping[State | None, str] = {None: "requested", "erased": "erased", "nobody": "nothing found"}
+OUTCOME_CELLS = max(map(len, OUTCOMES.values()))
 PUBLISH_SECONDS = 15.0
 AT_ONCE = 200
 
@@ -78,21 +81,22 @@ async def erase(
         accounts = await _accounts(db)
         subjects = subjects_of(ids, file=file, username=username, account=account, accounts=accounts)
         found = {subject: await privacy_data.count(db, subject.conversations(accounts)) for subject in subjects}
-        _say_found(found, json=json)
+        (screen.note if json else screen.say)(summary(list(found.values())))
         if dry_run:
             if json:
                 screen.as_json({"dry_run": True, "customers": [_view(one, counts) for one, counts in found.items()]})
+            else:
+                screen.following("the same without --dry-run, and with --wait")
             return 0
         if not yes:
             _confirm(len(subjects))
         codes = await _request(db, found, who)
-        if wait:
-            await _wait(db, list(codes.values()))
+        states = await _wait(db, list(codes.values())) if wait else {}
         if json:
             screen.as_json({"customers": [{**_view(one, found[one]), "code": code} for one, code in codes.items()]})
             return 0
-        for code in codes.values():
-            screen.say(f"{screen.OK} {'erased' if wait else 'requested'}: {code}")
+        for one, code in codes.items():
+            screen.say(f"{screen.OK} {OUTCOMES[states.get(code)]:<{OUTCOME_CELLS}} {code}  {one}")
         screen.following(f"jawab privacy status {next(iter(codes.values()))}")
     return 0
 
@@ -173,9 +177,11 @@ async def status(code: str, *, json: bool = False) -> int:
         return 0
     shown = screen.table("", "")
     shown.show_header = False
-    for name, value in data.items():
+    for name, value in {**data, "found": listed(erasure.found)}.items():
         screen.row(shown, [name.replace("_", " "), str(value) if value is not None else "-"])
     screen.console().print(shown)
+    if erasure.state == "erasing":
+        screen.following(f"jawab privacy status {code}")
     return 0
 
 
@@ -188,7 +194,7 @@ async def _accounts(db: Database) -> list[str]:
 
 
 async def _request(db: Database, found: dict[Subject, dict[str, int]], who: str) -> dict[Subject, str]:
-    """Write down and publish a request for each customer; return their codes."""
+    """Write down and publish a request for each customer; return their codes. Raises Failure, KafkaError."""
     codes: dict[Subject, str] = {}
     broker = kafka_broker(settings(KafkaSettings), client_id="jawab-cli")
     await broker.start()
@@ -199,7 +205,13 @@ async def _request(db: Database, found: dict[Subject, dict[str, int]], who: str)
             for subject in subjects[start : start + AT_ONCE]:
                 codes[subject] = await _audit(db, subject, "erase", who, found[subject])
                 events.append(_event(subject, codes[subject]))
-            await publish(broker, events, timeout=PUBLISH_SECONDS)
+            try:
+                await publish(broker, events, timeout=PUBLISH_SECONDS)
+            except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+                raise Failure(
+                    f"Kafka acknowledged {start} of {len(subjects)} requests ({type(error).__name__})",
+                    "repeat the command: a request that is made twice does no harm",
+                ) from None
     finally:
         await broker.stop()
     return codes
@@ -231,21 +243,25 @@ def _event(subject: Subject, code: str) -> ErasureRequested:
     )
 
 
-async def _wait(db: Database, codes: Sequence[str]) -> None:
-    """Wait until every request is done. Raises Failure."""
-    records, left = ErasureRecords(db), list(codes)
+async def _wait(db: Database, codes: Sequence[str]) -> dict[str, State]:
+    """Wait until every request is done and return what came of each. Raises Failure."""
+    records, left, done = ErasureRecords(db), list(codes), dict[str, State]()
     with screen.working("Erasing"):
         try:
             async with asyncio.timeout(WAIT_SECONDS + len(codes)):
                 while left:
-                    states = {code: await records.state_of(code) for code in left}
-                    left = [code for code, state in states.items() if state not in {"erased", "nobody"}]
+                    for code in left:
+                        state = await records.state_of(code)
+                        if state in {"erased", "nobody"}:
+                            done[code] = state
+                    left = [code for code in left if code not in done]
                     await asyncio.sleep(LOOK_SECONDS if left else 0)
         except TimeoutError:
             raise Failure(
                 f"{len(left)} of {len(codes)} requests are not done yet; none is lost",
                 f"is cleanup running? `jawab privacy status {left[0]}` shows it",
             ) from None
+    return done
 
 
 def _confirm(number: int) -> None:
@@ -257,13 +273,19 @@ def _confirm(number: int) -> None:
         raise Failure("not confirmed: nothing was erased")
 
 
-def _say_found(found: dict[Subject, dict[str, int]], *, json: bool) -> None:
+def summary(found: Sequence[Mapping[str, int]]) -> str:
+    """Return in one line what is stored of customers; each mapping counts one customer's documents by collection."""
     total = Counter[str]()
-    for counts in found.values():
+    for counts in found:
         total.update(counts)
-    unknown = sum(not any(counts.values()) for counts in found.values())
-    data = ", ".join(f"{number} {name}" for name, number in sorted(total.items()) if number) or "nothing"
-    (screen.note if json else screen.say)(f"{len(found)} customers: {data} stored; {unknown} of them unknown here")
+    unknown = sum(not any(counts.values()) for counts in found)
+    customers = "1 customer" if len(found) == 1 else f"{len(found)} customers"
+    return f"{customers}, {unknown} of them unknown here; stored: {listed(total)}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return `messages: 3, contacts: 1`, or `nothing`."""
+    return ", ".join(f"{name}: {number}" for name, number in sorted(counts.items()) if number) or "nothing"
 
 
 def _view(subject: Subject, counts: dict[str, int]) -> dict[str, Any]:

@@ -22,6 +22,10 @@ class Subject:
     contact_id: str
     account_id: str = ""
 
+    def __str__(self) -> str:
+        """Return the customer as an operator names them."""
+        return f"{self.account_id}:{self.contact_id}" if self.account_id else self.contact_id
+
     def conversations(self, accounts: Iterable[str]) -> list[str]:
         """Return the ids of the conversations this may be about; `accounts` are all there are."""
         named = [self.account_id] if self.account_id else sorted(set(accounts))
