@@ -70,6 +70,13 @@ async def test_tokens_are_exchanged_and_renewed_outside_the_versions(base):
     assert "new" not in repr(lasting)
 
 
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "1e308", "1" + "0" * 400, "0", "-1", '"60"', "null"])
+async def test_a_token_without_a_time_that_can_be_is_none(seconds):
+    body = f'{{"access_token": "new", "expires_in": {seconds}}}'.encode()
+    with pytest.raises(GraphAway):
+        await Server(body=body).graph().renewed(TOKEN)
+
+
 async def test_permissions_that_the_platform_does_not_tell_are_unknown_and_a_bad_token_is_not():
     unknown = {"error": {**ERROR, "code": 100}}
     assert await Server(400, unknown).graph().permissions(TOKEN) is None

@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 
 MOST_BYTES = 1024 * 1024
+MAX_TOKEN_SECONDS = 10 * 365 * 86_400
 VERSION = re.compile(r"/v\d+(\.\d+)?$")
 
 RECONNECT = "log in with the account again and copy the new token"
@@ -226,8 +227,11 @@ def _judged(response: httpx2.Response) -> Mapping[str, Any]:
 
 def _lasting(told: Mapping[str, Any]) -> LastingToken:
     token, seconds = told.get("access_token"), told.get("expires_in")
-    if not isinstance(token, str) or not token or not isinstance(seconds, int | float) or seconds <= 0:
+    if not isinstance(token, str) or not token:
         raise GraphAway("the platform answered without a token")
+    # A time beyond all dates, or none (NaN), would end the renewal of every account behind this one.
+    if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_TOKEN_SECONDS:
+        raise GraphAway("the platform answered with a token, and not for how long it lasts")
     listed = told.get("permissions")
     names = listed.split(",") if isinstance(listed, str) else listed if isinstance(listed, list) else None
     permissions = frozenset(_text(name).strip() for name in names) if names is not None else None
