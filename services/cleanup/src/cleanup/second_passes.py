@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 from pydantic import ValidationError
+from pymongo.errors import PyMongoError
 
 from cleanup.erasure import Eraser
 from cleanup.log_reader import LogReader
@@ -14,6 +15,7 @@ from cleanup.metrics import CleanupMetrics
 from cleanup.second_pass import erase_old
 from cleanup.tombstones import Stored, TombstoneWriter
 from common.clock import Clock
+from common.errors import Retryable
 from common.events.privacy import ErasureRequested
 from common.mongo import Database
 
@@ -21,6 +23,10 @@ log = structlog.get_logger("erasure")
 
 AFTER = timedelta(hours=1)
 MAX_AT_ONCE = 500
+
+
+class PassesFailed(Exception):
+    """Some second passes could not be made."""
 
 
 class SecondPasses:
@@ -37,12 +43,25 @@ class SecondPasses:
         self._clock = clock
 
     async def run(self) -> int:
-        """Make the passes that are due and return how many. Raises Retryable, PyMongoError."""
+        """Make the passes that are due and return how many. Raises Retryable, PyMongoError.
+
+        Raises PassesFailed at the end where some could not be made for what is stored: they delay no other's.
+        """
         due = await self._tombstones.waiting_for_second_pass(self._clock.now() - AFTER, MAX_AT_ONCE)
+        failed = 0
         for stored in due:
-            erased = await self._again(stored)
+            try:
+                erased = await self._again(stored)
+            except (Retryable, PyMongoError):
+                raise
+            except Exception as error:  # noqa: BLE001 a document that is not as we write it, of this customer alone
+                failed += 1
+                log.error("erasure.second_pass_failed", code=stored.tombstone.code, error=type(error).__name__)
+                continue
             await self._tombstones.note_second_pass(stored.tombstone.code, self._clock.now())
             log.info("erasure.second_pass", erased=erased)
+        if failed:
+            raise PassesFailed(f"{failed} of {len(due)} second passes failed; the log names each")
         return len(due)
 
     async def _again(self, stored: Stored) -> int:
@@ -50,6 +69,8 @@ class SecondPasses:
         try:
             request = ErasureRequested.from_json(value or b"").data
         except ValidationError:
+            request = None
+        if request is None or request.code != stored.tombstone.code:  # gone, or the topic was made anew
             log.error("erasure.request_gone", fix="if the customer may have written meanwhile, erase them once more")
             return 0
         conversations = await self._eraser.conversations_of(request)
