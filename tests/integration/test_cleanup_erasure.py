@@ -16,7 +16,7 @@ from cleanup.metrics import CleanupMetrics
 from cleanup.records import ErasureRecords
 from common.accounts import MongoStandings, Standing
 from common.clock import ManualClock
-from common.events.privacy import DeauthorizationReceived, ErasureRequested, PrivacyRequest
+from common.events.privacy import PRIVACY, DeauthorizationReceived, ErasureRequested, PrivacyRequest
 from common.events.replies import DirectMessage, Reply
 from common.mongo import (
     ACCOUNTS,
@@ -32,6 +32,7 @@ from common.mongo import (
     Database,
     database,
 )
+from common.tombstones import Position
 from delivery.ledger import arrived, begin, opened
 from delivery.mongo import MongoLedger
 
@@ -175,6 +176,20 @@ async def test_a_second_delivery_of_the_request_changes_nothing_it_said(db: Data
     record = await ErasureRecords(db).find("code")
     assert record is not None
     assert record.found[MESSAGES] == 2
+
+
+@pytest.mark.parametrize(("written_ms", "state"), [(1_000, "kept"), (2_000, "erased")])
+async def test_the_same_request_in_a_copied_log_erases_nothing_that_came_since(
+    db: Database, monkeypatch: pytest.MonkeyPatch, written_ms: int, state: str
+):
+    """A mirror may give a record a higher offset; a request that was made again was written at another moment."""
+    place = Position(PRIVACY, 0, 5, 1_000)
+    monkeypatch.setattr("cleanup.erasure.positions", lambda: (place,))
+    await eraser(db).erase(requested())
+    await db[MESSAGES].insert_one({"_id": "since", "conversation_id": f"{ACCOUNT}:{PERSON}", "at": LATER})
+    place = Position(PRIVACY, 0, 9, written_ms)
+    await eraser(db, LATER).erase(requested())
+    assert await db[MESSAGES].count_documents({}) == (1 if state == "kept" else 0)
 
 
 class DyingRecords(ErasureRecords):

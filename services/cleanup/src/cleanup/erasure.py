@@ -166,9 +166,14 @@ def _position() -> Position | None:
 
 
 def _asked_again(known: Stored) -> bool:
-    """Tell whether the current record is a later request with the code of one that is done, and not that one again."""
+    """Tell whether the current record is a later request with the code of one that is done, and not that one again.
+
+    A copy of a log may number its records otherwise, and keeps the moments at which they were written.
+    """
     here = _position()
-    return here is not None and known.request is not None and here.offset > known.request.offset
+    if here is None or known.request is None:
+        return False
+    return here.offset > known.request.offset and here.written_ms != known.request.written_ms
 
 
 def batches(ids: list[str], size: int = BATCH) -> list[list[str]]:

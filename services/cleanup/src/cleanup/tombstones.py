@@ -1,7 +1,7 @@
 """Writes what stays of an erased customer (`common.tombstones`): first of all, before anything of them is deleted."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,7 +54,7 @@ class TombstoneWriter:
             "erased_at": at,
         }
         if position is not None:
-            begun["request"] = {"topic": position.topic, "partition": position.partition, "offset": position.offset}
+            begun["request"] = asdict(position)
         again = await self._collection.update_one({"_id": request.code, "state": "done"}, {"$set": begun})
         if not again.matched_count:
             await self._collection.update_one({"_id": request.code}, {"$setOnInsert": whom | begun}, upsert=True)
