@@ -414,6 +414,18 @@ async def test_what_another_app_or_a_comment_says_meanwhile_throws_no_answer_awa
         assert len([question for question in world.asked if question.text == "text a"]) == 1
 
 
+async def test_nothing_is_left_to_what_nobody_can_read():
+    """An agent is called to it: no answer is made of which the earlier message could be a part."""
+    unread = message("u", known_from="lookup", unreadable=True)
+    world = World()
+    await all_of(world, Held([unread]), A)
+    assert covers(world)[0] == ["a"]
+    world = World()
+    meanwhile(world, unread)
+    await all_of(world, Held(), A)
+    assert covers(world)[0] == ["a"]
+
+
 async def test_where_the_later_message_is_taken_back_the_first_is_answered():
     world = World()
     meanwhile(world, B)

@@ -117,7 +117,16 @@ async def test_an_api_that_is_down_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {"type": "duration", "seconds": float("nan")}, {"seconds": True}, {"seconds": -1}]
+    "usage",
+    [
+        None,
+        {"type": "duration", "seconds": float("nan")},
+        {"seconds": True},
+        {"seconds": -1},
+        {"seconds": 1e300},
+        {"input_tokens": 10**30},
+        {"output_tokens": 1e300},
+    ],
 )
 def test_usage_that_makes_no_sense_counts_as_nothing(usage):
     heard = read_transcription(Transcription.model_construct(text="x\x00", usage=type("U", (), usage or {})()))
@@ -127,3 +136,8 @@ def test_usage_that_makes_no_sense_counts_as_nothing(usage):
 def test_a_transcript_is_bounded():
     heard = read_transcription(Transcription.model_construct(text="x" * 9000, usage=None))
     assert len(heard.text) == LONGEST_TRANSCRIPT
+
+
+def test_half_an_emoji_in_a_transcript_is_left_out():
+    heard = read_transcription(Transcription.model_construct(text="red \ud83d dress \ud83d\ude00", usage=None))
+    assert heard.text == "red  dress \U0001f600"

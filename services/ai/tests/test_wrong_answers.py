@@ -533,6 +533,18 @@ async def test_a_merchant_whose_requests_hang_leaves_slots_to_the_others():
         await asyncio.gather(*hanging, return_exceptions=True)
 
 
+HALF = "\\ud83d"
+
+
+async def test_half_an_emoji_in_an_answer_reaches_no_store():
+    lead = f'{{"reply": "hello", "lead": {{"name": "Ali {HALF}"}}}}'
+    body = answered(lead).split(b"\r\n\r\n", 1)[1].replace(b'"m"', f'"m{HALF}"'.encode())
+    async with model_of([http(body)]) as (model, _, _calls):
+        completion = await model.complete(MESSAGES)
+    assert completion.model == "m"
+    assert completion.answer.lead.known() == {"name": "Ali"}
+
+
 async def test_one_lost_connection_after_another_counts_for_all_whoever_asks():
     async with model_of([b""], policy=POLICY, timeout=2.0) as (model, _, _calls):
         for _ in range(3):

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ai.language import Language
-from ai.llm.json_in_text import after_thoughts, parsed, values_in
+from ai.llm.json_in_text import after_thoughts, parsed, values_in, without_half_characters
 from ai.llm.reply_text import MAX_CHARACTERS, plain
 from ai.sentiment import Sentiment
 from common.merchants import Channel
@@ -45,7 +45,7 @@ class Lead(Part):
     @field_validator("name", "phone", "email", "interest", mode="before")
     @classmethod
     def _short_or_nothing(cls, value: object) -> str | None:
-        return value.strip()[:LONGEST_FACT] or None if isinstance(value, str) else None
+        return without_half_characters(value).strip()[:LONGEST_FACT] or None if isinstance(value, str) else None
 
     def known(self) -> dict[str, str]:
         """Return the fields that were said."""

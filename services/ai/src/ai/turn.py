@@ -129,11 +129,14 @@ def left_waiting(conversation: Conversation) -> Incoming | None:
 def continues(said: Incoming) -> Callable[[AnyEvent], bool]:
     """Return what tells whether an event is another message that will be answered where `said` is to be answered.
 
-    The copies of `said` itself are not: they wait in the lane whenever a webhook is delivered twice.
+    The copies of `said` itself are not: they wait in the lane whenever a webhook is delivered twice. Nor is a message
+    that nobody can read: an agent is called to it, and nothing is answered with it.
     """
 
     def another(event: AnyEvent) -> bool:
         if not isinstance(event, MessageReceived | PostbackReceived) or event.id == said.id:
+            return False
+        if isinstance(event, MessageReceived) and event.data.unreadable:
             return False
         later = incoming(event)
         return later is not None and later.in_thread and later.conversation_id == said.conversation_id

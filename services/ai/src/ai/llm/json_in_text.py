@@ -23,6 +23,11 @@ def after_thoughts(text: str) -> str | None:
     return None if any(mark in lowered[end:] for mark in _THOUGHTS_BEGIN) else text[end:].strip()
 
 
+def without_half_characters(text: str) -> str:
+    """Return the text without lone surrogates: JSON can name half an emoji, no store and no message can keep it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+
+
 def parsed(text: str) -> Iterator[Any]:
     """Yield what the whole text is as JSON, or nothing."""
     try:

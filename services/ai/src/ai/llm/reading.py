@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ai.answer import Answer
 from ai.completion import Completion, ModelFailed, Usage
-from ai.llm.json_in_text import after_thoughts, parsed, values_in
+from ai.llm.json_in_text import after_thoughts, parsed, values_in, without_half_characters
 from ai.llm.refusal import error_in_answer, reason_of_answer, refusal_of
 
 MAX_CONTENT = 100_000
@@ -74,7 +74,7 @@ def read_completion(response: object) -> Completion:
     failed: ModelFailed | None = None
     for choice in choices[:MAX_CHOICES]:
         try:
-            return Completion(_answer_of(choice, usage), str(_member(response, "model") or "")[:MAX_MODEL_NAME], usage)
+            return Completion(_answer_of(choice, usage), _model_of(response), usage)
         except ModelFailed as failure:
             failed = failed or failure
     raise failed or ModelFailed("not_valid", usage)
@@ -92,6 +92,11 @@ def read_answer(text: str) -> Answer | None:
         if (answer := _validated(candidate, MAX_NESTING)) is not None:
             return answer
     return None
+
+
+def _model_of(response: object) -> str:
+    name = _member(response, "model")
+    return without_half_characters(name)[:MAX_MODEL_NAME] if isinstance(name, str) else ""
 
 
 def _answer_of(choice: object, usage: Usage) -> Answer:

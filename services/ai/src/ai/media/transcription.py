@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from openai.types.audio import Transcription
 
 from ai.completion import ModelFailed
+from ai.llm.json_in_text import without_half_characters
 from ai.llm.shared_breaker import SharedBreaker
 from ai.openai_call import call, paused
 from common.breaker import Breakers
@@ -24,6 +25,8 @@ API = "openai_audio"
 
 LONGEST_TRANSCRIPT = 4000
 """Characters: some minutes of speech."""
+MAX_AMOUNT = 1e9
+"""Of seconds or tokens: what is beyond makes no sense, and no sum of it fits the store."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def read_transcription(response: Transcription) -> Transcribed:
         raise ModelFailed("not_valid")
     usage = getattr(response, "usage", None)
     return Transcribed(
-        text.replace("\x00", "").strip()[:LONGEST_TRANSCRIPT],
+        without_half_characters(text.replace("\x00", "")).strip()[:LONGEST_TRANSCRIPT],
         AudioUsage(
             seconds=_amount(getattr(usage, "seconds", 0)),
             input_tokens=int(_amount(getattr(usage, "input_tokens", 0))),
@@ -115,4 +118,4 @@ def read_transcription(response: Transcription) -> Transcribed:
 def _amount(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    return float(value) if 0 < value < float("inf") else 0.0
+    return float(value) if 0 < value < MAX_AMOUNT else 0.0
