@@ -8,8 +8,20 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from delivery.platforms.calls import MAX_ANSWER_BYTES, Answer, NoAnswer, OutsideApi, looking_last, retry_after
+from common.clock import Monotonic
+from common.platform_clock import RemoteClock
+from delivery.platforms.calls import (
+    LONGEST_WAIT,
+    MAX_ANSWER_BYTES,
+    Answer,
+    NoAnswer,
+    OutsideApi,
+    looking_last,
+    retry_after,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -139,10 +151,25 @@ async def test_an_address_that_is_none_sent_nothing():
         ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
         ("soon", None),
         ("nan", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999999999", None),
+        ("9" * 5000, 3600.0),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds):
     assert retry_after(header, NOW) == seconds
+
+
+@given(
+    header=st.text(max_size=60)
+    | st.from_regex(r"\A[A-Z][a-z]{2}, [0-9]{1,30} Jan [0-9]{1,30} [0-9]{1,30}:[0-9]{1,30} [+-][0-9]{1,30}\Z")
+)
+def test_whatever_stands_in_a_header_it_is_a_wait_or_none(header):
+    """The address of an agent is the merchant's own: its answers may say anything."""
+    wait = retry_after(header, NOW)
+    assert wait is None or 0 <= wait <= LONGEST_WAIT
+    clock = RemoteClock()
+    clock.observe(header, Monotonic(0.0), Monotonic(0.1))
 
 
 class Refused(Exception):

@@ -77,7 +77,7 @@ def dated(header: str | None) -> datetime | None:
     """Read a Date header; None where there is none that can be read."""
     try:
         moment = parsedate_to_datetime(header or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # the last for a number of twenty digits
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

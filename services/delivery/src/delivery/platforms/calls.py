@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -228,8 +227,8 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(header) - now).total_seconds()
-        except (ValueError, TypeError):
+        moment = dated(header)
+        if moment is None:
             return None
+        seconds = (moment - now).total_seconds()
     return min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else None  # noqa: PLR0124 not a NaN

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from cli.environment import first_of
 from cli.moments import in_words
 from common.graph_accounts import GraphAccounts, GraphAway, GraphRefused
 from common.merchants import Merchant
+from common.platform_clock import dated
 from common.sealing import SECRET_FIELDS, NotOpenable, Sealer
 from common.settings import Block, named
 from delivery.settings import Settings as DeliverySettings
@@ -184,11 +184,10 @@ async def clock_agrees(client: httpx2.AsyncClient, url: str) -> str:
 
 def compared(date: str | None, now: datetime) -> str:
     """Judge an answer's Date header, which has whole seconds. Raises Wrong, Doubtful."""
-    try:
-        theirs = parsedate_to_datetime(date or "")
-    except ValueError:
-        raise Doubtful("the platform did not say what time it is") from None
-    skew = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    theirs = dated(date)
+    if theirs is None:
+        raise Doubtful("the platform did not say what time it is")
+    skew = now - theirs
     if abs(skew) > MOST_SKEW:
         raise Wrong(
             f"this clock is {in_words(abs(skew))} {'ahead' if skew > timedelta() else 'behind'}",
