@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.accounts import Standing
+from common.breaker import BreakerOpen
 from common.errors import Paced, Retryable
 from common.events import ANY_EVENT
 from common.events.interactions import Attachment, EchoReceived, MessageReceived
@@ -147,9 +148,23 @@ async def test_an_api_that_is_away_is_asked_a_few_times_and_then_an_agent_is(wor
     assert world.published[0].data.unreadable
 
 
-async def test_waiting_for_our_own_pace_uses_up_no_tries(world):
+async def test_a_hiccup_of_seconds_in_which_many_tries_fail_calls_no_agent(world):
+    """A lane tries again within fractions of a second: six tries are over before a platform that restarts is back."""
+    world.platform.messages["m1"] = Retryable("Graph API: no answer")
+    for _ in range(MAX_TRIES * 2):
+        world.clock.advance(timedelta(seconds=1))
+        with pytest.raises(Retryable):
+            await world.observer.observe(interaction(world))
+    world.platform.messages["m1"] = ReadMessage("hi")
+    world.clock.advance(timedelta(minutes=10))
+    await world.observer.observe(interaction(world))
+    assert (world.published[0].data.text, world.published[0].data.unreadable) == ("hi", False)
+
+
+@pytest.mark.parametrize("error", [Paced("later", after=1), BreakerOpen("left alone", after=5)])
+async def test_where_nothing_was_asked_no_tries_are_used_up(world, error):
     class Reader:
-        found = Paced("later", after=1)
+        found = error
 
         async def message(self, token, account, mid):
             if isinstance(self.found, Exception):
@@ -159,7 +174,7 @@ async def test_waiting_for_our_own_pace_uses_up_no_tries(world):
     reader = Reader()
     lookup = MessageLookup(reader=reader, sealer=world.sealer, publish=world.publish, metrics=world.metrics)
     for _ in range(MAX_TRIES * 2):
-        with pytest.raises(Paced):
+        with pytest.raises(type(error)):
             await lookup.look_up(interaction(world), world.merchant())
     reader.found = ReadMessage("hi")
     await lookup.look_up(interaction(world), world.merchant())

@@ -11,10 +11,13 @@ id of its own, so that the real one, should it still come, is answered.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol, TypeGuard
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeGuard, TypeVar
 
 import structlog
 
+from common.breaker import BreakerOpen
+from common.clock import Monotonic, monotonic
 from common.erasures import refuse_if_erased
 from common.errors import Paced, Retryable
 from common.events import AnyEvent, Event
@@ -39,13 +42,18 @@ log = structlog.get_logger("message_lookup")
 SOURCE = "/delivery"
 
 MAX_TRIES: Final = 6
-"""Failed tries in this process after which a message counts as unreadable; waiting for our own pace is none."""
+MIN_SECONDS: Final = 60.0
+"""A message counts as unreadable after so many failed tries in this process, and so long after the first of them: the
+first tries are fractions of a second apart, and a platform that restarts is away for longer. Where nothing was asked,
+for our own pace or an open breaker, no try has failed.
+"""
 
 MAX_REMEMBERED: Final = 10_000
 
 COPY_SECONDS: Final = 1.0
 """How long the message itself is waited for: where it comes at all, it comes with its announcement."""
 
+T = TypeVar("T")
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 
 
@@ -57,21 +65,36 @@ class MessageReader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Failures:
+    tries: int
+    since: Monotonic
+
+
 class MessageLookup:
     """Looks up announced messages."""
 
-    def __init__(self, *, reader: MessageReader, sealer: Sealer, publish: Publish, metrics: DeliveryMetrics) -> None:
+    def __init__(
+        self,
+        *,
+        reader: MessageReader,
+        sealer: Sealer,
+        publish: Publish,
+        metrics: DeliveryMetrics,
+        ticks: Callable[[], Monotonic] = monotonic,
+    ) -> None:
         self._reader = reader
         self._sealer = sealer
         self._publish = publish
         self._metrics = metrics
-        self._seen: OrderedDict[str, int] = OrderedDict()
-        self._tries: OrderedDict[str, int] = OrderedDict()
+        self._ticks = ticks
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     def note_seen(self, event: AnyEvent) -> None:
         """Remember a message that came by itself: its announcement asks for nothing."""
         if isinstance(event, MessageReceived | EchoReceived):
-            _remember(self._seen, message_id(event), 0)
+            _remember(self._seen, message_id(event), None)
 
     async def look_up(self, event: MessageEdited, merchant: Merchant) -> None:
         """Publish the message that `event` announces. Raises Retryable, KafkaError: the call is to be repeated then."""
@@ -81,12 +104,10 @@ class MessageLookup:
             return
         try:
             found = await self._reader.message(self._token(merchant), event.data.account_id, event.data.mid)
-        except Paced:
+        except (Paced, BreakerOpen):
             raise
         except Retryable as error:
-            tries = self._tries.get(id_, 0) + 1
-            if tries < MAX_TRIES:
-                _remember(self._tries, id_, tries)
+            if not self._failed_for_good(id_):
                 raise
             await self.give_up(event, error.reason)
         except Refused as refusal:
@@ -94,7 +115,15 @@ class MessageLookup:
         else:
             await self._publish_message(event, found)
             self._metrics.lookups.labels("found").inc()
-        self._tries.pop(id_, None)
+        self._failures.pop(id_, None)
+
+    def _failed_for_good(self, id_: str) -> bool:
+        """Count a failed try, and tell whether it was the last one."""
+        now = self._ticks()
+        before = self._failures.get(id_) or _Failures(0, now)
+        failures = _Failures(before.tries + 1, before.since)
+        _remember(self._failures, id_, failures)
+        return failures.tries >= MAX_TRIES and now - failures.since >= MIN_SECONDS
 
     async def give_up(self, event: MessageEdited, cause: str) -> None:
         """Publish that there is a message which cannot be read. Raises KafkaError: the call is to be repeated then."""
@@ -171,7 +200,7 @@ def _brings(id_: str) -> Callable[[AnyEvent], bool]:
     return is_it
 
 
-def _remember(kept: OrderedDict[str, int], key: str, value: int) -> None:
+def _remember(kept: OrderedDict[str, T], key: str, value: T) -> None:
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > MAX_REMEMBERED:
