@@ -193,3 +193,23 @@ async def test_an_event_in_another_partition_than_its_keys_is_handled_where_it_b
     assert {partition for partition, _ in where} == {HERE}
     assert {one for _, one in where} == {f"{KEY}:{n}" for n in range(6)}
     assert (await committed(settings, topic))[HERE] == 6
+
+
+async def test_a_log_that_ends_with_a_record_that_cannot_be_parsed_is_still_the_same_log(settings, topic, producer):
+    handled: list[str] = []
+
+    async def handler(one: MessageReceived) -> None:
+        handled.append(one.id)
+
+    await producer.send_and_wait(topic, **good(0))
+    await producer.send_and_wait(topic, **good(1) | {"headers": [(NotUtf8("x"), b"1")]})
+    async with consuming(settings, topic, handler) as subscriber:
+        await until_committed(settings, topic, 2)
+        for _ in range(3):
+            await subscriber._log_watch.look()
+        assert subscriber._metrics.commits_refused.labels("other_log")._value.get() == 0
+    async with consuming(settings, topic, handler) as subscriber:
+        await producer.send_and_wait(topic, **good(2))
+        await until_committed(settings, topic, 3)
+    assert handled == [f"{KEY}:0", f"{KEY}:2"]
+    assert len(await letters(settings, topic, 1)) == 1

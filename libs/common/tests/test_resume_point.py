@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.kafka.commit_note import Done, Mark
+from common.kafka.commit_note import OF_NOTHING, Done, Mark
 from common.kafka.progress import PartitionProgress
 from common.kafka.resume_point import (
     CLOCKS_APART_MS,
@@ -124,10 +124,16 @@ def test_what_was_committed_in_this_log_is_believed():
     assert resume_point(DONE_TO_9_BUT_5, Log(0, 20), ITS_MARK) == ResumePoint(5, Done(9, ((5, 1),)), ITS_MARK)
 
 
-@pytest.mark.parametrize("found", [Mark(8, 70, 8), Mark(8, 71, 7), None])
+@pytest.mark.parametrize("found", [Mark(8, 70, 8), Mark(8, 71, 7), "unparsed", None])
 def test_where_another_record_lies_at_the_mark_neither_offset_nor_note_is_believed(found):
     commit = Commit(5, f'{{"ahead":4,"but":"0","mark":[3,{CLOCKS_APART_MS + 70},7]}}')
     assert resume_point(commit, Log(0, 20), found) == ResumePoint(5, refusal="other_log", search_ms=70)
+
+
+def test_a_record_that_could_not_be_parsed_marks_its_log_where_it_still_cannot_be_parsed():
+    commit = Commit(9, f'{{"mark":[-1,70,{OF_NOTHING}]}}')
+    assert resume_point(commit, Log(0, 9), "unparsed") == ResumePoint(9, Done(9), Mark(8, 70, OF_NOTHING))
+    assert resume_point(commit, Log(0, 9), Mark(8, 70, 7)).refusal == "other_log"
 
 
 def test_a_log_that_ends_before_the_mark_is_another():

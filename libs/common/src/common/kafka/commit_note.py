@@ -32,6 +32,10 @@ Run = tuple[int, int]
 """The first offset of some that follow one another, and how many they are."""
 
 
+OF_NOTHING = crc32(b"")
+"""The checksum of a record of which only its offset is known: it cannot be parsed."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """One record that was read: its offset, when it was written (ms since the epoch), and a checksum of its content."""

@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from common.kafka.broker import client_connection
 from common.kafka.commit_note import Mark
-from common.kafka.resume_point import Commit, Log, ResumePoint, mark_to_read, resume_point
+from common.kafka.resume_point import Commit, Found, Log, ResumePoint, mark_to_read, resume_point
 from common.settings import KafkaSettings
 
 MAX_FETCH_BYTES = 64 * 1024
@@ -25,8 +25,6 @@ POLL_SECONDS = 0.01
 
 Connect = Callable[[], Awaitable[Any]]
 """Returns a started consumer without a group."""
-
-Found = Mark | Literal["unread"] | None
 
 
 def connecting(settings: KafkaSettings, client_id: str, **options: Any) -> Connect:
@@ -100,8 +98,8 @@ class LogReader:
                     records = (await client.getmany(partition, timeout_ms=0, max_records=1)).get(partition)
                 except KafkaError:
                     continue  # it is asked again, until it counts as unread
-                except Exception:  # noqa: BLE001 a record that cannot even be parsed is not the one that was read
-                    found[partition] = None
+                except Exception:  # noqa: BLE001 whatever a parser raises
+                    found[partition] = "unparsed"
                     missing.discard(partition)
                     continue
                 if records:

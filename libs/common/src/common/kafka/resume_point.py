@@ -7,7 +7,7 @@ An offset means something only in the log in which it was counted. The commit na
 from dataclasses import dataclass
 from typing import Literal
 
-from common.kafka.commit_note import Done, Mark, Note, read_note
+from common.kafka.commit_note import OF_NOTHING, Done, Mark, Note, read_note
 from common.kafka.progress import NOTHING
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -15,6 +15,9 @@ CLOCKS_APART_MS = DAY_MS
 """How far the clocks of those who write to a topic are assumed to differ at most: looking for a time in another log
 begins so much earlier. It costs repeated work, which has no effect; less would cost records.
 """
+
+Found = Mark | Literal["unread", "unparsed"] | None
+"""What lies where a mark says: that record's own mark, one that cannot be parsed, or none; "unread" is not known."""
 
 Refusal = Literal["unreadable", "unread", "other_log", "beyond_end"]
 """Why a commit, or its note, is not believed. The first two cost repeated work; the others mean that the log was
@@ -69,7 +72,7 @@ def mark_to_read(commit: Commit | None, log: Log) -> int | None:
     return note.mark.offset if note is not None and log.has(note.mark.offset) else None
 
 
-def resume_point(commit: Commit | None, log: Log, found: Mark | Literal["unread"] | None) -> ResumePoint:
+def resume_point(commit: Commit | None, log: Log, found: Found) -> ResumePoint:
     """Decide where to resume. `found` is the record at `mark_to_read`: None where no record lies there."""
     if commit is None:
         return ResumePoint(log.begin)
@@ -81,7 +84,7 @@ def resume_point(commit: Commit | None, log: Log, found: Mark | Literal["unread"
         return ResumePoint(log.begin, expired=_expired(commit.offset, log.begin, note.done))
     if note.mark.offset < log.end and found == "unread":
         return _resume_unmarked(commit, log, "unread")
-    if found != note.mark:
+    if found != note.mark and not (found == "unparsed" and note.mark.checksum == OF_NOTHING):
         return ResumePoint(
             min(commit.offset, log.end), refusal="other_log", search_ms=max(0, note.mark.timestamp_ms - CLOCKS_APART_MS)
         )
