@@ -52,17 +52,21 @@ class LogWatch:
                 log.warning("logs.not_watched", error=type(error).__name__)
 
     async def look(self) -> None:
-        """Look once. Raises KafkaError; what was found is not forgotten then."""
+        """Look once. Raises KafkaError; what was found, and what is still to be looked for, is not forgotten then."""
         epoch = self._ownership.epoch
         await self._assignment.count_expired(self._logs)
         marks = self._marks if self._marked_in == epoch else {}
-        self._marked_in, self._marks = epoch, self._assignment.marks()
+        latest = self._assignment.marks()
+        self._marked_in, self._marks = epoch, latest | marks
         if marks:
             points = await self._logs.resume_points(list(marks), {one: _commit(mark) for one, mark in marks.items()})
             for partition, point in points.items():
+                if point.refusal == "unread":
+                    latest[partition] = marks[partition]  # a later mark would be believed in whatever log it lies
                 if point.refusal == "other_log" and self._ownership.owns(epoch):
                     self._assignment.report(partition, _commit(marks[partition]), point)
                     self._replaced[partition] = point.offset
+        self._marks = latest
         if replaced := {one: at for one, at in self._replaced.items() if one in self._assignment.progress}:
             await self._resume_at(replaced)
         self._replaced.clear()
