@@ -122,7 +122,7 @@ class MongoErasures:
             await self._collection.update_one({"_id": tombstone.code}, noted)
             if "$max" in noted:
                 await self.announce()
-        log.info("record.of_erased_person_ignored", type=event.type)
+        log.info("record.of_erased_customer_ignored", type=event.type)
 
     async def sent(self, account_id: str, contact_id: str, mid: str, keys: Sequence[str]) -> bool:
         """Return whether Jawab sent, or was sending, a message with this id or fingerprint before an erasure.

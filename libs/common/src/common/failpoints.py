@@ -32,8 +32,8 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "delivery.after_echo_before_done": "an echo resolved a send, its record is not done",
         "delivery.after_own_comment_before_done": "an own comment resolved a public reply, its record is not done",
         "cleanup.after_tombstone_before_erasing": "the tombstone is written, nothing is deleted",
-        "cleanup.between_deletions": "some of a person's documents are deleted",
-        "cleanup.after_erasing_before_done": "all of a person's documents are deleted, nothing says so",
+        "cleanup.between_deletions": "some of a customer's documents are deleted",
+        "cleanup.after_erasing_before_done": "all of a customer's documents are deleted, nothing says so",
         "kafka.after_dead_letter_before_done": "the dead letter is written, the record is not done",
         "kafka.after_done_before_commit": "a record is done, its offset is not committed",
     }

@@ -1,9 +1,9 @@
-"""Erases one person everywhere Jawab stores something about them.
+"""Erases one customer everywhere Jawab stores something about them.
 
 A tombstone comes first (`common.tombstones`): from then on no service stores, sends or answers what was received
 before, whoever repeats it, and what comes later waits. Then messages, decisions, conversation and contact are deleted.
 The ledger's rows stay, stripped: their ids are what keeps a redelivered reply from being sent again, and they name
-nobody. What the language model cost stays: it names nobody either. At the end the person is free to begin anew.
+nobody. What the language model cost stays: it names nobody either. At the end the customer may begin again.
 
 What this cannot reach: Kafka keeps the texts until its own retention removes them. That is said on the status page.
 
@@ -44,18 +44,18 @@ BY_ID = (CONVERSATIONS, CONTACTS)
 
 
 def conversations_of(request: PrivacyRequest, accounts: Iterable[str]) -> list[str]:
-    """Return the ids of the conversations a request is about: one account's, or that person's with every account.
+    """Return the ids of the conversations a request is about: one account's, or that customer's with every account.
 
     The platform's own requests name an app-scoped id, which may be nobody's here: then none of them exists.
     """
     if not request.user_id.strip() or request.user_id == NOBODY:
-        raise Permanent("user_id names nobody: it must be the id of one person")
+        raise Permanent("user_id names nobody: it must be the id of one customer")
     named = [request.account_id] if request.account_id else sorted(set(accounts))
     return [conversation_id(account, request.user_id) for account in named]
 
 
 class Eraser:
-    """Erases persons, and writes down that it did.
+    """Erases customers, and writes down that it did.
 
     `reader` says where the topics end (without it, nothing is known by its place in the log); `settle` is how long, in
     seconds, it takes until every service knows of a tombstone (`common.erasures.SETTLE_SECONDS`).
@@ -82,7 +82,7 @@ class Eraser:
         self._settle = settle
 
     async def erase(self, event: ErasureRequested) -> State:
-        """Erase everything about the person and return what came of it. Raises Permanent, Retryable, PyMongoError."""
+        """Erase everything about the customer and return what came of it. Raises Permanent, Retryable, PyMongoError."""
         request = event.data
         conversations = await self.conversations_of(request)
         known = await self._tombstones.find(request.code)

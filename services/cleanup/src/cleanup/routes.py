@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from cleanup.records import Erasures
 from cleanup.status import STYLE, Status, html_page, json_body, status_of
 
-LONGEST_CODE = 200
+MAX_CODE = 200
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 HEADERS = {
     "cache-control": "no-store",
@@ -35,7 +35,7 @@ def privacy_routes(erasures: Erasures) -> list[ControllerRouterHandler]:
     async def privacy_status(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
         erasure = None
         try:
-            if len(code) <= LONGEST_CODE:
+            if len(code) <= MAX_CODE:
                 erasure = await erasures.find(code)
             status = status_of(erasure)
         except PyMongoError:

@@ -33,7 +33,7 @@ async def _erase_old(db: Database, conversation: str, tombstone: Tombstone, metr
     decisions = {each["_id"]: set(each["covers"]) async for each in db[DECISIONS].find(of_it, {"covers": 1})}
     old = {one for one in ids.union(*decisions.values()) if digest_of(tombstone.code, one) in tombstone.seen}
     decided = [id_ for id_, covers in decisions.items() if covers <= old]
-    if ids <= old and len(decided) == len(decisions) and not await _began_anew(db, conversation, tombstone):
+    if ids <= old and len(decided) == len(decisions) and not await _has_new_activity(db, conversation, tombstone):
         replies = [each["_id"] async for each in db[DELIVERIES].find(of_it, {"_id": 1})]
         erased = 0
         for name in (CONVERSATIONS, CONTACTS):
@@ -51,7 +51,7 @@ async def _erase_old(db: Database, conversation: str, tombstone: Tombstone, metr
     return erased + stripped
 
 
-async def _began_anew(db: Database, conversation: str, tombstone: Tombstone) -> bool:
+async def _has_new_activity(db: Database, conversation: str, tombstone: Tombstone) -> bool:
     """Return whether the customer, or an agent, has done something else in the conversation since the erasure."""
     contact = await db[CONTACTS].find_one({"_id": conversation}) or {}
     talk = await db[CONVERSATIONS].find_one({"_id": conversation}) or {}

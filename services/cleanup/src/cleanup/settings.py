@@ -16,7 +16,7 @@ MIN_DAYS = KEPT_DAYS + 1
 platform redelivers a webhook for 36 hours only."""
 
 TOMBSTONE_DAYS = 1 + max(topic.retention_ms for topic in TOPICS) // DAY_MS
-"""A tombstone outlives every record that could bring an erased person back, also the request that erased them."""
+"""A tombstone outlives every record that could bring an erased customer back, also the request that erased them."""
 
 
 class Settings(ServiceSettings, KafkaSettings, MongoSettings):
