@@ -1,7 +1,9 @@
 """Supervised processes: nothing stays behind, and failures can be read."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from devkit.ports import free_port
-from devkit.process import ChildProcess, NotReady, ProcessDied, ProcessError
+from devkit.process import GUARD, ChildProcess, NotReady, ProcessDied, ProcessError
 from devkit.readiness import HttpOk, TcpOpen
 
 FAMILY = "sleep 600 & echo $!; echo $$; wait"
@@ -55,7 +57,7 @@ def family_of(log: Path) -> list[int]:
 PARENT = """
 import sys, time
 from pathlib import Path
-from devkit.process import ChildProcess
+from devkit.process import GUARD, ChildProcess
 child = ChildProcess("family", ["sh", "-c", sys.argv[2]], log=Path(sys.argv[1]))
 child.start()
 if sys.argv[3:]:
@@ -71,6 +73,25 @@ def test_no_child_or_grandchild_stays_when_the_parent_is_killed(tmp_path):
     assert not any(gone(pid) for pid in family)
     parent.kill()
     parent.wait(10)
+    assert until(lambda: all(gone(pid) for pid in family))
+
+
+def test_no_child_or_grandchild_stays_when_the_parent_is_killed_before_it_knows_that_they_run(tmp_path):
+    """The answer of the guard is unread then, and the end of the parent is a reset instead of an end."""
+    log = tmp_path / "log"
+    ours, theirs = socket.socketpair()
+    with theirs, log.open("ab") as output:
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), str(theirs.fileno()), "sh", "-c", FAMILY],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[theirs.fileno()],
+        )
+    family = family_of(log)
+    assert until(lambda: bool(select.select([ours], [], [], 0)[0]))
+    ours.close()
+    guard.wait(60)
     assert until(lambda: all(gone(pid) for pid in family))
 
 

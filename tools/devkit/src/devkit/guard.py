@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> NoReturn:
     while True:
         ready, _, _ = select.select(watched, [], [])
         if lifeline.fileno() in ready:
-            orders = lifeline.recv(64)
+            orders = _orders(lifeline)
             if not orders:
                 watched.remove(lifeline.fileno())
             for number in orders or bytes([signal.SIGKILL]):
@@ -48,6 +48,17 @@ def main(arguments: list[str]) -> NoReturn:
         if ended:
             _to_group(pid, signal.SIGKILL)
             _end_as(os.waitstatus_to_exitcode(status))
+
+
+def _orders(lifeline: socket.socket) -> bytes:
+    """Return the signal numbers that came; nothing once the parent has ended.
+
+    A parent that is killed before it has read the answer leaves unread bytes, and the kernel tells that as a reset.
+    """
+    try:
+        return lifeline.recv(64)
+    except OSError:
+        return b""
 
 
 def _signals_as_bytes() -> int:
