@@ -238,6 +238,21 @@ async def test_an_own_comment_finds_the_public_answers_with_its_text_that_are_un
     assert await store.public_replies_under_way("9", "a") == []
 
 
+async def test_an_echo_finds_the_private_replies_to_authors_known_by_username(store):
+    def private(number, contact="un_1", **changes):
+        row = opened(number, action=PrivateReply(comment_id=f"c{number}", text="Thanks"))
+        changed = {"parts": (ledger.Part("a"),), "contact_id": contact, "conversation_id": f"1:{contact}", **changes}
+        return ledger.begin(replace(row, **changed), "graph", NOW)
+
+    lost = ledger.lost_sight(private(2), "reset", NOW)
+    others = private(3, "7"), private(4, parts=(ledger.Part("b"),)), private(5, at=NOW - timedelta(days=3))
+    for row in (private(1), lost, *others, ledger.arrived(private(6), 0, "m6", NOW)):
+        await store.insert(row)
+    found = await store.private_replies_by_username("1", NOW, "m6", ["a"])
+    assert {row.reply_id for row in found} == {"rep_1", "rep_2", "rep_6"}
+    assert await store.private_replies_by_username("9", NOW, "m6", ["a"]) == []
+
+
 async def test_what_stands_below_a_comment_is_owned_by_the_answers_to_all_its_customers(store):
     def public(number, **changes):
         row = opened(number, action=CommentReply(comment_id=f"c{number}", parent_id="top", text="Thanks"))

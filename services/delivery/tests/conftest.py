@@ -15,7 +15,7 @@ from common.clock import ManualClock, Monotonic
 from common.errors import Retryable
 from common.events import Event
 from common.events.control import LogPosition
-from common.events.ids import conversation_id, outcome_id
+from common.events.ids import USERNAME_CONTACT, conversation_id, outcome_id
 from common.events.interactions import Echo, EchoReceived
 from common.events.replies import (
     Action,
@@ -149,6 +149,26 @@ class MemoryLedger:
             or (
                 self._is_near(row, conversation_id, at)
                 and (row.state == "attempting" or row.kind == FLOW or any(part.key in keys for part in row.parts))
+            )
+        )
+
+    async def private_replies_by_username(
+        self, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
+    ) -> list[Row]:
+        self._called("private_replies_by_username")
+        return self._latest(
+            row
+            for row in self.rows.values()
+            if row.account_id == account_id
+            and (
+                message_id in row.message_ids
+                or (
+                    row.state in MAY_HAVE_ARRIVED
+                    and row.kind == "private_reply"
+                    and (row.contact_id or "").startswith(USERNAME_CONTACT)
+                    and any(part.key in keys for part in row.parts)
+                    and at - LONGEST_LIFE <= row.at <= at + AHEAD
+                )
             )
         )
 

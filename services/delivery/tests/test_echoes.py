@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Retryable, UnknownOutcome
+from common.events.ids import contact_of_username
 from common.events.replies import CommentReply, DirectMessage, Flow, Heart, PrivateReply, Reply, Typing
 from delivery import ledger
-from delivery.echoes import Foreign, Repeats, recognise
+from delivery.echoes import Foreign, Recorded, Repeats, recognise
 from delivery.ledger import MOST_ROWS
 from delivery.parts import keys_of, pieces_of
 
@@ -335,3 +336,61 @@ async def some_echoes(world, data, told):
         if data.draw(st.booleans(), label=f"echo of {shown.id} now"):
             await world.echoes.read(world.echo(shown.id, shown.text, at=shown.at), world.merchant())
             told.add(shown.id)
+
+
+class TestPrivateRepliesToAnAuthorKnownByUsername:
+    """Such a comment's conversation is named after the username; the echo comes in the thread, named after the id."""
+
+    def private_reply(self, world):
+        action = PrivateReply(comment_id="c1", text="The price is in your inbox")
+        return world.reply(action, contact_id=contact_of_username(ACCOUNT, "someone"), origin="rule")
+
+    async def test_an_echo_before_the_answer_of_the_call_is_no_agents(self, world):
+        event, verdicts = self.private_reply(world), []
+        original = world.platform._send
+
+        async def send(*asked, **how):
+            sent = await original(*asked, **how)
+            verdicts.append(
+                await world.echoes.read(world.echo(sent.message_id, event.data.action.text), world.merchant())
+            )
+            return sent
+
+        world.platform._send = send
+        await world.sender.deliver(event)
+        assert not any(isinstance(one, Foreign) for one in verdicts)
+        assert world.row(event).state == "delivered"
+        assert CONVERSATION not in world.contacts.known
+        assert world.kinds() == ["delivered"]
+
+    async def test_an_echo_settles_one_of_unknown_outcome(self, world):
+        world.platform.script = [("arrives", UnknownOutcome("ReadTimeout"))]
+        event = self.private_reply(world)
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+        await world.echoes.read(world.echo("mid.1", event.data.action.text), world.merchant())
+        await world.sender.deliver(event)
+        assert world.row(event).message_ids == ("mid.1",)
+        assert world.kinds() == ["outcomeunknown", "delivered"]
+
+    @pytest.mark.parametrize(("text", "hours"), [("I will look for you", 0), ("The price is in your inbox", 1)])
+    async def test_what_it_cannot_have_sent_is_an_agents(self, world, text, hours):
+        world.platform.script = [("arrives", UnknownOutcome("ReadTimeout"))]
+        with pytest.raises(Retryable):
+            await world.sender.deliver(self.private_reply(world))
+        world.clock.advance(timedelta(hours=hours))
+        assert isinstance(await world.echoes.read(world.echo("mid.9", text), world.merchant()), Foreign)
+
+    async def test_one_whose_call_is_answered_while_its_echo_is_looked_for_is_recorded(self, world):
+        world.platform.script = [("arrives", UnknownOutcome("ReadTimeout"))]
+        event = self.private_reply(world)
+        with pytest.raises(Retryable):
+            await world.sender.deliver(event)
+
+        def answered(step):
+            if step == "ledger.private_replies_by_username":
+                world.ledger.rows[event.data.reply_id] = ledger.arrived(world.row(event), 0, "mid.1", world.clock.now())
+
+        world.ledger.before = answered
+        verdict = await world.echoes.read(world.echo("mid.1", event.data.action.text), world.merchant())
+        assert isinstance(verdict, Recorded)

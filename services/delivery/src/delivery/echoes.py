@@ -12,6 +12,8 @@ flows answer nobody on behalf of anybody. Where the platform names no app, every
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -124,13 +126,25 @@ def _says(part: Part, keys: Sequence[str]) -> bool:
     return part.key in keys and not is_weak(part.key)
 
 
+class EchoLedger(Ledger, Protocol):
+    """The ledger, and what only echoes ask of it."""
+
+    async def private_replies_by_username(
+        self, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
+    ) -> list[Row]:
+        """Return whichever row has `message_id`, and the account's private replies from about `at` with one of the
+        fingerprints `keys` that may have arrived, to authors of whom only the username is known. Raises PyMongoError.
+        """
+        ...
+
+
 class EchoReader:
     """Resolves sends by their echoes, and notices when a person answers."""
 
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: EchoLedger,
         contacts: Contacts,
         publish: Publish,
         clock: Clock,
@@ -156,14 +170,19 @@ class EchoReader:
         echo = event.data
         keys = keys_of_echo(echo)
         rows = await self._ledger.possible_senders(echo.conversation_id, echo.account_id, event.time, echo.mid, keys)
-        verdict = recognise(
+        recognised = partial(
+            recognise,
             mid=echo.mid,
             keys=keys,
             at=event.time,
             own_app=self._app_id is not None and echo.app_id == self._app_id,
-            rows=rows,
             is_under_way=(lambda *_: False) if last else self._is_under_way,
         )
+        verdict = recognised(rows=rows)
+        if isinstance(verdict, Foreign):
+            # Such a reply's conversation bears its comment's username; its thread, the customer's id.
+            by_username = await self._ledger.private_replies_by_username(echo.account_id, event.time, echo.mid, keys)
+            verdict = recognised(rows=by_username)
         if isinstance(verdict, Foreign) and is_a_tool(echo.app_id, merchant):
             verdict = Tool()
         match verdict:

@@ -8,6 +8,8 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from common.clock import Clock
+from common.events.ids import USERNAME_CONTACT
+from common.events.replies import PrivateReply
 from common.failpoints import sabotaged
 from common.mongo import CONTACTS, DELIVERIES, Database, Document
 from delivery.contacts import MOST_HIDDEN, Contact, Owner
@@ -111,6 +113,22 @@ class MongoLedger:
         which = [{"state": "attempting"}, {"kind": FLOW}, {"parts.key": {"$in": list(keys)}}]
         owner = {"message_ids": message_id, "account_id": account_id}
         return await self._latest({"$or": [owner, {**_near(conversation_id, at), "$or": which}]})
+
+    async def private_replies_by_username(
+        self, account_id: str, at: datetime, message_id: str, keys: Sequence[str]
+    ) -> list[Row]:
+        """Return whichever row has `message_id`, and the account's private replies from about `at` with one of the
+        fingerprints `keys` that may have arrived, to authors of whom only the username is known.
+        """
+        unnamed = {
+            "state": {"$in": MAY_HAVE_ARRIVED},
+            "at": _about(at),
+            "account_id": account_id,
+            "kind": PrivateReply.model_fields["kind"].default,
+            "contact_id": {"$regex": f"^{USERNAME_CONTACT}"},
+            "parts.key": {"$in": list(keys)},
+        }
+        return await self._latest({"$or": [{"message_ids": message_id, "account_id": account_id}, unnamed]})
 
     async def public_replies_under_way(self, account_id: str, key: str) -> list[Row]:
         """Return the account's public answers with this text's fingerprint of which it is not known yet whether they
