@@ -216,6 +216,31 @@ def test_sasl_needs_a_name_and_a_password(monkeypatch):
     assert "KAFKA_USERNAME" in refusal(KafkaSettings)
 
 
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "kafka:abc", "kafka:", ":9092", "kafka:0", "kafka:99999", " , ", "PLAINTEXT://kafka:9092", "[::1",
+        "[::1]x", "a:9092;b:9092", "kafka:9092/", "a:9092,b:x", "a b:9092",
+    ],
+)  # fmt: skip
+def test_kafka_addresses_that_nothing_can_connect_to_are_refused_at_start_up(monkeypatch, servers):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    assert refusal(KafkaSettings).startswith("KAFKA_BOOTSTRAP_SERVERS must be host:port")
+
+
+@pytest.mark.parametrize(
+    ("servers", "taken"),
+    [
+        ("localhost", "localhost"),
+        (" kafka-0.kafka.ns.svc:9092 , kafka_1:9093,", "kafka-0.kafka.ns.svc:9092,kafka_1:9093"),
+        ("127.0.0.1:65535,[fe80::1]:9092,::1", "127.0.0.1:65535,[fe80::1]:9092,::1"),
+    ],
+)
+def test_kafka_addresses_may_be_several_and_of_every_kind(monkeypatch, servers, taken):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    assert KafkaSettings().bootstrap_servers == taken
+
+
 def test_a_wrong_port_is_named(monkeypatch):
     monkeypatch.setenv("PORT", "eighty")
     assert refusal(ServiceSettings).startswith("PORT must be a whole number")

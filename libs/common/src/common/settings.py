@@ -18,6 +18,7 @@ from pymongo.uri_parser import parse_uri
 from common import failpoints
 from common.base_url import WholeUrl
 from common.bounds import MAX_INT64
+from common.kafka_address import BootstrapServers
 from common.sealing import checked_key
 
 DEVELOPMENT_VALUES = frozenset(
@@ -180,7 +181,7 @@ class ServiceSettings(Block):
 class KafkaSettings(Block):
     """How Kafka is reached and how patiently it is used. Times in seconds."""
 
-    bootstrap_servers: str = named("KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092")
+    bootstrap_servers: BootstrapServers = named("KAFKA_BOOTSTRAP_SERVERS", default="localhost:9092")
     idempotence: bool = named("KAFKA_IDEMPOTENCE", default=True)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = named(
         "KAFKA_SECURITY_PROTOCOL", default="PLAINTEXT"
