@@ -135,6 +135,64 @@ def test_in_doubt_an_agent_is_called(value, escalate):
     assert Answer.model_validate({"reply": "x", "escalate": value}).escalate is escalate
 
 
+MACHINES = [
+    "{“reply”: “hello”}",
+    '{reply: "hello", intent: "greeting"}',
+    '{"message": "hello',
+    "[{'message': 'hello'",
+    "reply: hello\nintent: greeting\nescalate: false",
+    "escalate: true",
+    '<tool_call>{"name": "price", "arguments": {}}</tool_call>',
+    '<function=price>{"item": 1}</function>',
+    'Here:\n```json\n{"price": 5}\n```',
+    "null",
+    "None",
+    " undefined. ",
+    "NaN",
+    "string",
+    "What the customer reads.",
+    "...",
+    "…",
+    "-",
+    "\ufffd\ufffd\ufffd \ufffd",
+]
+
+
+@pytest.mark.parametrize("reply", MACHINES)
+def test_what_is_meant_for_a_machine_or_says_nothing_is_not_sent(reply):
+    with pytest.raises(ValidationError):
+        Answer(reply=reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("<reply>hello</reply>", "hello"),
+        ("<answer lang='en'>hello</answer>", "hello"),
+        ("<img src='x.png'> hello <font color=red>now</font><hr>", "hello now"),
+        ("<table><tr><td>red</td><td>5</td></tr></table>", "red 5"),
+        ("we don&#39;t &amp; can&rsquo;t, 3 &lt; 5, a&nbsp;b", "we don't & can’t, 3 < 5, a b"),
+        ("https://shop.test/?a=1&copy=2&lt=3", "https://shop.test/?a=1&copy=2&lt=3"),
+        ("first\\nsecond\\n\\nthird", "first\nsecond\n\nthird"),
+        ("\\u0645\\u0631\\u062d\\u0628\\u0627 \\ud83d\\ude00", "مرحبا 😀"),
+        ('they said \\"yes\\"', 'they said "yes"'),
+        ("**bold text", "bold text"),
+        ("**bold\ntext** and more", "bold\ntext and more"),
+        ("it is here【4:0†source】", "it is here"),
+        ("- [ ] one\n- [x] two", "• one\n• two"),
+        ("assistant: hello", "hello"),
+        ("Reply: hello", "hello"),
+        ("👍", "👍"),
+        ("50", "50"),
+        ("Hello {name}", "Hello {name}"),
+        ("size: M, colour: red", "size: M, colour: red"),
+        ("hello \ufffd there my friend", "hello  there my friend"),
+    ],
+)
+def test_what_a_reply_is_wrapped_in_does_not_reach_the_customer(reply, read):
+    assert Answer(reply=reply).reply == read
+
+
 @pytest.mark.parametrize("reply", ['Here: {"intent": "price"}', "{'reply': 'x'}", '"escalate" : true', '[{"a": 1}]'])
 def test_json_that_holds_no_words_for_the_customer_is_not_sent(reply):
     with pytest.raises(ValidationError):

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from ai.completion import ModelFailed, Usage
 from ai.llm.bounded_body import MAX_BODY_BYTES
+from ai.llm.reading import read_answer
 from ai.model import API, MAX_CALLS, ModelLimits, OpenAIModel, openai_client
 from common.breaker import BreakerMetrics, BreakerPolicy, Breakers
 from common.clock import SystemClock
@@ -226,6 +227,37 @@ WRONG = [
 ]
 
 
+THOUGHTS = [
+    ("<think>", "</think>"),
+    ("<think>", "</think >"),
+    ("<think type='x'>", "</think>"),
+    ("< Think >", "</ THINK>"),
+    ("<thoughts>", "</thoughts>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<analysis>", "</analysis>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<reflection>", "</reflection>"),
+    ("<reason>", "</reason>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|thinking|>", "<|/thinking|>"),
+    ("◁think▷", "◁/think▷"),
+    ("[THINK]", "[/THINK]"),
+    ("&lt;think&gt;", "&lt;/think&gt;"),
+    ("Thinking...\n", "\n...done thinking."),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|channel|>commentary to=price<|message|>", "<|end|><|channel|>final<|message|>"),
+]
+WRONG += [
+    row
+    for begin, end in THOUGHTS
+    for row in (
+        Row(f"a draft between {begin!r} and {end!r}", [answered(f'{begin}{{"reply": "draft"}}{end}{GOOD}')], READ, 1),
+        Row(f"a reply after {begin!r} and {end!r}", [answered(json.dumps({"reply": f"{begin}hm{end}hello"}))], READ, 1),
+    )
+]
+
+
 class Stub:
     """Answers by a script."""
 
@@ -308,6 +340,12 @@ async def test_every_wrong_answer_has_its_outcome(row):
 def test_there_are_many_wrong_answers():
     assert len(WRONG) >= 40
     assert len({row.name for row in WRONG}) == len(WRONG)
+
+
+@pytest.mark.parametrize("begin", dict.fromkeys(begin for begin, _ in THOUGHTS))
+def test_what_stands_in_thoughts_that_never_end_is_no_answer(begin):
+    assert read_answer(f'{begin}{{"reply": "draft"}} but') is None
+    assert read_answer(json.dumps({"reply": f"{begin}hm"})) is None
 
 
 # What a server takes is learnt from what it refuses

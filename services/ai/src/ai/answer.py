@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ai.language import Language
 from ai.llm.json_in_text import after_thoughts, parsed, values_in, without_half_characters
+from ai.llm.machine_text import is_for_a_machine, says_nothing
 from ai.llm.reply_text import MAX_CHARACTERS, plain
 from ai.sentiment import Sentiment
 from common.merchants import Channel
@@ -24,7 +25,6 @@ LONGEST_FACT = 200
 MAX_JSON = 3 * MAX_CHARACTERS
 """Characters of a reply that is JSON, escapes included."""
 MAX_WRAPPINGS = 3
-_LEAKED = re.compile(r"[\"'](?:reply|intent|sentiment|escalate|lead)[\\\"']{1,4}\s{0,20}:")
 _NOT: Final = (False, None, "", "false", "False", "no", "null", 0)
 
 
@@ -80,7 +80,10 @@ class Answer(Part):
     @field_validator("reply", mode="before")
     @classmethod
     def _plain(cls, value: object) -> object:
-        return plain(after_thoughts(value[:MAX_JSON]) or "") if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        text = plain(after_thoughts(value[:MAX_JSON]) or "")
+        return "" if is_for_a_machine(text) or says_nothing(text) else text
 
     @field_validator("escalate", mode="before")
     @classmethod
@@ -104,11 +107,11 @@ class Answer(Part):
 
 
 def _is_json(reply: object) -> bool:
-    """Tell whether a reply is meant for a program: the JSON of an answer, or any object or list."""
+    """Tell whether a reply is meant for a program: the JSON of an answer, or anything else of that kind."""
     if not isinstance(reply, str):
         return False
     head = reply[:MAX_JSON].strip()
-    if _LEAKED.search(head):
+    if is_for_a_machine(head):
         return True
     return head[:1] in {"{", "["} and any(isinstance(one, dict | list) for one in parsed(head))
 

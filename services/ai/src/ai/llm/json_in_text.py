@@ -3,24 +3,34 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 MAX_STARTS = 16
 """How many braces are tried as the beginning of an object: each may be read to the end of the text."""
 
-_THOUGHTS_END: Final = ("</think>", "</thinking>", "</thought>", "</reasoning>", "[/think]", "<|message|>")
-_THOUGHTS_BEGIN: Final = ("<think>", "<thinking>", "<thought>", "<reasoning>", "[think]", "<|channel|>")
+_THOUGHT = r"(?:think|thinking|thoughts?|reason|reasoning|analysis|scratch_?pad|reflection|inner_monologue)"
+_THOUGHTS_END = re.compile(
+    rf"(?:<|&lt;) ?/ ?(?:seed:)?{_THOUGHT} ?(?:>|&gt;)"
+    rf"|<\|/{_THOUGHT}\|>|<\|end_of_(?:thought|thinking)\|>|◁/think▷|\[/think(?:ing)?\]|\.\.\. ?done thinking\.?"
+    r"|<\|start\|>[a-z]{0,20}<\|message\|>|<\|channel\|> ?final[^<>]{0,40}<\|message\|>",
+    re.IGNORECASE,
+)
+_THOUGHTS_BEGIN = re.compile(
+    rf"(?:<|&lt;) ?(?:seed:)?{_THOUGHT}(?: [^<>]{{0,100}})?(?:>|&gt;)"
+    rf"|<\|{_THOUGHT}\|>|<\|begin_of_(?:thought|thinking)\|>|◁think▷|\[think(?:ing)?\]|\A\s{{0,20}}thinking\.\.\.\s"
+    r"|<\|channel\|>(?! ?final)",
+    re.IGNORECASE,
+)
+"""Marks of the templates that are in use: of DeepSeek and Qwen, Seed, Mistral, Kimi, Sky, gpt-oss, Ollama's shell."""
 _FENCED = re.compile(r"```[a-zA-Z0-9_-]{0,20}\s{0,5}([^`]{1,100000})```")
 _decoder = json.JSONDecoder(strict=False)  # models write line breaks inside strings
 
 
 def after_thoughts(text: str) -> str | None:
     """Return what follows a model's thoughts, None where they never end: what stands in them is a draft."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a letter whose small form is longer: places would not agree
-        lowered = text
-    end = max((at + len(mark) for mark in _THOUGHTS_END if (at := lowered.rfind(mark)) >= 0), default=0)
-    return None if any(mark in lowered[end:] for mark in _THOUGHTS_BEGIN) else text[end:].strip()
+    end = max((mark.end() for mark in _THOUGHTS_END.finditer(text)), default=0)
+    rest = text[end:]
+    return None if _THOUGHTS_BEGIN.search(rest) else rest.strip()
 
 
 def without_half_characters(text: str) -> str:
