@@ -15,7 +15,7 @@ from delivery import ledger
 from delivery.fingerprints import text_key
 from delivery.ledger import LONGEST_LIFE
 from delivery.parts import keys_of, pieces_of
-from delivery.sweeper import NEVER_SENT, step_for
+from delivery.sweeper import MOST_AT_ONCE, NEVER_SENT, step_for
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AFTER = timedelta(hours=1, minutes=6)
@@ -225,6 +225,30 @@ class TestSeveralSweepers:
         world.directory.by_id = original
         await world.sweeper.sweep()
         assert not world.row(first).untold
+
+    async def test_however_many_rows_of_a_broken_merchant_are_left_those_of_others_are_swept(self, world):
+        """Its rows are the oldest, and they are read first in each sweep."""
+        broken = [world.reply(origin="api", merchant_id="broken") for _ in range(MOST_AT_ONCE)]
+        for event in broken:
+            claimed(world, event)
+        world.clock.advance(timedelta(minutes=1))
+        other = world.reply(origin="api")
+        claimed(world, other)
+        original, readable = world.directory.by_id, []
+
+        async def by_id(merchant_id):
+            if merchant_id == "broken" and not readable:
+                raise MerchantNotReadable("a rule is misspelt")
+            return await original(merchant_id)
+
+        world.directory.by_id = by_id
+        world.clock.advance(MUCH_LATER)
+        for _ in range(2):
+            await world.sweeper.sweep()
+        assert (world.row(other).state, world.row(other).untold) == ("failed", False)
+        readable.append(True)
+        await world.sweeper.sweep()
+        assert not any(world.row(event).untold for event in broken)
 
     async def test_a_row_that_nobody_can_make_sense_of_ends_neither_the_sweep_nor_the_sweeping(self, world):
         """The sweeper runs beside what consumes: what it raised would stop the service from sending."""

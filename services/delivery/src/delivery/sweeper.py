@@ -9,6 +9,7 @@ goes when the outcome is published and the person told, so a death in between on
 """
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -37,6 +38,9 @@ WAITS = rows.LONGEST_LIFE
 """How long a reply of which nothing was sent may wait: in its topic behind a broadcast, or for an account's pause."""
 
 MOST_AT_ONCE = 100
+MAX_LEFT = 1000
+"""Rows that are remembered as not to be ended now; they come after all others, however old they are."""
+
 NEVER_SENT = "never_sent"
 
 NOBODY_CAME = "its record was lost before it was sent; see the conversation and answer"
@@ -106,6 +110,7 @@ class Sweeper:
         self._clock = clock
         self._metrics = metrics
         self._abandoned_after = abandoned_after
+        self._left: OrderedDict[str, None] = OrderedDict()
 
     async def sweep_regularly(self, interval: float) -> None:
         """Sweep every `interval` seconds, the first time after one: what waits in the topics is read first."""
@@ -122,16 +127,27 @@ class Sweeper:
     async def sweep(self) -> Swept:
         """Bring what was left behind to its end, a bounded number of rows; the rest is for the next sweep."""
         now = self._clock.now()
-        found = await self._ledger.left_behind(now - self._abandoned_after, MOST_AT_ONCE, waiting_before=now - WAITS)
+        found = await self._ledger.left_behind(
+            now - self._abandoned_after, MOST_AT_ONCE + len(self._left), waiting_before=now - WAITS
+        )
+        found = sorted(found, key=lambda row: row.reply_id in self._left)[:MOST_AT_ONCE]
         ended = 0
         for row in found:
             try:
                 ended += await self._end(row)
+                self._left.pop(row.reply_id, None)
             except (ProcessingError, PyMongoError, KafkaError, OSError):
                 raise
             except Exception as error:  # noqa: BLE001 one row, or one merchant's document: the others do not wait for it
                 log.error("sweep.left", reply=row.reply_id, error=type(error).__name__)
+                self._leave(row.reply_id)
         return Swept(len(found), ended)
+
+    def _leave(self, reply_id: str) -> None:
+        self._left[reply_id] = None
+        self._left.move_to_end(reply_id)
+        while len(self._left) > MAX_LEFT:
+            self._left.popitem(last=False)
 
     async def _end(self, row: Row) -> bool:
         """Take one row to its end; False where it has to be left, or somebody else got there first."""
