@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cleanup.retention import CLOSED_STATES, cutoffs, kinds
-from cleanup.settings import MIN_DAYS, Settings
+from cleanup.settings import MAX_DAYS, MIN_DAYS, Settings
 from common.kafka.topics import DAY_MS, TOPICS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -54,6 +54,20 @@ def test_ids_may_never_be_forgotten_while_a_record_can_still_be_read_again(
         match=f"{variable} must be at least 31: a record can be read again from the topics and the dead letters for 30",
     ):
         Settings()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("days", [MAX_DAYS + 1, 3_000_000, 10**30])
+def test_an_age_that_no_calendar_has_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, variable: str, days: int):
+    monkeypatch.setenv(variable, str(days))
+    with pytest.raises(ValidationError, match=f"{variable} must be at most {MAX_DAYS}"):
+        Settings()
+
+
+def test_everything_may_be_kept_for_a_hundred_years(monkeypatch: pytest.MonkeyPatch):
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, str(MAX_DAYS))
+    assert cutoffs(Settings(), NOW).usage.year == NOW.year - 100
 
 
 def test_the_least_age_is_derived_from_the_topic_that_keeps_its_records_longest():

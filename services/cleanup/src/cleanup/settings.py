@@ -15,6 +15,9 @@ MIN_DAYS = KEPT_DAYS + 1
 """What was answered must be remembered for longer than its record can be read again, or it is answered twice. The
 platform redelivers a webhook for 36 hours only."""
 
+MAX_DAYS = 36_500
+"""A hundred years stand for "keep it": an age beyond the calendar would stop every run at its start."""
+
 TOMBSTONE_DAYS = 1 + max(topic.retention_ms for topic in TOPICS) // DAY_MS
 """A tombstone outlives every record that could bring an erased customer back, also the request that erased them."""
 
@@ -44,6 +47,8 @@ class Settings(ServiceSettings, KafkaSettings, MongoSettings):
                     f"{variable} must be at least {MIN_DAYS}: a record can be read again from the topics and the "
                     f"dead letters for {KEPT_DAYS} days, and what is forgotten before could be answered a second time"
                 )
+            if days > MAX_DAYS:
+                raise ValueError(f"{variable} must be at most {MAX_DAYS}, a hundred years")
         return self
 
 
