@@ -14,7 +14,7 @@ from certificates import Authority
 from pydantic import SecretStr, ValidationError
 
 from common.kafka.broker import client_connection, kafka_broker
-from common.kafka.oauth_token import USED_SHARE, ClientCredentials, OAuthToken
+from common.kafka.oauth_token import MAX_SECONDS, USED_SHARE, ClientCredentials, OAuthToken
 from common.service import misconfiguration
 from common.settings import KafkaSettings
 from devkit.kafka import ClientListener, EmbeddedKafka
@@ -217,7 +217,19 @@ async def test_one_request_serves_all_connections_until_the_token_nears_its_end(
         assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize("lasts", [None, "soon", -1, 0, True])
+@pytest.mark.parametrize("lasts", [float("inf"), 10**400, 10**9], ids=["for ever", "400 digits", "30 years"])
+async def test_a_token_is_renewed_once_a_day_however_long_it_is_said_to_last(lasts: float):
+    watch = Watch()
+    async with TokenServer().running() as server:
+        server.answers = [(200, issued(lasts))]
+        source = token_from(server, watch)
+        await source.token()
+        watch.seconds = MAX_SECONDS
+        await source.token()
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("lasts", [None, "soon", -1, 0, True, float("nan")])
 async def test_a_token_whose_end_is_not_told_is_used_for_some_minutes(lasts: object):
     watch = Watch()
     async with TokenServer().running() as server:

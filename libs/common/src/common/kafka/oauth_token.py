@@ -21,6 +21,9 @@ USED_SHARE = 0.8
 USUAL_SECONDS = 300.0
 """How long a token is used whose end the server does not tell."""
 
+MAX_SECONDS = 24 * 60 * 60.0
+"""How long a token is used at most, however long the server says that it lasts."""
+
 MAX_TOKEN = 64 * 1024
 
 
@@ -76,4 +79,4 @@ class OAuthToken(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka publi
         if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN:
             raise KafkaConnectionError("KAFKA_OAUTH_TOKEN_URL answered without an access_token")
         is_number = isinstance(lasts, int | float) and not isinstance(lasts, bool)
-        return token, float(lasts) if is_number and lasts > 0 else USUAL_SECONDS
+        return token, float(min(lasts, MAX_SECONDS)) if is_number and lasts > 0 else USUAL_SECONDS
