@@ -38,7 +38,9 @@ def test_a_commit_before_what_retention_has_left_counts_from_there():
     assert Partition(40, 50, 5).lag == 10
 
 
-@pytest.mark.parametrize("note", ["", "x", "[]", "7", '{"in_progress":-1}', '{"in_progress":"2","oldest_ms":"a"}'])
+@pytest.mark.parametrize(
+    "note", ["", "x", "[]", "7", "[" * 4096, '{"in_progress":-1}', '{"in_progress":"2","oldest_ms":"a"}']
+)
 def test_a_commit_note_of_somebody_else_is_no_note(note):
     assert Partition(0, 5, 1, note).noted == (0, None)
 

@@ -94,7 +94,7 @@ class Partition:
         """What the consumer wrote into its commit: records in progress, and when the oldest was written (ms)."""
         try:
             told = json.loads(self.note)
-        except ValueError:
+        except (ValueError, RecursionError):
             return 0, None
         if not isinstance(told, dict):
             return 0, None
