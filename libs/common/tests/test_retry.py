@@ -2,7 +2,7 @@
 
 import bson
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, RecordListTooLargeError
 from bson.errors import BSONError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +53,11 @@ def test_a_value_that_bson_cannot_express_is_not_tried_again(document):
 
 @pytest.mark.parametrize("error", [DocumentTooLarge("17 MiB"), WriteError("too large", code=10334)])
 def test_a_document_that_mongodb_refuses_for_its_size_is_not_tried_again(error):
+    assert isinstance(verdict(error, attempts=1, age=0, policy=POLICY), GiveUp)
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError(), RecordListTooLargeError()])
+def test_a_record_that_kafka_refuses_for_its_size_is_not_tried_again(error):
     assert isinstance(verdict(error, attempts=1, age=0, policy=POLICY), GiveUp)
 
 

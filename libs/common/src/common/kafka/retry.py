@@ -8,7 +8,7 @@ the record's fault; an unexpected exception has patience measured in attempts, b
 import random
 from dataclasses import dataclass
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from bson.errors import BSONError
 from pydantic import ValidationError
 from pymongo.errors import OperationFailure, PyMongoError, WriteError
@@ -70,11 +70,13 @@ class Tries:
 
 
 def concerns_value(error: BaseException) -> bool:
-    """Return whether MongoDB's driver or server refused the value itself: no repetition makes it storable.
+    """Return whether MongoDB's driver or server, or Kafka, refused the value itself: no repetition makes it storable.
 
     The driver raises OverflowError for an integer beyond 8 bytes, UnicodeError for a lone surrogate, and BSONError for
     anything else that BSON cannot express, a document above 16 MiB included.
     """
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return True
     if isinstance(error, WriteError):
         return error.code in REFUSED_VALUES
     return isinstance(error, BSONError | OverflowError | UnicodeError)
