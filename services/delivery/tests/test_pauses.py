@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from common.clock import ManualClock
+from common.clock import ManualClock, Monotonic, SteadyClock
 from common.errors import Paced, Throttled
+from common.platform_clock import PlatformClock, RemoteClock
 from delivery.pace.pauses import FIRST_PAUSE, FOR_ANSWERS, LONGEST_PAUSE, PROBE_GAP, Bucket, PauseMetrics, Pauses
 from delivery.platforms.usage import Pace
 
@@ -254,3 +255,19 @@ def test_a_figure_that_is_told_again_holds_anew(rig):
     rig.pauses.used(SHOP, Pace(gap=4.0))
     rig.pass_time(3599)
     assert [rig.check(), rig.check()] == [0, 4.0]
+
+
+def test_a_pause_is_as_long_as_it_was_asked_for_whatever_clock_becomes_known_meanwhile():
+    """The platform is asked again after an outage, and this machine's clock turns out to be an hour ahead of it."""
+    machine, ticks = ManualClock(datetime(2026, 3, 1, 13, tzinfo=UTC)), [0.0]
+    remote = RemoteClock()
+    platform = PlatformClock(machine, [remote], ticks=lambda: Monotonic(ticks[0]))
+    waits = SteadyClock(platform.machine, ticks=lambda: Monotonic(ticks[0]))
+    pauses = Pauses(clock=waits, metrics=PauseMetrics(CollectorRegistry()), apis=("graph",))
+    pauses.throttled(APP, after=30.0)
+    remote.observe_time(datetime(2026, 3, 1, 12, tzinfo=UTC), Monotonic(0.0), Monotonic(0.1), precision=1.0)
+    assert platform.known
+    assert platform.now() < machine.now() - timedelta(minutes=59)
+    ticks[0] = 10.0
+    machine.advance(timedelta(days=1))
+    assert pauses.wait("graph", "1", "send") == pytest.approx(20.0)

@@ -10,6 +10,7 @@ and no decision compares one with another (docs/decisions/0015):
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NewType, Protocol
 
@@ -45,6 +46,21 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""
         return datetime.now(UTC) + self._offset
+
+
+class SteadyClock:
+    """Tells moments that only waits of this process are made of: from the machine's time on by the monotonic clock.
+
+    A wait that ends at one of them is as long as it was meant to be, whichever clock is set or becomes known meanwhile.
+    """
+
+    def __init__(self, machine: Clock, ticks: Callable[[], Monotonic] = monotonic) -> None:
+        self._ticks = ticks
+        self._began, self._began_at = machine.now(), ticks()
+
+    def now(self) -> datetime:
+        """Return a moment, aware, in UTC, to be compared with others of this clock alone."""
+        return self._began + timedelta(seconds=self._ticks() - self._began_at)
 
 
 class ManualClock:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from common.accounts import MongoStandings
 from common.breaker import BreakerMetrics, Breakers
-from common.clock import Clock, SystemClock
+from common.clock import Clock, SteadyClock, SystemClock
 from common.erasures import MongoErasures
 from common.events import AnyEvent, Event
 from common.events.control import CONTROL
@@ -118,7 +118,7 @@ def create_app(settings: Settings) -> Litestar:
         clock=clock,
         metrics=StopMetrics(registry),
     )
-    breakers = partial(Breakers, clock=clock, metrics=BreakerMetrics(registry))
+    breakers = partial(Breakers, clock=SteadyClock(clock.machine), metrics=BreakerMetrics(registry))
     turns = _pacing(settings, registry)
     outside = Outside(
         graph=Graph(apis.graph, app_secret=settings.app_secret),
@@ -127,7 +127,7 @@ def create_app(settings: Settings) -> Litestar:
         graph_breakers=breakers("graph"),
         manychat_breakers=breakers("manychat"),
         consequences=Consequences(
-            pauses=Pauses(clock=clock, metrics=PauseMetrics(registry), apis=APIS),
+            pauses=Pauses(clock=SteadyClock(clock.machine), metrics=PauseMetrics(registry), apis=APIS),
             stops=stops,
             clock=clock,
             metrics=metrics,
