@@ -527,6 +527,70 @@ async def test_a_context_that_is_too_small_is_asked_without_history():
         assert [one["content"] for one in stub.requests[1]["messages"]] == ["You answer.", "hi"]
 
 
+def small_context(request):
+    """Refuse, as vLLM does, whatever is longer than its context with the room for the answer."""
+    room = request.get("max_tokens") or request.get("max_completion_tokens")
+    for name in ("max_completion_tokens", "reasoning_effort"):
+        if name in request:
+            return openai_word(name)
+    if "long" in json.dumps(request["messages"]):
+        return http(
+            json.dumps(
+                {
+                    "object": "error",
+                    "message": f"'max_tokens' or 'max_completion_tokens' is too large: {room}. This model's maximum "
+                    f"context length is 2048 tokens and your request has 1800 input tokens ({room} > 2048 - 1800).",
+                    "type": "BadRequestError",
+                    "param": None,
+                    "code": 400,
+                }
+            ),
+            "400 X",
+        )
+    return answered()
+
+
+async def test_a_context_that_is_too_small_is_no_matter_of_the_limit_s_name():
+    messages = [MESSAGES[0], {"role": "user", "content": "long"}, MESSAGES[1]]
+    async with model_of([small_context], model="my-llama") as (model, stub, _):
+        assert await outcome(model, messages) == "=hello"
+        assert len(stub.requests) == 2
+        assert "max_tokens" in stub.requests[-1]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "response_format"])
+async def test_what_is_refused_to_one_merchant_changes_nothing_for_the_others(word, name):
+    """A form that was accepted stays everybody's: what is refused then lies in what this merchant asks."""
+
+    def answer(request):
+        return word(name) if "poison" in json.dumps(request["messages"]) and name in request else answered()
+
+    poison = [MESSAGES[0], {"role": "user", "content": "poison"}]
+    async with model_of([answer], model="my-llama") as (model, stub, _):
+        assert await outcome(model, merchant="good") == "=hello"
+        for _ in range(3):
+            await outcome(model, poison, merchant="bad")
+            asked = len(stub.requests)
+            assert await outcome(model, merchant="good") == "=hello"
+            assert len(stub.requests) == asked + 1
+            assert stub.requests[-1] == stub.requests[0]
+
+
+async def test_a_server_that_is_changed_is_learnt_anew_from_each_merchant():
+    takes = {"max_tokens", "temperature", "json_schema"}
+    async with model_of([server(takes)], model="my-llama") as (model, stub, _):
+        for name in ("a", "b"):
+            assert await outcome(model, merchant=name) == "=hello"
+        takes.clear()
+        takes.update(REASONING)
+        for name in ("a", "b"):
+            assert await outcome(model, merchant=name) == "=hello"
+            asked = len(stub.requests)
+            assert await outcome(model, merchant=name) == "=hello"
+            assert len(stub.requests) == asked + 1
+
+
 # One merchant's requests that fail do not stop the others
 
 BAD = failed(500)

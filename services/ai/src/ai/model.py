@@ -4,9 +4,10 @@ One policy of ours instead of the client's: a whole answer, tries and waits toge
 because a customer is waiting; only what passes by itself is tried again, once, and `Retry-After` is honoured where the
 budget allows. Every failure becomes one of a closed set of reasons. What was spent is reported with failures as well.
 
-What a server takes is learnt from what it refuses (`ai.llm.capabilities`), and what it answers is read whatever its
-form (`ai.llm.reading`): the body decides, not the status alone. A request that is changed for a refusal is sent at
-once, and there are at most `MAX_CALLS` for one answer.
+What a server takes is learnt from what it refuses (`ai.llm.capabilities`), for all merchants or for one
+(`ai.llm.learnt_of_merchants`), and what it answers is read whatever its form (`ai.llm.reading`): the body decides, not
+the status alone. A request that is changed for a refusal is sent at once, and there are at most `MAX_CALLS` for one
+answer.
 
 An API that does not answer, or answers with server errors, is left alone by a circuit breaker
 (`ai.llm.shared_breaker`): nobody then waits out a time-out of their own. A refusal, also of the rate, is an answer and
@@ -30,7 +31,8 @@ from openai import AsyncOpenAI
 from ai.answer import schema
 from ai.completion import Completion, ModelFailed, Usage
 from ai.llm.bounded_body import ACCEPTED_ENCODINGS, bound_bodies
-from ai.llm.capabilities import Capabilities, Learnt, guessed
+from ai.llm.capabilities import Capabilities, guessed
+from ai.llm.learnt_of_merchants import LearntOfMerchants
 from ai.llm.reading import read_body
 from ai.llm.request import Changes, Request
 from ai.llm.shared_breaker import SharedBreaker
@@ -85,7 +87,7 @@ class OpenAIModel:
         self._observer = observer
         self._breaker = SharedBreaker(breakers)
         self._slots = Slots(limits.concurrency)
-        self._learnt = Learnt(guessed(limits.model, limits.thinking_tokens), now=time.monotonic)
+        self._learnt = LearntOfMerchants(guessed(limits.model, limits.thinking_tokens), now=time.monotonic)
 
     async def complete(self, messages: Sequence[ChatMessage], *, merchant: str = "") -> Completion:
         """Return the model's answer. Raises ModelFailed, and nothing else, when there is none."""
@@ -97,9 +99,10 @@ class OpenAIModel:
 
     async def _within_budget(self, messages: Sequence[ChatMessage], merchant: str) -> Completion:
         ends_at = time.monotonic() + self._limits.timeout
-        before = self._learnt.form()
+        learnt = self._learnt.of(merchant)
+        before = learnt.form()
         changes = Changes(
-            Request(before, messages), self._learnt, thinking=self._limits.thinking_tokens, observer=self._observer
+            Request(before, messages), learnt, thinking=self._limits.thinking_tokens, observer=self._observer
         )
         spent = Usage()
         failed: ModelFailed | None = None
@@ -119,15 +122,16 @@ class OpenAIModel:
                 attempt += 1
             else:
                 changes.worked()
-                self._note_learnt(before)
+                self._learnt.note(merchant, learnt)
+                self._log_learnt(merchant, before, learnt.form())
                 return Completion(completion.answer, completion.model, spent + completion.usage)
         raise AssertionError("the last call returns or raises")
 
-    def _note_learnt(self, before: Capabilities) -> None:
-        now = self._learnt.form()
+    def _log_learnt(self, merchant: str, before: Capabilities, now: Capabilities) -> None:
         if now != before:
             log.info(
                 "model.parameters_learnt",
+                merchant=merchant,
                 limit=now.limit,
                 temperature=now.temperature,
                 response_format=now.format,

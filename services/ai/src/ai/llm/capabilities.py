@@ -24,6 +24,9 @@ MAX_AGE = 6 * 3600.0
 _REASONING = re.compile(r"(?:^|[/:.])(?:o\d|gpt-(?:[5-9]|\d\d))")
 _EFFORTS: Final[tuple[Effort, ...]] = ("none", "minimal", "low", "medium", "high")
 _TOO_LARGE = re.compile(r"too large|at most|too high|exceeds|maximum value|less than", re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"context[ _](?:length|window|size)|prompt is too long|reduce the length of the (?:messages|prompt)", re.IGNORECASE
+)
 
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "max_tokens": ("max_tokens",),
@@ -102,7 +105,15 @@ def lessons(capabilities: Capabilities, refusal: Refusal, *, thinking: int) -> I
             if capabilities.thinking and _TOO_LARGE.search(refusal.words):
                 yield replace(capabilities, thinking=capabilities.thinking // 4)
                 yield replace(capabilities, thinking=0)
-            yield from _other_limit(capabilities, thinking)
+            if is_of_context(refusal):
+                yield replace(capabilities, limit=None)  # the server then takes what room there is
+            else:
+                yield from _other_limit(capabilities, thinking)
+
+
+def is_of_context(refusal: Refusal) -> bool:
+    """Tell whether a request was too long for the model, whatever the server calls that."""
+    return _CONTEXT.search(refusal.code) is not None or _CONTEXT.search(refusal.words) is not None
 
 
 def plainer(capabilities: Capabilities, refusal: Refusal, *, thinking: int) -> Iterator[Capabilities]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ai.completion import ModelFailed
-from ai.llm.capabilities import Capabilities, Learnt, lessons, plainer
+from ai.llm.capabilities import Capabilities, Learnt, is_of_context, lessons, plainer
 from ai.prompt import ChatMessage, without_history, without_images
 
 MAX_ROOM = 4
@@ -50,6 +50,8 @@ class Changes:
             return self._give_room(failure)
         if failure.reason != "bad_request":
             return False
+        if is_of_context(failure.refusal) and not self.request.form.thinking and self._with_less_said(failure):
+            return True  # servers name the limit of the answer where the question was too long for it
         return self._without_refused(failure) or self._with_less_said(failure) or self._in_plainest_form(failure)
 
     def worked(self) -> None:
@@ -66,7 +68,7 @@ class Changes:
 
     def _with_less_said(self, failure: ModelFailed) -> bool:
         messages = self.request.messages
-        if "context_length" in failure.refusal.code or "context length" in failure.refusal.words:
+        if is_of_context(failure.refusal):
             shorter = without_history(messages)
         else:
             shorter = without_images(messages)
