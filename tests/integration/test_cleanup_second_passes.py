@@ -82,6 +82,14 @@ async def test_a_document_that_cannot_be_read_delays_no_other_customers_pass(db:
     assert await left_to_do(db) == {"first"}
 
 
+async def test_a_tombstone_that_cannot_be_read_delays_no_other_customers_pass(db: Database):
+    requests = [requested("first", "7001"), requested("second", "7002")]
+    await erased(db, *requests)
+    await db[TOMBSTONES].update_one({"_id": "first"}, {"$unset": {"cut": 1}})
+    assert await passes(db, Log(*requests)).run() == 1
+    assert await left_to_do(db) == {"first"}
+
+
 async def test_a_topic_that_was_made_anew_erases_nothing_of_whoever_stands_there_now(db: Database):
     await erased(db, requested("code", "7001"))
     await db[CONTACTS].insert_one({"_id": f"{ACCOUNT}:7002"})

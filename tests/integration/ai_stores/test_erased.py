@@ -51,7 +51,8 @@ class Record:
     owned, partition, line = True, 0, None
 
     def __init__(self, offset: int, topic: str = INTERACTIONS) -> None:
-        self.positions = (Position(topic, 0, offset, round(NOW.timestamp() * 1000)),)
+        # No two records of a partition are written at one moment here: a copy of a record keeps its own.
+        self.positions = (Position(topic, 0, offset, round(NOW.timestamp() * 1000) + offset),)
 
     def later(self, wanted: Any) -> bool:
         return False
@@ -130,6 +131,23 @@ async def test_a_late_copy_and_a_replay_are_ignored_and_counted(erasing: Scene):
     assert erasing.published == []
     assert await ignored(erasing.db) == 3
     assert erasing.model.calls == 1
+
+
+@pytest.mark.parametrize("broken", [{"$unset": {"cut": 1}}, {"$set": {"seen": 5}}, {"$unset": {"customer": 1}}])
+async def test_a_broken_tombstone_stops_no_other_customer_and_its_last_readable_version_is_in_force(
+    erasing: Scene, broken: dict[str, Any]
+):
+    await at(erasing, 0, message())
+    await eraser(erasing.db, 1).erase(requested())
+    erasing.published.clear()
+    await at(erasing, 7, message())  # read while it is whole
+    await erasing.db[TOMBSTONES].update_one({"_id": "code"}, broken)
+    await MongoErasures(erasing.db).announce()
+    await at(erasing, 8, message())
+    assert erasing.published == []
+    erasing.handlers = replace(erasing.handlers, erasures=MongoErasures(erasing.db, keep=0))  # as after a restart
+    await at(erasing, 9, message(mid="m9"))
+    assert erasing.published != []
 
 
 @pytest.mark.parametrize("clock", [timedelta(minutes=-2), timedelta(0), timedelta(minutes=2)])

@@ -9,7 +9,7 @@ back except by a process that stood still in between. The second pass is for tha
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -184,6 +184,22 @@ class MongoErasures:
                 self._digests.popitem(last=False)
         return known
 
+    def _readable(self, stored: Mapping[str, Any]) -> Tombstone | None:
+        """Return a stored tombstone, or its last readable version: one broken document must stop no other customer."""
+        try:
+            return Tombstone.from_document(stored)
+        except (KeyError, TypeError, ValueError) as error:
+            known = (each for bucket in self._buckets.values() for each in bucket if each.code == stored["_id"])
+            last = next(known, None)
+            log.error(
+                "tombstone.unreadable",
+                code=str(stored["_id"]),
+                error=type(error).__name__,
+                in_force="none" if last is None else "last_readable",
+                fix="correct the document in the collection `tombstones`, or erase the customer once more",
+            )
+            return last
+
     async def _refresh(self) -> None:
         asked_at = monotonic()
         if asked_at - self._read_at < self._keep:
@@ -197,8 +213,8 @@ class MongoErasures:
             if revision != self._revision:
                 buckets: dict[int, list[Tombstone]] = {}
                 async for stored in self._collection.find({"_id": {"$ne": REVISION}}):
-                    tombstone = Tombstone.from_document(stored)
-                    buckets.setdefault(tombstone.bucket, []).append(tombstone)
+                    if (tombstone := self._readable(stored)) is not None:
+                        buckets.setdefault(tombstone.bucket, []).append(tombstone)
                 self._buckets, self._revision = buckets, revision
                 if all(each.done for bucket in buckets.values() for each in bucket):
                     self._waits.clear()

@@ -5,10 +5,14 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from common.erasures import REVISION, MongoErasures
 from common.events.privacy import PrivacyRequest
 from common.mongo import CONTACTS, CONVERSATIONS, DECISIONS, DELIVERIES, MESSAGES, TOMBSTONES, Database
 from common.tombstones import Position, Tombstone, bucket_of, digest_of, seen_at
+
+log = structlog.get_logger("erasure")
 
 MAX_ROWS = 500
 MAX_IDS = 1000
@@ -92,7 +96,8 @@ class TombstoneWriter:
     async def waiting_for_second_pass(self, before: datetime, most: int) -> list[Stored]:
         """Return up to `most` erasures from before `before` that had no second pass yet. Raises PyMongoError."""
         which = {"_id": {"$ne": REVISION}, "state": "done", "second_pass_at": None, "erased_at": {"$lt": before}}
-        return [_stored(each) for each in await self._collection.find(which).limit(most).to_list()]
+        found = [_readable(each) for each in await self._collection.find(which).limit(most).to_list()]
+        return [each for each in found if each is not None]
 
     async def note_second_pass(self, code: str, at: datetime) -> None:
         """Note that an erasure was looked after once more. Raises PyMongoError."""
@@ -136,6 +141,14 @@ class TombstoneWriter:
 def _listed(cut: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     """Return a cut as it is stored: a topic's name has dots, which a field's name cannot."""
     return [{"topic": topic, "ends": list(ends)} for topic, ends in sorted(cut.items())]
+
+
+def _readable(document: Mapping[str, Any]) -> Stored | None:
+    try:
+        return _stored(document)
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("tombstone.unreadable", code=str(document["_id"]), error=type(error).__name__)
+        return None
 
 
 def _stored(document: Mapping[str, Any]) -> Stored:
