@@ -442,6 +442,15 @@ def test_an_edit_without_words_announces_its_message(words, count):
     assert not (event.data.text or "").strip()
 
 
+@pytest.mark.parametrize("empty", [{}, {"mid": None}, {"mid": None, "text": None}])
+def test_an_empty_message_does_not_hide_what_stands_beside_it(empty):
+    edit = event_of({"message": empty, "message_edit": {"mid": "m-7", "text": "بكم؟", "num_edit": 0}})
+    assert (kind(edit), edit.data.text) == ("message.received.v1", "بكم؟")
+    postback = event_of({"message": empty, "postback": {"mid": "m-8", "title": "Prices", "payload": "PRICES"}})
+    assert (kind(postback), postback.data.title) == ("postback.received.v1", "Prices")
+    assert kind(event_of({"message": empty, "postback": {}})) == "unknown.received.v1"
+
+
 def test_an_edit_of_no_message_is_unknown_and_names_its_customer():
     event = event_of({"message_edit": {"num_edit": 0}})
     assert (kind(event), event.data.field, event.data.contact_id) == ("unknown.received.v1", "message_edit", LEILA)

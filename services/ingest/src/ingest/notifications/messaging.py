@@ -103,11 +103,17 @@ def from_messaging(item: Item, raw: Any) -> InteractionEvent:
     """Return the event of a messaging item; `item.original` may be `raw` itself or the change around it."""
     if not isinstance(raw, dict):
         return item.unknown()
-    for key, reader in READERS.items():
-        if isinstance(raw.get(key), dict):
-            occurrence = occurrence_of(item, raw, key)
-            return reader(key, occurrence) or _unknown(item, raw, occurrence)
-    return _unknown(item, raw, occurrence_of(item, raw, None))
+    key = _event_key(raw)
+    occurrence = occurrence_of(item, raw, key)
+    event = READERS[key](key, occurrence) if key is not None else None
+    return event or _unknown(item, raw, occurrence)
+
+
+def _event_key(raw: Mapping[str, Any]) -> str | None:
+    """Return the first event key whose object says something; where none does, the first with an object."""
+    keys = [key for key in READERS if isinstance(raw.get(key), dict)]
+    says = (key for key in keys if any(value is not None for value in raw[key].values()))
+    return next(says, keys[0] if keys else None)
 
 
 def _unknown(item: Item, raw: Mapping[str, Any], occurrence: Occurrence) -> InteractionEvent:
