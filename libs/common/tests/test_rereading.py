@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaConnectionError
 from common.kafka import rereading
 from common.kafka.lease import Lease
 from common.kafka.ownership import Ownership
-from common.kafka.rereading import Rereading
+from common.kafka.rereading import RecordsFrom, Rereading
 from common.settings import KafkaSettings
 
 ONE = TopicPartition("t", 1)
@@ -95,3 +95,55 @@ async def test_each_failure_is_tried_again_with_a_connection_of_its_own(monkeypa
     assert not intake.deferred_partitions
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+TWO = TopicPartition("t", 2)
+
+
+class TwoPartitions(Intake):
+    """Has deferred records in two partitions, of which one cannot be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deferred_partitions = (ONE, TWO)
+
+    def readmit(self, partition, records, accounts):
+        assert partition == TWO
+        self.deferred_partitions = (ONE,)
+        return set()
+
+
+class IllPartition(Consumer):
+    """A consumer of two partitions; the first of them has no leader."""
+
+    async def beginning_offsets(self, partitions):
+        if ONE in partitions:
+            raise KafkaConnectionError
+        return dict.fromkeys(partitions, 0)
+
+
+async def test_a_partition_that_cannot_be_asked_keeps_no_other_from_being_read_again(monkeypatch):
+    monkeypatch.setattr(rereading, "AFTER_AN_ERROR", 0.0)
+    ownership = Ownership(Lease(10))
+    ownership.begin()
+    intake = TwoPartitions()
+    task = Rereading(KafkaSettings(), intake, ownership)
+
+    async def connect():
+        return IllPartition("")
+
+    task._connect = connect
+    running = asyncio.create_task(task.run())
+    async with asyncio.timeout(10):
+        while TWO in intake.deferred_partitions:
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_record_that_a_broker_takes_seconds_to_find_is_waited_for():
+    class Slow(Consumer):
+        async def getmany(self, partition, *, timeout_ms, **_):
+            return {partition: [Record()]} if timeout_ms > 3000 else {}
+
+    assert await RecordsFrom(Slow(""), ONE, 7).next(), "each look begins a fetch of its own"

@@ -21,7 +21,8 @@ log = structlog.get_logger("kafka")
 LOOK_SECONDS = 0.05
 """Between two looks for accounts with room: records are done one by one, and each look may open a fetch."""
 IDLE_SECONDS = 1.0
-READ_SECONDS = 1.0
+READ_SECONDS = 5.0
+"""A fetch that is given up begins anew at the next look: a broker that needs longer would never be read from."""
 MAX_RECORDS = 100
 AFTER_AN_ERROR = 1.0
 
@@ -81,22 +82,23 @@ class Rereading:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._intake.room.wait(), IDLE_SECONDS)
                 self._intake.room.clear()
-                try:
-                    await self._read_all()
-                except Exception as error:  # noqa: BLE001 what is deferred would stay in the log until a restart
-                    log.warning("deferred.not_read", error=type(error).__name__)
-                    await self._disconnect()
-                    await asyncio.sleep(AFTER_AN_ERROR)
-                else:
-                    await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS if await self._read_all() else AFTER_AN_ERROR)
         finally:
             await self._disconnect()
 
-    async def _read_all(self) -> None:
+    async def _read_all(self) -> bool:
+        """Read what is deferred in each partition again; False where that failed in one of them."""
+        well = True
         for partition in self._intake.deferred_partitions:
-            await self._read(partition)
+            try:
+                await self._read(partition)
+            except Exception as error:  # noqa: BLE001 what is deferred would stay in the log until a restart
+                log.warning("deferred.not_read", partition=partition.partition, error=type(error).__name__)
+                await self._disconnect()
+                well = False
         if not self._intake.deferred_partitions:
             await self._disconnect()
+        return well
 
     async def _read(self, partition: TopicPartition) -> None:
         epoch = self._ownership.epoch
