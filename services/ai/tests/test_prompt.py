@@ -114,6 +114,13 @@ def test_a_message_is_an_agents_where_its_record_lies_before_the_release(partiti
     assert conversation.human_owned(at, LogPosition(partition=partition, offset=offset)) is owned
 
 
+@pytest.mark.parametrize(("later", "owned"), [(timedelta(minutes=59), True), (timedelta(hours=1), False)])
+def test_an_offset_of_another_log_leaves_no_customer_in_silence(later, owned):
+    """The topic was made anew, or the cluster changed: its offsets begin at 0, that of a release is in the millions."""
+    conversation = Conversation("c", answers_from=AT, answers_from_offsets={"3": 5_000_000})
+    assert conversation.human_owned(AT + later, LogPosition(partition=3, offset=7)) is owned
+
+
 @pytest.mark.parametrize(("skew", "owned"), [(-1, True), (0, False)])
 def test_times_decide_where_the_message_and_the_release_are_not_in_one_partition(skew, owned):
     at = AT + timedelta(seconds=skew)

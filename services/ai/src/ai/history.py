@@ -15,6 +15,10 @@ LONGEST_LINE = 1000
 CLOCKS_DIFFER = timedelta(minutes=5)
 """By how much a clock of ours may be behind the platform's; a message that is dated further ahead is dated wrongly."""
 
+LOG_REPLACED_AFTER = timedelta(hours=1)
+"""No clock of a running service is so far off: what came in so much later than a release came in after it, also where
+the offsets say otherwise, because the topic was made anew or the cluster changed."""
+
 MOST_IMAGES = 4
 """Links of one line that are kept beside it."""
 
@@ -174,5 +178,9 @@ class Conversation:
         """Tell it by the log, where the message and the release have their places in the same partition of it."""
         given_back = self.answers_from_offsets.get(str(position.partition)) if position is not None else None
         if position is not None and given_back is not None:
-            return position.offset < given_back
+            return position.offset < given_back and not self._is_of_another_log(at)
         return self.answers_from is not None and at < self.answers_from
+
+    def _is_of_another_log(self, at: datetime) -> bool:
+        """Tell whether a message came in so long after the release that its lower offset is one of another log."""
+        return self.answers_from is not None and at >= self.answers_from + LOG_REPLACED_AFTER
