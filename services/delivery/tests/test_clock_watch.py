@@ -92,3 +92,21 @@ async def test_a_machine_whose_clock_is_beyond_every_tolerance_is_not_ready():
     with pytest.raises(Unhealthy, match="ahead of the platform") as caught:
         await far.watch.check()
     assert "NTP" in caught.value.fix
+
+
+async def test_an_answer_that_nobody_can_read_ends_no_watch(monkeypatch):
+    """Who watches runs beside what consumes: what it raised would stop the service from sending."""
+    monkeypatch.setattr(clock_watch, "EVERY_SECONDS", 0.0)
+    api, looks = Api("graph"), []
+
+    async def call(method, path, *, name):
+        looks.append(name)
+        raise OverflowError("a date of another calendar")
+
+    api.call = call
+    watching = asyncio.create_task(Watched(api).watch.watch_regularly())
+    async with asyncio.timeout(5):
+        while len(looks) < 3:
+            assert not watching.done()
+            await asyncio.sleep(0)
+    watching.cancel()

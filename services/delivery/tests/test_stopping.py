@@ -204,6 +204,24 @@ class TestRefusedKeys:
         assert world.value("delivery_stopped_accounts", reason="key_refused") == 0
 
 
+async def test_an_account_that_nobody_can_make_sense_of_ends_no_refreshing(world):
+    """Who refreshes runs beside what consumes: what it raised would stop the service from sending."""
+    await stop(world)
+    asked = []
+
+    async def of(account_id):
+        asked.append(account_id)
+        raise TypeError("can't compare offset-naive and offset-aware datetimes")
+
+    world.standings.of = of
+    refreshing = asyncio.create_task(world.stops.refresh_regularly(0.0))
+    async with asyncio.timeout(5):
+        while len(asked) < 3:
+            assert not refreshing.done()
+            await asyncio.sleep(0)
+    refreshing.cancel()
+
+
 async def test_what_only_alerts_is_told_once_in_a_while(world):
     for _ in range(3):
         await stop(world, "refuse_and_alert", "account_not_linked")

@@ -54,7 +54,10 @@ class ClockWatch:
         """Look every minute."""
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 whoever watches runs beside what consumes, and must not end it
+                log.warning("clock.watch_interrupted", error=type(error).__name__)
 
     async def look(self) -> None:
         """Ask everybody what time it is, and set the gauge."""

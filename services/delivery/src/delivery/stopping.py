@@ -190,7 +190,10 @@ class Stops:
         """Look every `interval` seconds whether what is stopped still is: somebody may have connected it."""
         while True:
             await asyncio.sleep(interval)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001 whoever refreshes runs beside what consumes, and must not end it
+                log.warning("accounts.refresh_interrupted", error=type(error).__name__)
 
     async def refresh(self) -> None:
         """Look whether what this process knows to be stopped still is."""
