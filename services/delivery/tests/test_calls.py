@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.clock import Monotonic
+from common.http_client import http_client
 from common.platform_clock import RemoteClock
 from delivery.platforms.calls import (
     LONGEST_WAIT,
@@ -85,6 +86,23 @@ async def test_an_endless_answer_is_not_kept():
         assert await called(url, timeout=5) == Answer(200, None)
 
 
+async def test_no_cookie_of_an_answer_is_kept():
+    """One client calls for all merchants: what is set for one would be sent for the next, and kept for ever."""
+    asked = []
+
+    async def behave(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nset-cookie: who=merchant-a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with server(behave) as url, http_client(timeout=5) as client:
+        api = OutsideApi("manychat", client, url, timeout=5, observe=lambda *_: None)
+        for _ in range(2):
+            assert isinstance(await api.call("GET", "/", name="x"), Answer)
+        assert not list(client.cookies.jar)
+    assert [b"cookie" in one.lower() for one in asked] == [False, False]
+
+
 async def test_a_redirect_is_not_followed():
     async with server(answering(302, b"", b"location: http://127.0.0.1:1/\r\n")) as url:
         assert await called(url) == Answer(302, None)
@@ -135,8 +153,19 @@ async def test_an_answer_that_trickles_ends_with_the_whole_calls_timeout():
     assert answer == NoAnswer(left=True, evidence="TimeoutError")
 
 
-async def test_an_address_that_is_none_sent_nothing():
-    assert await called("", path="no-address") == NoAnswer(left=False, evidence="UnsupportedProtocol")
+@pytest.mark.parametrize(
+    ("address", "evidence"),
+    [
+        ("no-address", "UnsupportedProtocol"),
+        ("http://127.0.0.1:65536/", "UnsupportedProtocol"),
+        ("http://127.0.0.1:99999/", "UnsupportedProtocol"),
+        ("http://127.0.0.1:0/", "ConnectError"),
+        (f"http://{'a' * 64}.test/", "ConnectError"),
+        ("http://a..test/", "ConnectError"),
+    ],
+)
+async def test_an_address_that_is_none_sent_nothing(address, evidence):
+    assert await called("", path=address) == NoAnswer(left=False, evidence=evidence)
 
 
 @pytest.mark.parametrize(

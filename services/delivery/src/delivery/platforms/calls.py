@@ -22,6 +22,7 @@ from common.platform_clock import RemoteClock, dated
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_HEADER_CHARACTERS = 32 * 1024
 LONGEST_WAIT = 3600.0
+MAX_PORT = 65535
 
 NOT_SENT = (
     httpx2.ConnectError,
@@ -179,6 +180,8 @@ class OutsideApi:
         return answer
 
     async def _exchange(self, request: httpx2.Request) -> Answer:
+        if (request.url.port or 0) > MAX_PORT:
+            raise httpx2.UnsupportedProtocol("there is no such port")  # the transport would raise a group of errors
         sent = monotonic()
         response = await self._client.send(request, stream=True)
         self.clock.observe(response.headers.get("date"), sent, monotonic())
