@@ -1,5 +1,7 @@
 """The account's own comments come back, and settle the public answers that they are."""
 
+from datetime import timedelta
+
 import pytest
 
 from common.errors import Retryable, UnknownOutcome
@@ -64,6 +66,17 @@ async def test_another_comment_settles_nothing(world, changes):
     event = await lost(world)
     await world.observer.observe(own_comment(world, **changes))
     assert world.row(event).state == "unknown"
+
+
+async def test_an_agents_earlier_answer_in_the_same_words_settles_nothing(world):
+    """Its webhook comes late: it is dated long before the answer was attempted."""
+    earlier = own_comment(world, id_="agent")
+    world.clock.advance(timedelta(minutes=2))
+    event = await lost(world)
+    await world.observer.observe(earlier)
+    assert world.row(event).state == "unknown"
+    await world.observer.observe(own_comment(world))
+    assert world.row(event).message_ids == ("r1",)
 
 
 async def test_a_comment_that_bears_the_accounts_username_is_its_own(world):

@@ -18,6 +18,7 @@ from delivery.fingerprints import text_key
 from delivery.ledger import Ledger, Row
 from delivery.metrics import DeliveryMetrics
 from delivery.row_writes import write_arrival
+from delivery.unnamed import earliest
 
 log = structlog.get_logger("own_comments")
 
@@ -30,8 +31,8 @@ def is_own(comment: Comment, merchant: Merchant | None) -> bool:
     return bool(username) and (comment.username or "").casefold() == username.casefold()
 
 
-def find_sender(rows: Iterable[Row], comment: Comment, key: str) -> tuple[Row, int] | None:
-    """Return the part that a comment of the account's must be, of the public answers that are under way.
+def find_sender(rows: Iterable[Row], comment: Comment, at: datetime, key: str) -> tuple[Row, int] | None:
+    """Return the part that a comment of the account's, dated `at`, must be, of the public answers that are under way.
 
     Without the comment it stands below it can be any, so it settles nothing.
     """
@@ -41,6 +42,7 @@ def find_sender(rows: Iterable[Row], comment: Comment, key: str) -> tuple[Row, i
         if comment.parent_id is not None and row.public_reply_under == comment.parent_id
         for index, part in enumerate(row.parts)
         if part.key == key and part.state in {"attempting", "unknown"} and part.attempted_at is not None
+        if (first := earliest(part)) is not None and first <= at
     ]
     if not fitting:
         return None
@@ -66,7 +68,7 @@ class OwnComments:
             return
         key = text_key(comment.text)
         rows = await self._ledger.public_replies_under_way(comment.account_id, key)
-        found = find_sender(rows, comment, key)
+        found = find_sender(rows, comment, event.time, key)
         if found is None:
             return
         row, index = found
