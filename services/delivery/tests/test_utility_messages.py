@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx2
@@ -16,6 +17,7 @@ from delivery.api.acceptance import Acceptance
 from delivery.api.routes import utility_message_routes
 from delivery.api.tokens import issue_token
 from delivery.api.utility_messages import UtilityMessagesService
+from delivery.ledger import Part
 
 SECRET = "a secret of the right length for HS256"
 CONTACT = "1000000000000007"
@@ -171,6 +173,21 @@ class TestIdempotency:
         await api.send()
         await api.send()
         assert len(world.ledger.rows) == 2
+
+    async def test_the_same_key_is_the_same_message_also_after_a_deploy_that_cuts_texts_elsewhere(self, api, world):
+        """Who is refused asks with another key, and the message is sent twice."""
+        first = await api.send(key="order-1")
+        row = world.ledger.rows[first.json()["replyId"]]
+        world.ledger.rows[row.reply_id] = replace(row, parts=(Part("half"), Part("other half")))
+        again = await api.send(key="order-1")
+        assert (again.status_code, again.json()["replyId"]) == (202, row.reply_id)
+
+    async def test_a_row_that_does_not_say_what_was_asked_is_known_by_its_parts(self, api, world):
+        first = await api.send(key="order-1")
+        row = world.ledger.rows[first.json()["replyId"]]
+        world.ledger.rows[row.reply_id] = replace(row, asked=None)
+        assert (await api.send(key="order-1")).status_code == 202
+        assert (await api.send({**BODY, "message": "Something else"}, key="order-1")).status_code == 409
 
     async def test_the_same_key_for_another_message_is_refused(self, api):
         await api.send(key="order-1")
