@@ -76,6 +76,22 @@ async def test_an_answer_is_its_status_its_json_and_how_long_to_wait():
         assert await called(url) == Answer(429, {"a": 1}, 7.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (rb"half an emoji \ud83d", "half an emoji \ufffd"),
+        (rb"\uDE00 the other", "\ufffd the other"),
+        (rb"a whole one \ud83d\ude00", "a whole one \U0001f600"),
+        (rb"no escape \\ud83d", "no escape \\ud83d"),
+    ],
+)
+async def test_half_an_emoji_in_an_answer_is_replaced(text, read):
+    """No store and no record can keep it: a message that is looked up with one would never be published."""
+    async with server(answering(200, b'{"data": [{"message": "%s"}]}' % text)) as url:
+        answer = await called(url)
+    assert answer.body == {"data": [{"message": read}]}
+
+
 async def test_an_answer_that_is_no_json_has_no_body():
     async with server(answering(502, b"<html>")) as url:
         assert await called(url) == Answer(502, None)

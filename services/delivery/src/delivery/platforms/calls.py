@@ -217,10 +217,15 @@ def _header(response: httpx2.Response, name: str) -> str | None:
 
 
 def _parsed(content: bytes) -> Any:
+    """Return what an answer says, with U+FFFD for half an emoji, which nothing here could store; None: no JSON."""
     try:
-        return json.loads(content)
+        said = json.loads(content)
+        if b"\\ud" in content.lower():
+            written = json.dumps(said, ensure_ascii=False)
+            said = json.loads(written.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, RecursionError):
         return None
+    return said
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
