@@ -15,7 +15,7 @@ from common.mongo import JOBS, Database, database
 pytestmark = pytest.mark.mongo
 
 
-class Hand:
+class ManualMonotonic:
     """A monotonic clock that a test moves."""
 
     def __init__(self, at: float = 0.0) -> None:
@@ -32,12 +32,12 @@ async def db(mongo_url: str) -> AsyncIterator[Database]:
     await client.close()
 
 
-def lease(db: Database, clock: Hand) -> Lease:
+def lease(db: Database, clock: ManualMonotonic) -> Lease:
     return Lease(db, seconds=45.0, margin=10.0, now=clock)
 
 
 async def test_one_of_several_has_it_and_keeps_it(db: Database):
-    clock = Hand()
+    clock = ManualMonotonic()
     first, second = lease(db, clock), lease(db, clock)
     assert await first.keep()
     for _ in range(30):
@@ -47,7 +47,7 @@ async def test_one_of_several_has_it_and_keeps_it(db: Database):
 
 
 async def test_after_a_death_another_has_it_once_its_time_is_over(db: Database):
-    clock = Hand()
+    clock = ManualMonotonic()
     dead, other = lease(db, clock), lease(db, clock)
     assert await dead.keep()
     assert not await other.keep()
@@ -59,7 +59,7 @@ async def test_after_a_death_another_has_it_once_its_time_is_over(db: Database):
 
 
 async def test_what_is_given_back_is_taken_at_once(db: Database):
-    clock = Hand()
+    clock = ManualMonotonic()
     first, second = lease(db, clock), lease(db, clock)
     assert await first.keep()
     await first.release()
@@ -68,7 +68,7 @@ async def test_what_is_given_back_is_taken_at_once(db: Database):
 
 
 async def test_a_holder_that_was_frozen_finds_itself_without_it(db: Database):
-    mine, theirs = Hand(), Hand(1e6)
+    mine, theirs = ManualMonotonic(), ManualMonotonic(1e6)
     frozen, other = lease(db, mine), lease(db, theirs)
     assert await frozen.keep()
     await other.keep()
@@ -90,8 +90,8 @@ def test_no_two_ever_have_it_at_once(mongo_url: str):
             async with AsyncMongoClient(mongo_url, tz_aware=True) as client:
                 db = database(client)
                 await db[JOBS].delete_many({})
-                real = Hand()
-                clocks = [Hand(1000.0 * number) for number in range(3)]
+                real = ManualMonotonic()
+                clocks = [ManualMonotonic(1000.0 * number) for number in range(3)]
                 leases = [lease(db, clock) for clock in clocks]
                 for number, what in steps:
                     passed = data.draw(st.sampled_from([0.0, 1.0, 10.0, 34.0, 46.0]))

@@ -130,13 +130,13 @@ def judge(reading: Reading, part: Part, *, others: Sequence[Part]) -> Sight:
     if any(_says(one, part) for one in of_anybody if one.id not in known):
         return CannotTell()  # ours under another id, or another author's words: neither proves anything
     if not part.at_platform_time:
-        return Absent() if reading.complete and not _may_hold_it(reading.shown, known, part) else CannotTell()
+        return Absent() if reading.complete and not _may_be_the_part(reading.shown, known, part) else CannotTell()
     first = oldest(reading.shown)
     reaches_back = first is not None and first < since and _begins_with_the_latest(reading.shown)
     return Absent() if (reading.complete or reaches_back) and not ours else CannotTell()
 
 
-def _may_hold_it(shown: Sequence[Shown], known: Container[str], part: Part) -> bool:
+def _may_be_the_part(shown: Sequence[Shown], known: Container[str], part: Part) -> bool:
     """Tell whether any message, whenever it is dated, may be the part: by its author or by its text."""
     return any(one.from_account or _says(one, part) for one in shown if one.id not in known)
 

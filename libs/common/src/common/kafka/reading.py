@@ -113,13 +113,13 @@ class Reading:
             self._ill_until[partition] = time.monotonic() + ILL_SECONDS
             self._failures[partition] += 1
             if self._failures[partition] % LOG_EVERY == 1:
-                log.warning("partition.not_read", **_place(partition, progress.next), error=type(error).__name__)
+                log.warning("partition.not_read", **_location(partition, progress.next), error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 whatever a parser raises
             if alone:
                 self._one_at_a_time.discard(partition)
                 self._consumer.seek(partition, progress.next + 1)
                 self._apart_until = time.monotonic() + APART_SECONDS
-                log.error("record.unreadable", **_place(partition, progress.next), error=type(error).__name__)
+                log.error("record.unreadable", **_location(partition, progress.next), error=type(error).__name__)
                 return [_unreadable(partition, progress.next)]
             self._one_at_a_time.add(partition)
         else:
@@ -130,7 +130,7 @@ class Reading:
         return ()
 
 
-def _place(partition: TopicPartition, offset: int) -> dict[str, object]:
+def _location(partition: TopicPartition, offset: int) -> dict[str, object]:
     return {"topic": partition.topic, "partition": partition.partition, "offset": offset}
 
 

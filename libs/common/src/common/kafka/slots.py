@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from common.kafka.account_budget import WORKING_SHARE, AccountBudget
 
 
-def account_of_line(line: Hashable) -> Hashable:
-    """Return the account of a line: the last part of a line with several, such as a topic and an account."""
-    return line[-1] if isinstance(line, tuple) else line
+def account_of_queue(queue: Hashable) -> Hashable:
+    """Return the account of a queue: the last part of a key with several, such as a topic and an account."""
+    return queue[-1] if isinstance(queue, tuple) else queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Slots:
 
     def take(self, line: Hashable = None, amount: int = 1) -> bool:
         """Take a slot if one is free for the line's account."""
-        account = account_of_line(line)
+        account = account_of_queue(line)
         if line in self._waiting or not self._budget.admits(account, amount):
             return False
         self._budget.take(account, amount)
@@ -62,14 +62,14 @@ class Slots:
 
     def release(self, line: Hashable = None, amount: int = 1) -> None:
         """Give back a slot that was taken in this line, and serve the lines that wait."""
-        self._budget.release(account_of_line(line), amount)
+        self._budget.release(account_of_queue(line), amount)
         while self._serve_one():
             pass
 
     def _serve_one(self) -> bool:
         """Give a slot to the first of the line whose turn it is and whose account may use one more."""
         for line, waiting in self._waiting.items():
-            account = account_of_line(line)
+            account = account_of_queue(line)
             while waiting and waiting[0].turn.done():
                 waiting.popleft()  # cancelled meanwhile
             if waiting and not self._budget.admits(account, waiting[0].amount):

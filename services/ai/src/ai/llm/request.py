@@ -50,9 +50,9 @@ class Changes:
             return self._give_room(failure)
         if failure.reason != "bad_request":
             return False
-        if is_of_context(failure.refusal) and not self.request.form.thinking and self._with_less_said(failure):
+        if is_of_context(failure.refusal) and not self.request.form.thinking and self._with_less_context(failure):
             return True  # servers name the limit of the answer where the question was too long for it
-        return self._without_refused(failure) or self._with_less_said(failure) or self._in_plainest_form(failure)
+        return self._without_refused(failure) or self._with_less_context(failure) or self._in_plainest_form(failure)
 
     def worked(self) -> None:
         """Note that the server accepted the request as it is now."""
@@ -66,7 +66,7 @@ class Changes:
         self._learnt.learn(form)
         return self._take(form)
 
-    def _with_less_said(self, failure: ModelFailed) -> bool:
+    def _with_less_context(self, failure: ModelFailed) -> bool:
         messages = self.request.messages
         if is_of_context(failure.refusal):
             shorter = without_history(messages)
