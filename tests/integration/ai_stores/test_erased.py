@@ -133,6 +133,20 @@ async def test_a_late_copy_and_a_replay_are_ignored_and_counted(erasing: Scene):
     assert erasing.model.calls == 1
 
 
+async def test_what_an_erased_customer_does_makes_no_tombstone_grow_without_end(
+    erasing: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("common.erasures.MAX_SEEN", 5)
+    await at(erasing, 0, message())
+    await eraser(erasing.db, 100).erase(requested())
+    for offset in range(1, 20):
+        await at(erasing, offset, message(mid=f"old{offset}"))
+    tombstone = await erasing.db[TOMBSTONES].find_one({"_id": "code"})
+    assert tombstone is not None
+    assert len(tombstone["seen"]) <= 6
+    assert tombstone["ignored"] == 19
+
+
 @pytest.mark.parametrize("broken", [{"$unset": {"cut": 1}}, {"$set": {"seen": 5}}, {"$unset": {"customer": 1}}])
 async def test_a_broken_tombstone_stops_no_other_customer_and_its_last_readable_version_is_in_force(
     erasing: Scene, broken: dict[str, Any]

@@ -42,6 +42,10 @@ MAX_WAIT = 900.0
 customer is answered: whoever erases has stopped half-way, and silence without an end would be worse.
 """
 MAX_DIGESTS = 10_000
+MAX_SEEN = 20_000
+"""Ids that are noted on one tombstone at most: whoever is erased may react to their old messages for ever, and each
+reaction has an id of its own. MongoDB's documents and every service's memory have an end.
+"""
 REVISION = "revision"
 
 
@@ -116,6 +120,8 @@ class MongoErasures:
                 continue
             noted: dict[str, Any] = {"$inc": {"ignored": 1}}
             news = {digest_of(tombstone.code, one) for one in ids_of(event)} - tombstone.seen
+            if len(tombstone.seen) >= MAX_SEEN:
+                news = set()
             is_later = tombstone.seen_until is None or moment > tombstone.seen_until
             if event.topic == INTERACTIONS and (news or is_later):
                 noted |= {"$addToSet": {"seen": {"$each": sorted(news)}}, "$max": {"seen_until": moment}}
