@@ -417,9 +417,16 @@ def test_the_items_time_is_read_in_any_unit(stamp):
     assert event_of({"message": {"mid": "m"}}, timestamp=stamp).time == NOW - timedelta(seconds=5)
 
 
-def test_a_missing_time_is_the_entrys_a_later_one_is_the_arrivals():
+def test_a_missing_time_is_the_entrys_and_one_that_cannot_be_meant_is_the_arrivals():
     assert event_of({"message": {"mid": "m"}}, timestamp=None).time == NOW
-    assert event_of({"message": {"mid": "m"}}, timestamp=MS + 60_000).time == NOW
+    assert event_of({"message": {"mid": "m"}}, timestamp=MS + 4_000_000).time == NOW
+
+
+@pytest.mark.parametrize("behind", [5, 60, 120])
+def test_a_clock_of_ours_that_is_behind_moves_no_time_of_the_platforms(behind):
+    """Delivery knows its own messages by the platform's times: moved, they looked like an agent's."""
+    echo = {"message": {"mid": "m", "is_echo": True, "text": "Hello"}}
+    assert event_of(echo, timestamp=MS + behind * 1000).time == NOW + timedelta(seconds=behind)
     entry = {"id": SHOP, "time": MS // 1000 - 30, "messaging": [{"sender": "5", "message": {"mid": "m"}}]}
     [event] = normalise({"entry": [entry]}, received_at=NOW)
     assert event.time == NOW - timedelta(seconds=30)

@@ -11,6 +11,9 @@ EARLIEST = 1_000_000_000
 
 NUMBER = re.compile(r"\s*[0-9]{1,19}(\.[0-9]{1,9})?\s*")
 
+MAX_CLOCK_DIFFERENCE = timedelta(hours=1)
+"""How far the clocks of two machines may be apart: far more than any that is looked after."""
+
 SCALES = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 """Below each bound: microseconds in one unit (seconds, milliseconds, microseconds)."""
 
@@ -43,9 +46,14 @@ def _iso(value: str) -> datetime | None:
 
 
 def happened(*candidates: datetime | None, received_at: datetime) -> datetime:
-    """Return the first moment that is known, not later than `received_at`: nothing is reported before it happened."""
+    """Return the first moment that is known; `received_at` where none is, or where the moment cannot be meant.
+
+    The moment is the platform's and `received_at` is ours. A moment that seems to lie ahead only says that our clock is
+    behind, and delivery knows its own messages by the platform's times: only one that is further ahead than clocks
+    differ is taken for a mistake.
+    """
     known = next((at for at in candidates if at is not None), received_at)
-    return min(known, received_at)
+    return known if known <= received_at + MAX_CLOCK_DIFFERENCE else received_at
 
 
 def milliseconds(at: datetime) -> int:
