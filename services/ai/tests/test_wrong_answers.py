@@ -58,11 +58,11 @@ def choices(*messages):
     return whole(choices=made)
 
 
-def streamed(*pieces, finish="stop"):
+def streamed(*pieces, finish="stop", before="", between="\n\n"):
     chunks = [{"model": "m", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
     chunks += [{"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": {"prompt_tokens": 3}}]
-    lines = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
-    return http(f"{lines}data: [DONE]\n\n", content_type="text/event-stream")
+    lines = "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}{between}" for chunk in chunks)
+    return http(f"{before}{lines}data: [DONE]{between}", content_type="text/event-stream")
 
 
 class Row(NamedTuple):
@@ -109,6 +109,9 @@ WRONG = [
     Row("a choice of another index", [choices({"content": GOOD})], READ, 1),
     Row("the second choice", [choices({"content": None}, {"content": GOOD})], READ, 1),
     Row("an unknown finish reason", [answered(finish="eos")], READ, 1),
+    Row("a finish reason that is an object", [answered(finish={"type": "stop"})], READ, 1),
+    Row("a part of a type that is an object", [answered([{"type": {}}, {"type": "text", "text": GOOD}])], READ, 1),
+    Row("half an answer and an odd finish", [answered('{"reply": "he', finish={})], "not_valid", AGAIN),
     Row("no finish reason", [answered(finish=None)], READ, 1),
     Row("the whole answer at the limit", [answered(finish="length")], READ, 1),
     Row("a key twice", [answered('{"reply": "first", "reply": "hello"}')], READ, 1),
@@ -122,6 +125,16 @@ WRONG = [
     Row("a byte order mark", [http(b"\xef\xbb\xbf" + answered().split(b"\r\n\r\n", 1)[1])], READ, 1),
     Row("a wrong content type", [http(answered().split(b"\r\n\r\n", 1)[1], content_type="text/html")], READ, 1),
     Row("a stream nobody asked for", [streamed(GOOD[:9], GOOD[9:])], READ, 1),
+    Row("a stream behind a comment", [streamed(GOOD, before=": OPENROUTER PROCESSING\n\n: \n\n")], READ, 1),
+    Row("a stream of named events", [streamed(GOOD, before="event: message\nid: 1\n")], READ, 1),
+    Row("a stream of other line ends", [streamed(GOOD[:9], GOOD[9:], between="\r\r")], READ, 1),
+    Row("a stream with a line separator in its words", [streamed(GOOD[:-1], ', "note": "a\u2028b\x85"}')], READ, 1),
+    Row(
+        "a stream of messages",
+        [http(f"data: {json.dumps({'choices': [{'message': {'content': GOOD}}]})}\n\n")],
+        READ,
+        1,
+    ),
     Row("no usage", [answered(usage={"prompt_tokens": None})], READ, 1),
     Row(
         "usage that is not a number",
@@ -153,6 +166,8 @@ WRONG = [
     Row("only thoughts", [answered(None, reasoning_content="hm")], "not_valid", AGAIN),
     Row("thoughts that never end", [answered(f"<think>maybe {GOOD}")], "not_valid", AGAIN),
     Row("cut off", [answered('{"reply": "he', finish="length")], "truncated", AGAIN),
+    Row("cut off, in Anthropic's word", [answered('{"reply": "he', finish="max_tokens")], "truncated", AGAIN),
+    Row("cut off, in Google's word", [answered('{"reply": "he', finish="MAX_TOKENS")], "truncated", AGAIN),
     Row("thought until the limit", [answered("<think>hm", finish="length")], "truncated", AGAIN),
     Row("empty choices", [whole(choices=[])], "not_valid", AGAIN),
     Row("no choices", [whole(usage={})], "not_valid", AGAIN),

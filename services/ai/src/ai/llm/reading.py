@@ -8,6 +8,7 @@ whatever the status says. Of a key that stands twice in an object the last one c
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -25,6 +26,8 @@ MAX_NESTING = 3
 MAX_TOKENS_COUNTED = 10**9
 MAX_MODEL_NAME = 200
 
+_LINE_END = re.compile(r"[\r\n]")
+_CUT_OFF = ("length", "max_tokens", "MAX_TOKENS", "model_length")
 _UNREADABLE = (ValidationError, ValueError, TypeError, RecursionError)
 
 
@@ -32,18 +35,22 @@ def read_body(body: bytes) -> Completion:
     """Return the completion in the body of an answer of HTTP 200. Raises ModelFailed."""
     text = body.decode("utf-8", "replace").lstrip("\ufeff").strip()
     try:
-        response = _streamed(text) if text.startswith("data:") else json.loads(text)
+        return read_completion(json.loads(text))
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return read_completion(_streamed(text))
     except (ValueError, RecursionError):
         raise ModelFailed("not_valid") from None
-    return read_completion(response)
 
 
 def _streamed(text: str) -> object:
     """Put together what a server streamed although nobody asked it to: the content of its chunks, in order.
 
-    A chunk with an error is the whole answer then. Raises ValueError.
+    Comments, names and numbers of events may stand between them. A chunk with an error is the whole answer then.
+    Raises ValueError.
     """
-    lines = (line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:"))
+    lines = (line.removeprefix("data:").strip() for line in _LINE_END.split(text) if line.startswith("data:"))
     chunks = [json.loads(line) for line in lines if line and line != "[DONE]"]
     content, finish = "", None
     for chunk in chunks:
@@ -51,7 +58,7 @@ def _streamed(text: str) -> object:
             return chunk
         choices = _member(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        piece = _member(_member(choice, "delta"), "content")
+        piece = _member(_member(choice, "delta") or _member(choice, "message"), "content")
         content += piece if isinstance(piece, str) else ""
         finish = _member(choice, "finish_reason") or finish
     spent = next((used for chunk in reversed(chunks) if (used := _member(chunk, "usage"))), None)
@@ -111,7 +118,7 @@ def _answer_of(choice: object, usage: Usage) -> Answer:
     for text in texts:
         if (answer := read_answer(text)) is not None:
             return answer
-    if finish == "length":
+    if finish in _CUT_OFF:
         raise ModelFailed("truncated", usage, only_thoughts=all(not after_thoughts(text) for text in texts))
     raise ModelFailed("not_valid", usage)
 
@@ -131,7 +138,7 @@ def _texts(message: object) -> tuple[list[str], bool]:
     elif isinstance(content, Mapping):  # the answer itself, where a server has parsed it already
         texts = [json.dumps(content)]
     else:
-        said = [one.get("text") for one in parts if one.get("type") in {"text", "output_text", None}]
+        said = [one.get("text") for one in parts if one.get("type") in ("text", "output_text", None)]
         texts = ["".join(one for one in said if isinstance(one, str))]
     calls = _member(message, "tool_calls")
     functions = [_member(one, "function") for one in calls[:MAX_CHOICES]] if isinstance(calls, list) else []
