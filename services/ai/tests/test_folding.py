@@ -136,7 +136,10 @@ def test_invisible_characters_and_forms_change_nothing_but_where_words_end(text)
     assert once.replace(" ", "") == fold(plain).replace(" ", "") or any(c * 3 in once + fold(plain) for c in set(text))
 
 
-@pytest.mark.parametrize("variant", ["👍🏽", "👍🏻", "👍🏿", "👍\ufe0f", " 👍🏽 "])
+@pytest.mark.parametrize(
+    "variant",
+    ["👍🏽", "👍🏻", "👍🏿", "👍\ufe0f", " 👍🏽 ", "👍\u200f", "\u200e👍\u061c", "\ufeff👍\u200d", "👍\u00ad"],
+)
 def test_an_emoji_is_compared_without_its_skin_tone_and_its_variation_selector(variant):
     assert symbols(variant) == "👍"
 

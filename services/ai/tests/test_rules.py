@@ -109,6 +109,14 @@ def test_rules_of_another_channel_and_disabled_ones_do_not_apply():
         (rule("equals", "👍"), "👍👎", False),
         (rule("equals", "👍", "❤️"), "👍🏽❤", True),
         (rule("equals", "👍"), "🏽", False),
+        (rule("equals", "👍"), "👍\u200f", True),
+        (rule("equals", "👍"), "👍!", True),
+        (rule("equals", "👍"), "👍؟", True),
+        (rule("equals", "👍"), "👍 👍.", True),
+        (rule("equals", "؟"), "؟؟", True),
+        (rule("equals", "?"), "!", False),
+        (rule("equals", "👍"), "!", False),
+        (rule("equals", "👨\u200d👩\u200d👧"), "👨\u200d👩\u200d👧!", True),
         (rule("equals", "🏽"), "🏽", False),
         (rule("contains", "❤️"), "حبيته ❤", True),
         (rule("contains", "👍🏽"), "ok 👍🏿", True),
@@ -251,3 +259,27 @@ def test_a_rule_may_apply_to_whatever_was_said_also_to_nothing():
 def test_a_rule_looks_for_something_unless_it_always_applies(match, values):
     with pytest.raises(ValidationError, match="at least one is needed"):
         When(channel="comment", match=match, values=values)
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (rule("equals", "a", "a " * 999), "a " * 998 + "b"),
+        (rule("equals", *("a " * n for n in range(800, 1000))), "a " * 998 + "b"),
+    ],
+)
+def test_no_rule_of_a_merchant_holds_up_the_others(one, text):
+    """Two hundred rules and ten messages are what a merchant and a customer may send."""
+    engine = RuleEngine()
+    rules = [one.model_copy(update={"name": f"r{n}"}) for n in range(200)]
+    began = time.thread_time()
+    verdict = engine.first(rules, channel=DM, text=text, earlier=[text] * 9)
+    assert time.thread_time() - began < 5
+    assert verdict.rule is None
+    assert ("r199", "too_slow") in verdict.skipped
+
+
+def test_what_always_applies_needs_no_time():
+    last = rule("always", name="last")
+    slow = [rule("equals", "a", "a " * 999, name=f"r{n}") for n in range(200)]
+    assert RuleEngine().first([*slow, last], channel=DM, text="a " * 998 + "b").rule == last

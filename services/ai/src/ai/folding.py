@@ -23,6 +23,11 @@ _ISOLATES = frozenset("\u2066\u2067\u2068\u2069")
 """Stand around a run of another direction: a name, a number."""
 _VARIANTS = dict.fromkeys((*range(0xFE00, 0xFE10), *range(0x1F3FB, 0x1F400)), None)
 """How a symbol is to look: as text or as an emoji, and an emoji's skin tone."""
+_UNSHOWN = dict.fromkeys(
+    (0x00AD, 0x061C, 0x180E, 0x200B, 0x200C, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x206A)),
+    None,
+)
+"""Marks of direction and blanks without width, which Arabic keyboards put around an emoji. Not a family's joiner."""
 _NOT = re.compile(r"n['’ʼ´`]t\b", re.IGNORECASE)
 _HELD_DOWN = re.compile(r"([^\W\d_])\1{2,}")
 _DROPPED = frozenset({"Mn", "Me", "Cf"})
@@ -49,8 +54,13 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def symbols(text: str) -> str:
-    """Return what is compared of a text without words: 👍🏽 as 👍, ❤️ as ❤, blanks left out."""
-    return "".join(text.translate(_VARIANTS).split())
+    """Return what is compared of a text without words: 👍🏽 as 👍, ❤️ as ❤, blanks and marks of direction left out."""
+    return "".join(text.translate(_VARIANTS | _UNSHOWN).split()).strip("\u200d")
+
+
+def without_punctuation(signs: str) -> str:
+    """Return symbols without the punctuation among them, all of them where there is nothing else: 👍! as 👍, ؟ as ؟."""
+    return "".join(one for one in signs if not unicodedata.category(one).startswith("P")) or signs
 
 
 def _gap(run: re.Match[str]) -> str:

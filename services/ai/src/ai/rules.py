@@ -6,7 +6,7 @@ and holds the interpreter while it backtracks, so a thread with a time-out would
 itself after `REGEX_SECONDS`. What does not compile or is too big is skipped. What was too slow is set aside for
 `SET_ASIDE_SECONDS`, and only for the merchant whose customer's text it was: one text switches nothing off for good, and
 nothing of another merchant. Many that are each just quick enough are held up together: all of a turn have
-`TURN_SECONDS`, what is left over is skipped this once.
+`TURN_SECONDS`, what is left over is skipped this once. So are phrases that together take as much time of the processor.
 """
 
 import re
@@ -19,7 +19,7 @@ from typing import Literal
 
 import regex
 
-from ai.folding import LONGEST, arabic_stems, symbols, words
+from ai.folding import LONGEST, arabic_stems, symbols, without_punctuation, words
 from ai.sentiment import Sentiment, asks, sentiment_of
 from common.merchants import Channel, Match, Rule, Then, When
 
@@ -164,22 +164,49 @@ class Said:
             for start in range(len(self.words) - len(phrase.words) + 1)
         )
 
-    def consists_of(self, phrases: Sequence[Phrase]) -> bool:
-        """Tell whether it is nothing but one or more of `phrases`: "Salut, bonjour !" is nothing but greetings."""
+    def contains_any(self, phrases: Sequence[Phrase], within: "Budget") -> bool:
+        """Tell whether it contains one of `phrases`. Raises TooSlow."""
+        return any(within.left() and self.contains(phrase) for phrase in phrases)
+
+    def consists_of(self, phrases: Sequence[Phrase], within: "Budget") -> bool:
+        """Tell whether it is nothing but one or more of `phrases`: "Salut, bonjour !" is nothing but greetings.
+
+        Raises TooSlow.
+        """
         if not self.words:
-            return self.symbols != "" and _made_of(self.symbols, {phrase.symbols for phrase in phrases})
-        return _made_of(self.words, {phrase.words for phrase in phrases})
+            return self.symbols != "" and _made_of(
+                without_punctuation(self.symbols), {without_punctuation(phrase.symbols) for phrase in phrases}, within
+            )
+        return _made_of(self.words, {phrase.words for phrase in phrases}, within)
 
 
-def _made_of(whole: Sequence[str], parts: Collection[Sequence[str]]) -> bool:
-    """Tell whether `whole` is nothing but some of `parts`, one after another."""
+def _made_of(whole: Sequence[str], parts: Collection[Sequence[str]], within: "Budget") -> bool:
+    """Tell whether `whole` is nothing but some of `parts`, one after another. Raises TooSlow."""
     wanted = {part for part in parts if part}
-    longest = max(map(len, wanted), default=0)
+    lengths = {len(part) for part in wanted}
     reached = {0}  # how long a beginning can be made of parts
     for end in range(1, len(whole) + 1):
-        if any(s in reached and whole[s:end] in wanted for s in range(max(0, end - longest), end)):
+        within.left()
+        if any(end - length in reached and whole[end - length : end] in wanted for length in lengths):
             reached.add(end)
     return len(whole) in reached
+
+
+class TooSlow(Exception):
+    """The rules of a turn have taken their time of the processor."""
+
+
+class Budget:
+    """Time of the processor: what else runs on the machine takes none of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends_at = time.thread_time() + seconds
+
+    def left(self) -> bool:
+        """Return True while there is some. Raises TooSlow."""
+        if time.thread_time() > self._ends_at:
+            raise TooSlow
+        return True
 
 
 @dataclass
@@ -205,11 +232,11 @@ class RuleEngine:
         """
         turn = [Said(one) for one in (*earlier, text)]
         skipped: dict[str, SkipCause] = {}
-        ends_at = time.monotonic() + self.turn_seconds
+        ends_at, within = time.monotonic() + self.turn_seconds, Budget(self.turn_seconds)
         for rule in rules:
             if not rule.enabled or rule.when.channel != channel:
                 continue
-            verdicts = [self._applies(rule.when, said, ends_at, merchant) for said in turn]
+            verdicts = [self._applies(rule.when, said, ends_at, within, merchant) for said in turn]
             for verdict in verdicts:
                 if isinstance(verdict, str):
                     skipped[rule.name] = verdict
@@ -217,14 +244,20 @@ class RuleEngine:
                 return Verdict(rule, tuple(skipped.items()))
         return Verdict(None, tuple(skipped.items()))
 
-    def _applies(self, when: When, said: Said, ends_at: float, merchant: str) -> bool | SkipCause:
+    def _applies(self, when: When, said: Said, ends_at: float, within: Budget, merchant: str) -> bool | SkipCause:
+        try:
+            return self._holds(when, said, ends_at, within, merchant)
+        except TooSlow:
+            return "too_slow"
+
+    def _holds(self, when: When, said: Said, ends_at: float, within: Budget, merchant: str) -> bool | SkipCause:
         match when.match:
             case "always":
                 return True
             case "contains" | "any_of":
-                return any(map(said.contains, _phrases(when.values)))
+                return within.left() and said.contains_any(_phrases(when.values), within)
             case "equals":
-                return said.consists_of(_phrases(when.values))
+                return within.left() and said.consists_of(_phrases(when.values), within)
             case "sentiment":
                 # Praise that also asks something wants an answer, not only a thank-you.
                 return said.sentiment in when.values and not (said.sentiment == "positive" and asks(said.text))
