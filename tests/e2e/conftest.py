@@ -60,6 +60,18 @@ class Outside:
                 return found
             seen = told["next"]
 
+    async def reached(self, *contacts: str, within: float = 60.0) -> None:
+        """Wait until something reached each of these customers, then until nothing is under way.
+
+        For what delivery looks up before it publishes: no stage of the queue counts what it observes.
+        """
+        for _ in range(int(within / 0.25)):
+            found = {delivery.contact for delivery in await self.deliveries(*contacts)}
+            if found >= set(contacts):
+                return await self.settled()
+            await self.pause(0.25)
+        pytest.fail(f"nothing reached {set(contacts) - found} within {within:g} s")
+
     async def settled(self, within: float = 90.0) -> None:
         """Wait until nothing is waiting or in progress in any stage."""
         calm = 0

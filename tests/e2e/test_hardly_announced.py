@@ -39,7 +39,7 @@ async def test_messages_that_only_an_edit_announces_are_answered_once_each(outsi
     said = [announcement(alone), announcement(before), before, after, announcement(after), announcement(alone)]
     statuses = [await outside.sender.send(one) for one in said]
     assert statuses == [200] * len(said)
-    await outside.settled()
+    await outside.reached(*(message.contact for message in (alone, before, after)))
     for message in (alone, before, after):
         assert len(await outside.deliveries(message.contact)) == 1, message
 
@@ -47,7 +47,7 @@ async def test_messages_that_only_an_edit_announces_are_answered_once_each(outsi
 async def test_a_message_that_the_platform_does_not_show_calls_an_agent(outside, simulator):
     message = simulator.text(simulator.contact(), "not known to the sandbox")
     assert await outside.sender.send(announcement(message)) == 200
-    await outside.settled()
+    await outside.reached(message.contact)
     (called,) = await outside.deliveries(message.contact)
     assert called.kind == "notification"
     assert "message_unreadable" in called.text
