@@ -12,7 +12,8 @@ nothing of another merchant. Many that are each just quick enough are held up to
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -197,10 +198,21 @@ class TooSlow(Exception):
 
 
 class Budget:
-    """Time of the processor: what else runs on the machine takes none of it."""
+    """Time of the processor that phrases may take in a turn: neither the machine's other work nor regexes take of it."""
 
     def __init__(self, seconds: float) -> None:
-        self._ends_at = time.thread_time() + seconds
+        self._seconds = seconds
+        self._ends_at = 0.0
+
+    @contextmanager
+    def spent(self) -> Iterator[None]:
+        """Count the time inside."""
+        began = time.thread_time()
+        self._ends_at = began + self._seconds
+        try:
+            yield
+        finally:
+            self._seconds -= time.thread_time() - began
 
     def left(self) -> bool:
         """Return True while there is some. Raises TooSlow."""
@@ -255,9 +267,11 @@ class RuleEngine:
             case "always":
                 return True
             case "contains" | "any_of":
-                return within.left() and said.contains_any(_phrases(when.values), within)
+                with within.spent():
+                    return within.left() and said.contains_any(_phrases(when.values), within)
             case "equals":
-                return within.left() and said.consists_of(_phrases(when.values), within)
+                with within.spent():
+                    return within.left() and said.consists_of(_phrases(when.values), within)
             case "sentiment":
                 # Praise that also asks something wants an answer, not only a thank-you.
                 return said.sentiment in when.values and not (said.sentiment == "positive" and asks(said.text))
