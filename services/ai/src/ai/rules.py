@@ -198,7 +198,7 @@ class TooSlow(Exception):
 
 
 class Budget:
-    """Time of the processor that phrases may take in a turn: neither the machine's other work nor regexes take of it."""
+    """Time of the processor for the phrases of a turn: neither other work on the machine nor regexes take any of it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
