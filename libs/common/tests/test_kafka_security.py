@@ -123,30 +123,27 @@ async def describes(settings: KafkaSettings) -> int:
         await admin.close()
 
 
-@pytest.mark.kafka
-async def test_a_client_certificate_lets_us_in(by_certificate: EmbeddedKafka, authority: Authority):
-    certificate, key = authority.issue("jawab")
-    settings = KafkaSettings(
-        bootstrap_servers=by_certificate.bootstrap,
+def certified(broker: EmbeddedKafka, authority: Authority, name: str, *, password: str = "") -> KafkaSettings:
+    """Return the settings of a client with a certificate of its own."""
+    certificate, key = authority.issue(name, password=password or None)
+    return KafkaSettings(
+        bootstrap_servers=broker.bootstrap,
         security_protocol="SSL",
         ca_file=str(authority.file),
         cert_file=str(certificate),
         key_file=str(key),
+        key_password=SecretStr(password),
     )
-    assert await produces_and_describes(settings) == 1
+
+
+@pytest.mark.kafka
+async def test_a_client_certificate_lets_us_in(by_certificate: EmbeddedKafka, authority: Authority):
+    assert await produces_and_describes(certified(by_certificate, authority, "jawab")) == 1
 
 
 @pytest.mark.kafka
 async def test_an_encrypted_key_is_opened_with_its_password(by_certificate: EmbeddedKafka, authority: Authority):
-    certificate, key = authority.issue("encrypted", password=PASSWORD)
-    settings = KafkaSettings(
-        bootstrap_servers=by_certificate.bootstrap,
-        security_protocol="SSL",
-        ca_file=str(authority.file),
-        cert_file=str(certificate),
-        key_file=str(key),
-        key_password=SecretStr(PASSWORD),
-    )
+    settings = certified(by_certificate, authority, "encrypted", password=PASSWORD)
     assert await produces_and_describes(settings) == 1
 
 
